@@ -1,0 +1,108 @@
+#!/usr/bin/env node
+/**
+ * The search as a program of its own, run by the pager and soon gone, so that its memory goes back.
+ *
+ * Reads one JSON document on stdin (Request), writes NDJSON on stdout (Message). Backings come before the extents that
+ * name them; `done` is last and says that nothing is missing. Anything that went wrong is one `error` line
+ * and exit code 1.
+ */
+import { readFileSync, writeSync } from 'node:fs'
+import type { Identity } from '../backing/backing.ts'
+import type { SeenFile } from '../process/candidates.ts'
+import type { Run } from '../process/pagemap.ts'
+import type { Range } from '../process/snapshot.ts'
+import type { ExplainCounts } from './explain.ts'
+import type { Extent } from './extents.ts'
+import { explainProcess } from './process.ts'
+
+export interface Request {
+  readonly pid: number
+  readonly ranges?: readonly Range[]
+  readonly skip?: readonly Range[]
+  readonly backings: readonly string[]
+  readonly files?: readonly SeenFile[]
+  readonly cacheDir?: string
+  readonly level: 'quick' | 'second'
+  readonly cpuShare?: number
+}
+
+export interface BackingMessage {
+  readonly type: 'backing'
+  readonly index: number
+  readonly path: string
+  readonly identity: Identity
+  readonly how: string
+  readonly openPath: string
+}
+
+/** Up to BATCH extents, as columns: [start, pages, backing, offset] each. */
+export interface ExtentsMessage {
+  readonly type: 'extents'
+  readonly extents: readonly (readonly [start: number, pages: number, backing: number, offset: number])[]
+}
+
+export interface ZerosMessage {
+  readonly type: 'zeros'
+  readonly runs: readonly (readonly [start: number, pages: number])[]
+}
+
+export interface DoneMessage extends ExplainCounts {
+  readonly type: 'done'
+  readonly peakRss: number
+}
+
+export interface ErrorMessage {
+  readonly type: 'error'
+  readonly message: string
+}
+
+export type Message = BackingMessage | ExtentsMessage | ZerosMessage | DoneMessage | ErrorMessage
+
+const BATCH = 2000
+
+function write(message: Message): void {
+  const bytes = Buffer.from(`${JSON.stringify(message)}\n`)
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(1, bytes, done)
+    } catch (error) {
+      // A pipe that its reader made non-blocking is full: wait a moment.
+      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
+  }
+}
+
+function* groups<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let i = 0; i < all.length; i += BATCH) yield all.slice(i, i + BATCH)
+}
+
+function main(): void {
+  const request = JSON.parse(readFileSync(0, 'utf8')) as Request
+  const { pid, ranges, skip, backings, files, cacheDir, level, cpuShare } = request
+  const result = explainProcess(pid, {
+    backings,
+    level,
+    ...(ranges ? { ranges } : {}),
+    ...(skip ? { skip } : {}),
+    ...(files ? { seen: files } : {}),
+    ...(cacheDir === undefined ? {} : { cacheFolder: cacheDir }),
+    ...(cpuShare === undefined ? {} : { cpuShare }),
+  })
+  const used = new Set(result.extents.map(extent => extent.backing))
+  for (const [index, candidate] of result.candidates.entries()) {
+    if (used.has(index)) write({ type: 'backing', index, ...candidate })
+  }
+  const row = ({ start, pages, backing, offset }: Extent): [number, number, number, number] => [start, pages, backing, offset]
+  for (const group of groups(result.extents)) write({ type: 'extents', extents: group.map(row) })
+  const pair = ({ start, pages }: Run): [number, number] => [start, pages]
+  for (const group of groups(result.zero)) write({ type: 'zeros', runs: group.map(pair) })
+  write({ type: 'done', ...result.counts, peakRss: process.resourceUsage().maxRSS * 1024 })
+}
+
+try {
+  main()
+} catch (error) {
+  write({ type: 'error', message: error instanceof Error ? error.message : String(error) })
+  process.exitCode = 1
+}

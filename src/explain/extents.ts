@@ -1,0 +1,135 @@
+/**
+ * What the search has found: a state for each page and a list of extents.
+ *
+ * Pages are numbered through all runs of the memory (their *ordinal*). Columns, a value a page: state (u8) ·
+ * keyed hash (2 × u32, set for pages that were looked up in vain, for counting duplicates).
+ */
+import type { Run } from '../process/pagemap.ts'
+
+const PAGE = 4096
+
+export const UNKNOWN = 0
+export const ZERO = 1
+export const EXPLAINED = 2
+export const UNEXPLAINED = 3
+/** Could not be read: gone, or served by somebody else. */
+export const ABSENT = 4
+
+/** A run of whole pages that a lens makes from a backing; `offset` is the backing's byte at `start`. */
+export interface Extent {
+  readonly start: number
+  readonly pages: number
+  /** Index of the candidate. */
+  readonly backing: number
+  readonly lens: 'verbatim'
+  readonly offset: number
+}
+
+export class Findings {
+  readonly runs: readonly Run[]
+  readonly pages: number
+  readonly state: Uint8Array
+  readonly hashes: Uint32Array
+  /** Ordinal of each run's first page. */
+  readonly firsts: readonly number[]
+  #extents: Extent[] = []
+  readonly #pagesOf: number[] = []
+
+  constructor(runs: readonly Run[]) {
+    this.runs = runs
+    const firsts: number[] = []
+    let pages = 0
+    for (const run of runs) {
+      firsts.push(pages)
+      pages += run.pages
+    }
+    this.firsts = firsts
+    this.pages = pages
+    this.state = new Uint8Array(pages)
+    this.hashes = new Uint32Array(2 * pages)
+  }
+
+  /** Pages explained by a backing so far. */
+  pagesOf(backing: number): number {
+    return this.#pagesOf[backing] ?? 0
+  }
+
+  add(start: number, pages: number, backing: number, offset: number): void {
+    this.#pagesOf[backing] = this.pagesOf(backing) + pages
+    this.#append(start, pages, backing, offset)
+  }
+
+  #append(start: number, pages: number, backing: number, offset: number): void {
+    const last = this.#extents.at(-1)
+    if (
+      last &&
+      last.backing === backing &&
+      last.start + last.pages * PAGE === start &&
+      last.offset + last.pages * PAGE === offset
+    ) {
+      this.#extents[this.#extents.length - 1] = { ...last, pages: last.pages + pages }
+    } else {
+      this.#extents.push({ start, pages, backing, lens: 'verbatim', offset })
+    }
+  }
+
+  /** The extents, ascending, neighbours joined. */
+  extents(): Extent[] {
+    const sorted = this.#extents.toSorted((a, b) => a.start - b.start)
+    this.#extents = []
+    for (const { start, pages, backing, offset } of sorted) this.#append(start, pages, backing, offset)
+    return this.#extents
+  }
+
+  count(state: number): number {
+    let n = 0
+    for (let i = 0; i < this.pages; i++) if (this.state[i] === state) n++
+    return n
+  }
+
+  /** Runs of pages in a state, ascending. */
+  runsOf(state: number): Run[] {
+    const found: Run[] = []
+    for (const [r, run] of this.runs.entries()) {
+      const first = this.firsts[r] ?? 0
+      let open = -1
+      for (let i = 0; i <= run.pages; i++) {
+        const wanted = i < run.pages && this.state[first + i] === state
+        if (wanted && open < 0) open = i
+        if (!wanted && open >= 0) {
+          found.push({ start: run.start + open * PAGE, pages: i - open })
+          open = -1
+        }
+      }
+    }
+    return found
+  }
+
+  /** Unexplained pages that hold the same as another that is counted as unexplained: all of a kind but one. */
+  duplicates(): number {
+    return this.duplicateFlags().reduce((sum, flag) => sum + flag, 0)
+  }
+
+  /** 1 for each page that `duplicates` counts. */
+  duplicateFlags(): Uint8Array {
+    const flags = new Uint8Array(this.pages)
+    const wide = new BigUint64Array(this.hashes.buffer)
+    const order = new Uint32Array(this.count(UNEXPLAINED))
+    let n = 0
+    for (let i = 0; i < this.pages; i++) if (this.state[i] === UNEXPLAINED) order[n++] = i
+    const keys = new BigUint64Array(n)
+    for (let i = 0; i < n; i++) keys[i] = wide[order[i] ?? 0] ?? 0n
+    keys.sort()
+    const repeated = new Set<bigint>()
+    for (let i = 1; i < n; i++) if (keys[i] === keys[i - 1]) repeated.add(keys[i] ?? 0n)
+    const seen = new Set<bigint>()
+    for (let i = 0; i < n; i++) {
+      const ordinal = order[i] ?? 0
+      const key = wide[ordinal] ?? 0n
+      if (!repeated.has(key)) continue
+      if (seen.has(key)) flags[ordinal] = 1
+      else seen.add(key)
+    }
+    return flags
+  }
+}

@@ -1,0 +1,48 @@
+/** The search put to work on a process: which memory, which candidates, in which order. */
+import { firstCandidates, secondCandidates, type SeenFile } from '../process/candidates.ts'
+import { readMaps } from '../process/maps.ts'
+import type { PageCounts } from '../process/pagemap.ts'
+import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
+import { explain, type Explanations } from './explain.ts'
+import { IndexCache } from './index-cache.ts'
+import { throttle } from './throttle.ts'
+
+export interface ExplainProcessOptions {
+  /** Address ranges to look at; all private anonymous writable mappings if not given. */
+  readonly ranges?: readonly Range[]
+  readonly skip?: readonly Range[]
+  readonly backings?: readonly string[]
+  readonly seen?: readonly SeenFile[]
+  /** Folder of the index cache; false for none. */
+  readonly cacheFolder?: string | false
+  /** 'quick' stops after the first tier of candidates. Default 'second'. */
+  readonly level?: 'quick' | 'second'
+  /** Of one CPU, 0 to 1. */
+  readonly cpuShare?: number
+}
+
+export interface ProcessExplanations extends Explanations {
+  /** Of the ranges looked at. */
+  readonly present: PageCounts
+}
+
+export function explainProcess(pid: number, options: ExplainProcessOptions = {}): ProcessExplanations {
+  const ranges = options.ranges ?? explainable(readMaps(pid, { flags: true }))
+  const present: PageCounts = { present: 0, swapped: 0, file: 0, protected: 0 }
+  const runs = presentRuns(pid, subtract(ranges, options.skip ?? []), present)
+  using memory = new ProcessMemory(pid, runs)
+  const pause = throttle(options.cpuShare)
+  const cache = options.cacheFolder === false ? undefined : new IndexCache(options.cacheFolder)
+  const explanations = explain(
+    memory,
+    [
+      () => firstCandidates(pid, options),
+      ...(options.level === 'quick'
+        ? []
+        : [(left: typeof runs, kernel: Parameters<typeof secondCandidates>[3]) => secondCandidates(pid, memory, left, kernel, pause)]),
+    ],
+    { pause, ...(cache ? { cache } : {}) },
+  )
+  return { ...explanations, present }
+}
+

@@ -1,0 +1,110 @@
+// Stopping all threads of a process for a moment.
+//
+//   seize every thread (they run on) → interrupt all → wait for all; new threads are looked for until there are none
+//   → … → detach all
+//
+// A thread that sleeps uninterruptibly can't be stopped; then nobody stays stopped, and the caller tries later.
+// Such a thread stays seized until it wakes: `release` and the next `stopAll` let it go then.
+import { readFileSync } from 'node:fs'
+import { EPERM, ESRCH } from '../sys/errno.ts'
+import * as ptrace from '../sys/ptrace.ts'
+import { threads } from './agent.ts'
+
+/** Threads of other calls that were interrupted and had not stopped when we gave up. */
+const stragglers = new Set<number>()
+
+/** All threads of a process, stopped. */
+export class Stop {
+  readonly tids: readonly number[]
+  /** `performance.now()` at which the first thread was told to stop. */
+  readonly began: number
+  constructor(tids: readonly number[], began: number) {
+    this.tids = tids
+    this.began = began
+  }
+
+  /** Lets all go on; returns for how many milliseconds they stood. */
+  release(): number {
+    for (const tid of this.tids) ptrace.detach(tid)
+    return performance.now() - this.began
+  }
+}
+
+/** Lets threads go that were interrupted by an attempt that failed, once they have stopped. */
+export function releaseStragglers(): void {
+  for (const tid of stragglers) {
+    const seen = ptrace.poll(tid)
+    if (seen.kind === 'gone') stragglers.delete(tid)
+    else if (seen.kind === 'stopped') {
+      if (seen.event === ptrace.EVENT_STOP) {
+        ptrace.detach(tid)
+        stragglers.delete(tid)
+      } else ptrace.resume(tid, seen.event === 0 ? seen.signal : 0)
+    }
+  }
+}
+
+/** Stops all threads but `except` within `ms` milliseconds, or none: then undefined. */
+export function stopAll(pid: number, except: number, ms: number): Stop | undefined {
+  releaseStragglers()
+  if (stragglers.size > 0) return undefined
+  const stopped: number[] = []
+  const seen = new Set<number>([except])
+  let began = 0
+  let deadline = Number.POSITIVE_INFINITY
+  const giveUp = (waiting: readonly number[]): undefined => {
+    for (const tid of waiting) stragglers.add(tid)
+    for (const tid of stopped) ptrace.detach(tid)
+    releaseStragglers()
+    return undefined
+  }
+  for (;;) {
+    const fresh: number[] = []
+    for (const tid of threads(pid)) {
+      if (seen.has(tid)) continue
+      seen.add(tid)
+      const result = ptrace.seize(tid)
+      if (result === 0) fresh.push(tid)
+      else if (result === -ESRCH || (result === -EPERM && isDead(pid, tid)) || isKernelWorker(pid, tid)) continue
+      else return giveUp(fresh)
+    }
+    if (fresh.length === 0) return stopped.length === 0 ? undefined : new Stop(stopped, began)
+    if (began === 0) {
+      began = performance.now()
+      deadline = began + ms
+    }
+    for (const tid of fresh) ptrace.interrupt(tid)
+    for (let i = 0; i < fresh.length; i++) {
+      const tid = fresh[i] as number
+      const outcome = settleBy(tid, deadline)
+      if (outcome === 'stopped') stopped.push(tid)
+      else if (outcome === 'late') return giveUp(fresh.slice(i))
+    }
+  }
+}
+
+function settleBy(tid: number, deadline: number): 'stopped' | 'gone' | 'late' {
+  for (;;) {
+    const seen = ptrace.wait(tid, deadline - performance.now())
+    if (seen.kind === 'none') return 'late'
+    if (seen.kind === 'gone') return 'gone'
+    if (seen.event === ptrace.EVENT_STOP) return 'stopped'
+    ptrace.resume(tid, seen.event === 0 ? seen.signal : 0)
+  }
+}
+
+function stat(pid: number, tid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+function isDead(pid: number, tid: number): boolean {
+  const line = stat(pid, tid)
+  return line === '' || /^[ZX]/.test(line.slice(line.lastIndexOf(')') + 2))
+}
+
+// Threads of io_uring run in the kernel only and can't be traced.
+const isKernelWorker = (pid: number, tid: number): boolean => /\(iou-(wrk|sqp)/.test(stat(pid, tid))
