@@ -81,7 +81,13 @@ export function createAgent(pid: number, footing: Footing): Agent {
       if (next.area < 0) throw refused(pid, 'mmap', next.area)
     }
     // Where the new thread goes if nobody leads it: it ends itself.
-    const home = landing(next.area + 64 - 8, exitRegisters(borrowed.registers, gadgets), undefined, ~0n, gadgets.sigreturn)
+    const home = landing(
+      next.area + 64 - 8,
+      exitRegisters(borrowed.registers, gadgets),
+      undefined,
+      ~0n,
+      gadgets.sigreturn,
+    )
     writeProcess(pid, next.area + 64 - 8, home)
     // VM, FS, FILES, SIGHAND, THREAD, SYSVSEM
     tid = borrowed.call(nr.clone, 0x50f00, next.area + 64 - 8, 0, 0, 0)
@@ -231,7 +237,13 @@ function highDescriptors(pid: number): number {
  * A userfaultfd of the target's, that serves the kernel's own accesses too. A privileged target makes it by
  * itself; to another we hand our open /dev/userfaultfd.
  */
-function openUserfault(pid: number, agent: StoppedThread, area: number, theirs: number, ours: number): number {
+function openUserfault(
+  pid: number,
+  agent: StoppedThread,
+  area: number,
+  theirs: number,
+  ours: number,
+): number {
   const flags = 0o2004000 // O_CLOEXEC | O_NONBLOCK
   const direct = agent.call(nr.userfaultfd, flags)
   if (direct >= 0) return direct
@@ -304,7 +316,9 @@ export function results(agent: Agent, count: number, ms: number): number[] | und
   const out: number[] = []
   for (let i = 0; i < count; i++) {
     const high = records.u32[i * 14 + 1] as number
-    out.push(high > 0x7fff_ffff ? (records.u32[i * 14] as number) - 0x1_0000_0000 : getAddress(records.u32, i * 14))
+    out.push(
+      high > 0x7fff_ffff ? (records.u32[i * 14] as number) - 0x1_0000_0000 : getAddress(records.u32, i * 14),
+    )
   }
   return out
 }

@@ -138,7 +138,19 @@ export function landing(
   put(c, extended === undefined ? 6n : 7n) // UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
   // An invalid alternate stack: the kernel refuses it silently and so leaves the thread's own in place.
   view.setUint32(c + 24, 0x7777, true)
-  const order: number[] = [reg.r8, reg.r9, reg.r10, reg.r11, reg.r12, reg.r13, reg.r14, reg.r15, reg.rdi, reg.rsi, reg.rbp]
+  const order: number[] = [
+    reg.r8,
+    reg.r9,
+    reg.r10,
+    reg.r11,
+    reg.r12,
+    reg.r13,
+    reg.r14,
+    reg.r15,
+    reg.rdi,
+    reg.rsi,
+    reg.rbp,
+  ]
   order.push(reg.rbx, reg.rdx, reg.rax, reg.rcx, reg.rsp, reg.rip, reg.eflags)
   order.forEach((index, i) => put(c + 40 + 8 * i, r(index)))
   const inCall = BigInt.asIntN(64, r(reg.orig_rax)) >= 0n

@@ -65,7 +65,8 @@ export function stopAll(pid: number, except: number, ms: number): Stop | undefin
       seen.add(tid)
       const result = ptrace.seize(tid)
       if (result === 0) fresh.push(tid)
-      else if (result === -ESRCH || (result === -EPERM && isDead(pid, tid)) || isKernelWorker(pid, tid)) continue
+      else if (result === -ESRCH || (result === -EPERM && isDead(pid, tid)) || isKernelWorker(pid, tid))
+        continue
       else return giveUp(fresh)
     }
     if (fresh.length === 0) return stopped.length === 0 ? undefined : new Stop(stopped, began)

@@ -19,7 +19,8 @@ function text(path: string): string | undefined {
 
 const field = (status: string, name: string): string =>
   new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? ''
-const kilobytes = (status: string, name: string): number => Number.parseInt(field(status, name) || '0', 10) * 1024
+const kilobytes = (status: string, name: string): number =>
+  Number.parseInt(field(status, name) || '0', 10) * 1024
 
 /** Ticks since boot at which the process started: with the pid, its identity. Undefined when it is gone. */
 export function startTime(pid: number): number | undefined {
@@ -105,7 +106,9 @@ function directWrites(pid: number, refuse: (why: string) => never): void {
     if ((Number.parseInt(flags, 8) & 0o40000) !== 0) direct = name
   }
   if (direct !== '' && asynchronous)
-    refuse(`it does asynchronous direct I/O (${direct} is open with O_DIRECT): a device may write its memory at any time`)
+    refuse(
+      `it does asynchronous direct I/O (${direct} is open with O_DIRECT): a device may write its memory at any time`,
+    )
 }
 
 /** Numbers of a process's open descriptors; none when it is gone. */

@@ -1,0 +1,687 @@
+// The controller: the main thread of a pager. One pager serves one target and its forked children.
+//
+//   attach: check → agent → handshake → server thread → pass → serving
+//   adopt:  journal of a predecessor → its userfaultfd out of the target → wait until its agent has ended
+//           → states as the page table has them → backings and children out of the park → server thread → serving
+//   pass:   explainer (its own process) → open and lease backings → register mappings → verify → drop
+//   tick:   once a second: has the target ended, exec'd, grown? what is over budget, what has gone cold?
+//   detach: refill everything, unregister, close our descriptors in the target, unmap our area
+//
+// All calls that trace or inject are made here, synchronously, by this one thread.
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { EAGAIN, errnoName } from '../sys/errno.ts'
+import * as fds from '../sys/fd.ts'
+import { nr } from '../sys/ffi.ts'
+import * as uffd from '../sys/uffd.ts'
+import {
+  type Agent,
+  borrowThread,
+  createAgent,
+  dismiss,
+  type Footing,
+  remote,
+  threads,
+} from '../process/agent.ts'
+import { ProcessError } from '../process/errors.ts'
+import { findGadgets } from '../process/gadgets.ts'
+import { type Mapping, readMaps } from '../process/maps.ts'
+import { releaseStragglers } from '../process/stop.ts'
+import { checkTarget, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
+import { drop, type Dropped, freeScratch, type Run, settle } from './drop.ts'
+import { PagerError } from './errors.ts'
+import { explain, type Explained, type FoundBacking } from './explainer.ts'
+import { blockBytes, counter, Journal, pageBytes, state } from './journal.ts'
+import { type Reply, type RequestBody, type ServerData, shared } from './protocol.ts'
+import { type Guess, Verifier } from './verify.ts'
+
+export interface PagerOptions {
+  /** Most bytes of explained memory that may be resident; undefined: no limit but coldness. */
+  readonly budget?: number
+  /** Files and directories that the user named. */
+  readonly backings: readonly string[]
+  /** Share of one CPU that later passes may use, 0 to 1. */
+  readonly cpu: number
+}
+
+/** A file that serves, as it is written to `backings.json`. */
+interface BackingRecord {
+  index: number
+  path: string
+  /** device:inode:size:mtime:ctime */
+  identity: string
+  lost?: string
+}
+
+/** What a predecessor left in the park. */
+interface Kept {
+  children: { fd: number; n: number }[]
+  backings: Map<number, number>
+}
+
+/** Totals of the pauses that we caused. */
+export interface Pauses {
+  stops: number
+  longest: number
+  total: number
+}
+
+const uffdFeatures =
+  uffd.feature.pagefaultFlagWp |
+  uffd.feature.eventFork |
+  uffd.feature.eventRemap |
+  uffd.feature.eventRemove |
+  uffd.feature.eventUnmap |
+  uffd.feature.threadId
+
+const noFooting: Footing = { area: 0, uffd: 0, parkIn: 0, parkOut: 0, control: 0, tid: 0 }
+
+/** Seconds that a refilled cluster stays before it is dropped again, by how often it came back soon. */
+const patience = [20, 80, 320, 1280, 3600]
+
+export class Controller {
+  readonly pid: number
+  readonly directory: string
+  readonly options: PagerOptions
+  readonly pauses: Pauses = { stops: 0, longest: 0, total: 0 }
+  readonly backings: BackingRecord[] = []
+  readonly reports: string[] = []
+  /** Set when the target is gone (`exited`, `exec`) or has been left (`detached`). */
+  ended: 'exited' | 'exec' | 'detached' | undefined
+  before: MemoryFigures | undefined
+  passes = 0
+  cpuUsed = 0
+  readonly #identity: number
+  #journal!: Journal
+  #uffd = -1
+  #pagemap = -1
+  #parkIn = -1
+  readonly #refused = new Map<string, string>()
+  #agent: Agent | undefined
+  #agentUsed = 0
+  #server!: Worker
+  readonly #wake = fds.eventfd()
+  readonly #shared = new Int32Array(new SharedArrayBuffer(64))
+  #nextId = 1
+  readonly #waiting = new Map<number, (reply: { result: number; message?: string }) => void>()
+  readonly #files = new Map<number, number>()
+  #started = performance.now()
+  #extra: { path: string; via: string }[] = []
+  readonly #registered = new Set<string>()
+  #onEnd: (() => void) | undefined
+
+  constructor(pid: number, directory: string, options: PagerOptions) {
+    this.pid = pid
+    this.directory = directory
+    this.options = options
+    const identity = startTime(pid)
+    if (identity === undefined) throw new ProcessError('gone', `No process ${pid} is running`)
+    this.#identity = identity
+  }
+
+  get journal(): Journal {
+    return this.#journal
+  }
+  get uffd(): number {
+    return this.#uffd
+  }
+  get tick(): number {
+    return Atomics.load(this.#shared, shared.tick)
+  }
+  /** Resolves when the target is gone or has been left. */
+  readonly over: Promise<void> = new Promise((resolve: () => void) => {
+    this.#onEnd = resolve
+  })
+
+  /** Takes up a process that nobody serves. Throws ProcessError or PagerError; the target is then as it was. */
+  attach(): void {
+    checkTarget(this.pid, true)
+    this.before = memoryFigures(this.pid)
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 })
+    const path = join(this.directory, 'journal')
+    rmSync(path, { force: true })
+    this.#journal = Journal.create(path, this.pid, this.#identity)
+    let agent: Agent | undefined
+    try {
+      agent = createAgent(this.pid, noFooting)
+      this.#noteStop(agent.pause)
+      this.#uffd = this.#take(agent.footing.uffd)
+      const features = uffd.api(this.#uffd, uffdFeatures)
+      if (features < 0)
+        throw new ProcessError(
+          'refused',
+          `The kernel refused the userfaultfd features that lethe needs (${errnoName(features)}); it takes Linux 6.7 or later`,
+        )
+      // From here on a successor can take over.
+      this.#journal.footing = agent.footing
+    } catch (error) {
+      if (agent !== undefined) this.#withdraw(agent)
+      rmSync(path, { force: true })
+      throw error
+    }
+    this.#useAgent(agent)
+    this.#begin({ children: [], backings: new Map() })
+  }
+
+  /** Takes over from a predecessor that died. */
+  adopt(): void {
+    const path = join(this.directory, 'journal')
+    this.#journal = Journal.open(path)
+    const { footing } = this.#journal
+    if (this.#journal.startTime !== this.#identity || footing.uffd === 0)
+      throw new PagerError('adopt', `The journal in ${this.directory} is of another process ${this.pid}`)
+    this.#uffd = this.#take(footing.uffd)
+    this.backings.push(...this.#readBackings())
+    this.#begin(this.#emptyPark(footing))
+    // The predecessor's agent may be in its last call, held up by an event that the server now reads.
+    const end = performance.now() + 10_000
+    while (footing.tid !== 0 && threads(this.pid).includes(footing.tid) && performance.now() < end) sleep(1)
+    settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
+    this.before = memoryFigures(this.pid)
+    if (this.#journal.scratch.length > 0) freeScratch(this.#withAgent(), this.#journal)
+  }
+
+  #begin(kept: Kept): void {
+    this.#pagemap = openSync(`/proc/${this.pid}/pagemap`, 'r')
+    const { footing } = this.#journal
+    this.#parkIn = this.#take(footing.parkIn)
+    for (const [index, fd] of kept.backings) this.#files.set(index, fd)
+    const data: ServerData = {
+      uffd: this.#uffd,
+      pid: this.pid,
+      journal: this.#journal.path,
+      directory: this.directory,
+      wake: this.#wake,
+      parkIn: this.#parkIn,
+      shared: this.#shared.buffer,
+      children: kept.children,
+      backings: this.backings.flatMap(b => {
+        const fd = kept.backings.get(b.index)
+        if (fd === undefined) return []
+        const changed =
+          b.lost ??
+          (identityOf(fd) === b.identity ? undefined : `${b.path} was changed while no pager held it`)
+        return [{ index: b.index, path: b.path, fd, ...(changed === undefined ? {} : { lost: changed }) }]
+      }),
+    }
+    const extension = import.meta.url.slice(-3)
+    this.#server = new Worker(new URL(`./server${extension}`, import.meta.url), {
+      workerData: data,
+      resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64, stackSizeMb: 1 },
+    })
+    this.#server.on('message', (reply: Reply) => this.#reply(reply))
+    this.#server.on('error', error => {
+      // A server that dies is a pager that dies: the supervisor starts a successor.
+      console.error('lethe: the server thread failed:', error)
+      process.exit(70)
+    })
+  }
+
+  #reply(reply: Reply): void {
+    switch (reply.kind) {
+      case 'reply': {
+        const waiting = this.#waiting.get(reply.id)
+        this.#waiting.delete(reply.id)
+        waiting?.(reply)
+        return
+      }
+      case 'lost': {
+        const record = this.backings.find(b => b.index === reply.index)
+        if (record !== undefined) record.lost = reply.why
+        this.#writeBackings()
+        this.#report(`${reply.why}: its pages are physical again`)
+        return
+      }
+      case 'report':
+        this.#report(reply.message)
+        return
+      case 'children':
+        this.children = reply.count
+        return
+      case 'gone':
+        this.#gone()
+    }
+  }
+
+  #report(message: string): void {
+    if (this.reports.length < 1000) this.reports.push(message)
+    console.error(`lethe: process ${this.pid}: ${message}`)
+  }
+
+  async #ask(request: RequestBody): Promise<number> {
+    const id = this.#nextId++
+    const answer = new Promise<{ result: number; message?: string }>(resolve =>
+      this.#waiting.set(id, resolve),
+    )
+    this.#server.postMessage({ ...request, id })
+    fds.signalEvent(this.#wake)
+    const { result, message } = await answer
+    if (message !== undefined) throw new PagerError('journal', message)
+    return result
+  }
+
+  // Waits, without the event loop, until the server has handled all that was pending when we asked.
+  #sync(ms: number): boolean {
+    const asked = (Atomics.load(this.#shared, shared.request) + 1) | 0
+    Atomics.store(this.#shared, shared.request, asked)
+    fds.signalEvent(this.#wake)
+    const end = performance.now() + ms
+    for (;;) {
+      const seen = Atomics.load(this.#shared, shared.acknowledged)
+      if (seen === asked) return true
+      const left = end - performance.now()
+      if (left <= 0) return false
+      Atomics.wait(this.#shared, shared.acknowledged, seen, left)
+    }
+  }
+
+  #take(fd: number): number {
+    const pidfd = fds.pidfdOpen(this.pid)
+    const ours = pidfd < 0 ? pidfd : fds.pidfdGetfd(pidfd, fd)
+    if (pidfd >= 0) fds.close(pidfd)
+    if (ours < 0)
+      throw new PagerError(
+        'adopt',
+        `Descriptor ${fd} of process ${this.pid} can't be had (${errnoName(ours)})`,
+      )
+    return ours
+  }
+
+  // ---- the agent
+
+  #useAgent(agent: Agent): void {
+    this.#agent = agent
+    this.#agentUsed = performance.now()
+    this.#journal.footing = agent.footing
+  }
+
+  #withAgent(): Agent {
+    const alive = this.#agent !== undefined && remote(this.#agent, [[nr.gettid]], 2000) !== undefined
+    if (!alive) {
+      if (this.#agent !== undefined) dismiss(this.#agent)
+      const agent = createAgent(this.pid, this.#journal.footing)
+      this.#noteStop(agent.pause)
+      this.#useAgent(agent)
+    }
+    this.#agentUsed = performance.now()
+    return this.#agent as Agent
+  }
+
+  #dismissAgent(): void {
+    if (this.#agent === undefined) return
+    dismiss(this.#agent)
+    this.#agent = undefined
+  }
+
+  #noteStop(ms: number): void {
+    this.pauses.stops++
+    this.pauses.longest = Math.max(this.pauses.longest, ms)
+    this.pauses.total += ms
+  }
+
+  // Our descriptors and our area out of the target, by the agent and at last by a borrowed thread.
+  #withdraw(agent: Agent): void {
+    const f = agent.footing
+    remote(
+      agent,
+      [f.uffd, f.parkIn, f.parkOut].map(fd => [nr.close, fd] as const),
+    )
+    remote(agent, [[nr.close, f.control]], 200)
+    dismiss(agent)
+    const end = performance.now() + 2000
+    while (threads(this.pid).includes(f.tid) && performance.now() < end) sleep(1)
+    try {
+      const began = performance.now()
+      const thread = borrowThread(this.pid, findGadgets(this.pid))
+      try {
+        thread.call(nr.munmap, f.area, 16384)
+      } finally {
+        thread.release()
+      }
+      this.#noteStop(performance.now() - began)
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error
+    }
+  }
+
+  // ---- backings
+
+  get #backingsPath(): string {
+    return join(this.directory, 'backings.json')
+  }
+
+  #readBackings(): BackingRecord[] {
+    try {
+      return JSON.parse(readFileSync(this.#backingsPath, 'utf8')) as BackingRecord[]
+    } catch {
+      return []
+    }
+  }
+
+  #writeBackings(): void {
+    writeFileSync(`${this.#backingsPath}.new`, JSON.stringify(this.backings))
+    renameSync(`${this.#backingsPath}.new`, this.#backingsPath)
+  }
+
+  // What a predecessor parked. Each message is sent back as soon as it has been taken, so that at no time more
+  // than one descriptor is held by us alone.
+  #emptyPark(footing: Footing): Kept {
+    const kept: Kept = { children: [], backings: new Map() }
+    const out = this.#take(footing.parkOut)
+    const back = this.#take(footing.parkIn)
+    const seen = new Set<string>()
+    for (;;) {
+      const message = fds.recvFds(out)
+      if (message === undefined) break
+      const [fd] = message.fds
+      if (fd === undefined) continue
+      const text = new TextDecoder().decode(message.payload)
+      const again = seen.has(text)
+      const what = JSON.parse(text) as { child?: number; backing?: number }
+      if (what.child === undefined || uffd.alive(fd)) fds.sendFds(back, [fd], message.payload)
+      if (again) {
+        fds.close(fd)
+        break
+      }
+      seen.add(text)
+      if (what.backing !== undefined) kept.backings.set(what.backing, fd)
+      else if (what.child !== undefined) {
+        if (uffd.alive(fd)) kept.children.push({ fd, n: what.child })
+        else fds.close(fd)
+      }
+    }
+    fds.close(out)
+    fds.close(back)
+    return kept
+  }
+
+  // Opens a file that copies were found of, and puts it under a lease. Its index, or undefined.
+  async #openBacking(found: FoundBacking): Promise<number | undefined> {
+    let fd: number
+    try {
+      fd = openSync(found.openPath, constants.O_RDONLY | constants.O_NONBLOCK)
+    } catch (error) {
+      this.#report(`${found.path} can't be opened (${(error as NodeJS.ErrnoException).code})`)
+      return undefined
+    }
+    const identity = identityOf(fd)
+    const known = this.backings.find(b => b.identity === identity && b.lost === undefined)
+    if (known !== undefined) {
+      closeSync(fd)
+      return known.index
+    }
+    const index = this.backings.length
+    const leased = await this.#ask({ kind: 'backing', index, path: found.path, fd })
+    // Changed between the look at it and the lease: nothing that was found in it can be relied on, but nothing is: it is compared again.
+    if (leased < 0) {
+      this.#refused.set(found.path, leaseRefusal(found.path, leased))
+      closeSync(fd)
+      return undefined
+    }
+    this.backings.push({ index, path: found.path, identity: identityOf(fd) })
+    this.#writeBackings()
+    const parked = fds.sendFds(
+      this.#parkIn,
+      [fd],
+      new TextEncoder().encode(JSON.stringify({ backing: index })),
+    )
+    if (parked < 0) {
+      // Without the park an unlinked file would be lost with us: don't use it.
+      this.#refused.set(found.path, `${found.path} can't be parked in the target (${errnoName(parked)})`)
+      return undefined
+    }
+    this.#files.set(index, fd)
+    return index
+  }
+
+  /** Files with copies in memory that can't serve, and why. */
+  get refused(): ReadonlyMap<string, string> {
+    return this.#refused
+  }
+
+  // ---- passes
+
+  /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
+  async pass(level: 'quick' | 'second'): Promise<Dropped> {
+    const skip: [number, number][] = []
+    this.#eachRun((start, end, s) => {
+      if (s === state.clean || s === state.virtual) skip.push([start, end])
+    })
+    const explained = await explain({
+      pid: this.pid,
+      skip,
+      backings: this.options.backings,
+      files: this.#extra,
+      level,
+      ...(this.passes > 0 ? { cpuShare: Math.max(this.options.cpu * 4, 0.25) } : {}),
+    })
+    this.passes++
+    this.cpuUsed += explained.cpu
+    return await this.#make(explained)
+  }
+
+  async #make(explained: Explained): Promise<Dropped> {
+    const nothing: Dropped = { pages: 0, longest: 0, total: 0, stops: 0 }
+    const indices = new Map<number, number>()
+    for (const found of explained.backings) {
+      if (!explained.guesses.some(g => g.backing === found.index)) continue
+      const index = await this.#openBacking(found)
+      if (index !== undefined) indices.set(found.index, index)
+    }
+    const guesses = explained.guesses.flatMap((g): Guess[] => {
+      const backing = indices.get(g.backing)
+      return backing === undefined ? [] : [{ start: g.start, pages: g.pages, backing, offset: g.offset }]
+    })
+    if (guesses.length === 0 || this.ended !== undefined) return nothing
+    await this.#register(guesses)
+    await this.#verify(guesses)
+    return this.dropClean(() => true)
+  }
+
+  // Registers the whole mappings that hold a guess.
+  async #register(guesses: readonly Guess[]): Promise<void> {
+    const mappings = readMaps(this.pid).filter(m => m.writable && !m.shared && m.inode === 0)
+    const wanted = new Set<Mapping>()
+    let i = 0
+    for (const g of [...guesses].sort((a, b) => a.start - b.start)) {
+      while (i < mappings.length && (mappings[i] as Mapping).end <= g.start) i++
+      const mapping = mappings[i]
+      if (mapping !== undefined && mapping.start <= g.start) wanted.add(mapping)
+    }
+    for (const { start, end } of wanted) {
+      const key = `${start}-${end}`
+      if (this.#registered.has(key) && this.#journal.stateOf(start) !== state.none) continue
+      const result = await this.#ask({ kind: 'register', start, end })
+      if (result === 0) this.#registered.add(key)
+    }
+    this.#journal.refresh()
+  }
+
+  async #verify(guesses: readonly Guess[]): Promise<void> {
+    const verifier = new Verifier(this.pid, this.#uffd, this.#journal)
+    let rows: number[] = []
+    const flush = async (): Promise<void> => {
+      if (rows.length === 0) return
+      const send = Float64Array.from(rows)
+      rows = []
+      await this.#ask({ kind: 'explain', rows: send })
+    }
+    try {
+      const tick = this.tick
+      // A page whose removal the server has read a moment ago may not be gone yet.
+      const settled = (at: number): boolean => ((tick - this.#journal.ageOf(at)) & 0xffff) >= 3 || tick < 3
+      for (const guess of guesses) {
+        const fd = this.#files.get(guess.backing)
+        if (fd === undefined) continue
+        let since = 0
+        verifier.verify(guess, fd, settled, (start, pages, offset) => {
+          rows.push(start, pages, guess.backing, offset)
+          since += pages
+        })
+        if (since > 4096 || rows.length > 4096) await flush()
+        if (this.ended !== undefined) return
+      }
+      await flush()
+    } finally {
+      verifier.close()
+      this.#journal.refresh()
+    }
+  }
+
+  #eachRun(run: (start: number, end: number, s: number) => void): void {
+    this.#journal.refresh()
+    for (const block of [...this.#journal.blocks()].sort((a, b) => a - b))
+      this.#journal.runs(block * blockBytes, (block + 1) * blockBytes, run)
+  }
+
+  /** Drops the clean pages whose 64 KiB cluster `cold` accepts. */
+  dropClean(cold: (address: number) => boolean, atMost: number = Number.POSITIVE_INFINITY): Dropped {
+    const runs: { start: number; end: number }[] = []
+    let bytes = 0
+    const cluster = 16 * pageBytes
+    this.#eachRun((start, end, s) => {
+      if (s !== state.clean) return
+      for (let at = start; at < end && bytes < atMost; ) {
+        const stop = Math.min(end, (Math.floor(at / cluster) + 1) * cluster)
+        if (cold(at)) {
+          const last = runs.at(-1)
+          if (last?.end === at) last.end = stop
+          else runs.push({ start: at, end: stop })
+          bytes += stop - at
+        }
+        at = stop
+      }
+    })
+    return this.#drop(runs)
+  }
+
+  #drop(runs: readonly Run[]): Dropped {
+    if (runs.length === 0 || this.ended !== undefined) return { pages: 0, longest: 0, total: 0, stops: 0 }
+    const agent = this.#withAgent()
+    const dropped = drop(
+      {
+        pid: this.pid,
+        fd: this.#uffd,
+        pagemap: this.#pagemap,
+        journal: this.#journal,
+        agent,
+        sync: ms => this.#sync(ms),
+      },
+      runs,
+    )
+    this.pauses.stops += dropped.stops
+    this.pauses.total += dropped.total
+    this.pauses.longest = Math.max(this.pauses.longest, dropped.longest)
+    this.#agentUsed = performance.now()
+    return dropped
+  }
+
+  // ---- time
+
+  /** Forked children that are served. */
+  children = 0
+
+  /** Called at intervals: what the target does, what is over budget, what has gone cold. */
+  beat(): void {
+    const tick = Math.floor((performance.now() - this.#started) / 1000) + 1
+    Atomics.store(this.#shared, shared.tick, tick & 0xffff)
+    releaseStragglers()
+    if (startTime(this.pid) !== this.#identity) {
+      this.#gone()
+      return
+    }
+    if (this.ended !== undefined) return
+    this.reclaim()
+    // The agent is a thread that the program did not make: it goes when it has nothing to do.
+    if (this.#agent !== undefined && performance.now() - this.#agentUsed > 1500) this.#dismissAgent()
+  }
+
+  /** Drops what is over the budget, and what has not been touched for as long as its history asks. */
+  reclaim(): Dropped {
+    const { budget } = this.options
+    const clean = (this.#journal.counters[counter.clean] as number) * pageBytes
+    const tick = this.tick
+    const age = (at: number): number => (tick - this.#journal.ageOf(at)) & 0xffff
+    if (budget !== undefined) {
+      const over = clean - budget
+      if (over <= 0) return { pages: 0, longest: 0, total: 0, stops: 0 }
+      // Oldest first, down to nine tenths of the budget, so that not every page brings an episode.
+      const target = over + budget / 10
+      const byAge = new Map<number, number>()
+      this.#eachRun((start, end, s) => {
+        if (s !== state.clean) return
+        for (let at = start; at < end; at += pageBytes)
+          byAge.set(age(at), (byAge.get(age(at)) ?? 0) + pageBytes)
+      })
+      let enough = 0
+      let sum = 0
+      for (const [a, bytes] of [...byAge].sort((x, y) => y[0] - x[0])) {
+        enough = a
+        sum += bytes
+        if (sum >= target) break
+      }
+      return this.dropClean((at: number) => age(at) >= enough, target)
+    }
+    if (tick % 5 !== 0 || clean < 1 << 20) return { pages: 0, longest: 0, total: 0, stops: 0 }
+    const waitFor = (at: number): number =>
+      patience[Math.min(this.#journal.levelOf(at), patience.length - 1)] as number
+    return this.dropClean((at: number) => {
+      if (age(at) < waitFor(at)) return false
+      // It has come back once: it waits longer the next time.
+      this.#journal.setLevel(at, Math.min(patience.length - 1, this.#journal.levelOf(at) + 1))
+      return true
+    })
+  }
+
+  /** Refills everything and leaves the target as it would be without us. Throws PagerError when a page can't be rebuilt. */
+  async detach(): Promise<void> {
+    const left = await this.#ask({ kind: 'leave' })
+    if (left > 0)
+      throw new PagerError(
+        'backing',
+        `${left} pages of process ${this.pid} can't be rebuilt yet; it stays attached`,
+      )
+    this.#withdraw(this.#withAgent())
+    this.#finish('detached')
+  }
+
+  #gone(): void {
+    if (this.ended !== undefined) return
+    this.#finish(startTime(this.pid) === this.#identity ? 'exec' : 'exited')
+  }
+
+  #finish(how: 'exited' | 'exec' | 'detached'): void {
+    this.ended = how
+    this.#dismissAgent()
+    for (const resolve of this.#waiting.values()) resolve({ result: -1 })
+    this.#waiting.clear()
+    void this.#server.terminate()
+    this.#onEnd?.()
+  }
+}
+
+function identityOf(fd: number): string {
+  const s = fstatSync(fd, { bigint: true })
+  return [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':')
+}
+
+function leaseRefusal(path: string, errno: number): string {
+  return errno === -EAGAIN
+    ? `${path} is open for writing somewhere, so its bytes may change at any time`
+    : `${path} is on a file system that gives no leases (${errnoName(errno)})`
+}
+
+function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}

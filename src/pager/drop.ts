@@ -1,0 +1,178 @@
+// Giving pages back.
+//
+// A page may be dropped only while it certainly still is the page that was proved equal: not written since, and not
+// unmapped and replaced by another (an event of which may be on its way). So for the instant of the drop all threads of
+// the target stand still and the server has handled every event. Freeing 300 MB takes the kernel 20 ms,
+// so nothing is freed in that instant: the agent *moves* the pages away (mremap with MREMAP_DONTUNMAP moves
+// whole page tables, 300 MB in 0.4 ms, and leaves the mapping registered and empty), and frees them when the
+// program runs again.
+//
+//   agent: reserve a scratch range (journalled) → stop all → sync with the server
+//   → per run: still protected? clean → dropping; agent: mremap → … → let go → dropping → virtual, wake who waits
+//   → agent: munmap the scratch range
+//
+// If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
+// are gone. One call is in the agent's hands at a time.
+import { nr } from '../sys/ffi.ts'
+import { page, scanPages } from '../sys/memory.ts'
+import * as uffd from '../sys/uffd.ts'
+import { type Agent, type RemoteCall, remote } from '../process/agent.ts'
+import { stopAll } from '../process/stop.ts'
+import { blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
+
+/** A run of pages that are `clean` and may go. */
+export interface Run {
+  readonly start: number
+  readonly end: number
+}
+
+/** What a drop came to. */
+export interface Dropped {
+  pages: number
+  /** Longest and total time that the target's threads stood still, milliseconds. */
+  longest: number
+  total: number
+  stops: number
+}
+
+/** How long one stop may last, milliseconds, before the rest is left for the next. */
+const stopLimit = 6
+/** How long to wait for all threads to stop before giving up for now. */
+const settleLimit = 10
+const mostPerStop = 2 ** 32
+
+export interface DropTarget {
+  readonly pid: number
+  readonly fd: number
+  readonly pagemap: number
+  readonly journal: Journal
+  readonly agent: Agent
+  /** Waits until the server has handled what is pending; false when it did not within the time. */
+  sync(ms: number): boolean
+}
+
+/** Drops the clean pages of `runs`. */
+export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
+  const dropped: Dropped = { pages: 0, longest: 0, total: 0, stops: 0 }
+  const queue = [...runs].sort((a, b) => a.end - a.start - (b.end - b.start))
+  let failures = 0
+  while (queue.length > 0 && failures < 5) {
+    const batch: Run[] = []
+    let bytes = 0
+    while (queue.length > 0 && batch.length < 400 && bytes < mostPerStop) {
+      const run = queue.pop() as Run
+      batch.push(run)
+      bytes += run.end - run.start + 2 * blockBytes
+    }
+    const left = episode(target, batch, bytes, dropped)
+    if (left === undefined) {
+      failures++
+      queue.push(...batch.reverse())
+    } else {
+      if (left.length === batch.length) failures++
+      queue.push(...left.reverse())
+    }
+  }
+  return dropped
+}
+
+/** One stop. The runs that there was no time for, or undefined when the target could not be stopped. */
+function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
+  const { journal, agent } = target
+  const reserve = remote(agent, [[nr.mmap, 0, bytes, 0, 0x4022 /* PRIVATE | ANONYMOUS | NORESERVE */, -1, 0]])
+  const scratch = reserve?.[0] ?? -1
+  if (scratch < 0) return undefined
+  journal.scratch = { start: scratch, length: bytes }
+  const moved: Run[] = []
+  const rest: Run[] = []
+  let to = scratch
+  const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
+  if (stop !== undefined) {
+    const inTime = (): boolean => performance.now() - stop.began < stopLimit
+    const ready = target.sync(settleLimit)
+    for (const run of runs) {
+      if (!ready || !inTime()) {
+        rest.push(run)
+        continue
+      }
+      for (const piece of stillProtected(target, run)) {
+        // The same offset in 2 MiB as at the source lets the kernel move whole page tables.
+        to =
+          Math.ceil((to - (piece.start % blockBytes)) / blockBytes) * blockBytes + (piece.start % blockBytes)
+        const end = journal.exchangeRun(piece.start, piece.end, state.clean, state.dropping)
+        if (end === piece.start) continue
+        const length = end - piece.start
+        const move: RemoteCall = [
+          nr.mremap,
+          piece.start,
+          length,
+          length,
+          7 /* MAYMOVE | FIXED | DONTUNMAP */,
+          to,
+        ]
+        const done = remote(agent, [move], 5000)
+        if (done === undefined || (done[0] as number) < 0) {
+          // Undefined: the agent is gone in the middle of the call; whether it moved them is for `settleDropping`.
+          if (done !== undefined) journal.exchangeRun(piece.start, end, state.dropping, state.clean)
+          continue
+        }
+        moved.push({ start: piece.start, end })
+        to += length
+      }
+    }
+    const stood = stop.release()
+    sum.longest = Math.max(sum.longest, stood)
+    sum.total += stood
+    sum.stops++
+  }
+  for (const { start, end } of moved) {
+    journal.exchangeRun(start, end, state.dropping, state.virtual)
+    sum.pages += (end - start) / pageBytes
+    Atomics.add(journal.counters, counter.droppedPages, (end - start) / pageBytes)
+  }
+  // Faults that came while a page was `dropping` wait; they fault again and find it virtual.
+  if (Atomics.exchange(journal.counters, counter.waiting, 0) > 0)
+    for (const { start, end } of moved) uffd.wake(target.fd, start, end - start)
+  freeScratch(agent, journal)
+  return stop === undefined ? undefined : rest
+}
+
+/** Frees what an episode moved away, in pieces so that the program's page faults get in between. */
+export function freeScratch(agent: Agent, journal: Journal): void {
+  const { start, length } = journal.scratch
+  if (length === 0) return
+  const piece = 64 << 20
+  for (let at = 0; at < length; at += piece)
+    remote(agent, [[nr.munmap, start + at, Math.min(piece, length - at)]])
+  journal.scratch = { start: 0, length: 0 }
+}
+
+// The page table's word on it: present, and under the protection that was there when they were compared.
+function stillProtected(target: DropTarget, run: Run): Run[] {
+  const pieces: Run[] = []
+  scanPages(target.pagemap, run.start, run.end, page.present, page.written, 0, (start, end) => {
+    pieces.push({ start, end })
+  })
+  return pieces
+}
+
+/**
+ * For a successor, and after an agent died in a call: puts right what the death left half done, by what the page
+ * table says. The agent that moved pages must have ended; the server may run.
+ */
+export function settle(target: { fd: number; pagemap: number; journal: Journal }): void {
+  const { journal, pagemap } = target
+  for (const block of [...journal.blocks()])
+    journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+      if (s === state.verifying) journal.exchangeRun(start, end, state.verifying, state.present)
+      if (s !== state.dropping && s !== state.virtual) return
+      scanPages(pagemap, start, end, 0, 0, page.present | page.swapped, (from, to, categories) => {
+        // Still there. Protected: nobody has written it; otherwise it is the program's.
+        const now = (categories & page.written) === 0 ? state.clean : state.present
+        for (let at = from; at < to; at += pageBytes) journal.exchange(at, s, now)
+      })
+      if (s !== state.dropping) return
+      for (let at = start; at < end; at += pageBytes) journal.exchange(at, state.dropping, state.virtual)
+      uffd.wake(target.fd, start, end - start)
+    })
+}

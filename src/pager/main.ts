@@ -1,0 +1,193 @@
+// The pager process: one target. Started by the supervisor as `node main.js DIRECTORY PID OPTIONS`, again with the same
+// words after it has died; whether that means attach or adopt is for the journal to say.
+//
+//   stdout: one line of JSON once it serves, `{"type":"serving",…}`, or says why it does not, `{"type":"refused",…}`
+//   control.sock: lines of JSON, see `Question`; every answer is one line
+//   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew; anything else: the supervisor starts a successor
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { commandLine, memoryFigures, proportionalSize } from '../process/target.ts'
+import { ProcessError } from '../process/errors.ts'
+import { Controller, type PagerOptions } from './controller.ts'
+import { PagerError } from './errors.ts'
+import { counter, pageBytes } from './journal.ts'
+import { Passes } from './passes.ts'
+import { shed } from './shed.ts'
+
+/** What can be asked through the control socket. */
+export type Question = { ask: 'status' } | { ask: 'settled' } | { ask: 'pass' } | { ask: 'detach' }
+
+/** Figures of one attached process. Bytes, unless a name says otherwise. */
+export interface PagerStatus {
+  readonly type: 'status'
+  readonly pid: number
+  readonly command: string
+  readonly pager: number
+  readonly supervisor: number
+  readonly adopted: boolean
+  readonly seconds: number
+  /** Resident and private anonymous memory of the target, when we came and now. */
+  readonly before: { rss: number; anonymous: number }
+  readonly now: { rss: number; anonymous: number; swap: number }
+  /** Explained memory that is resident, and that holds no memory. */
+  readonly clean: number
+  readonly virtual: number
+  readonly faults: number
+  readonly refilled: number
+  readonly dropped: number
+  readonly zeroed: number
+  readonly writes: number
+  readonly lost: number
+  readonly stallSeconds: number
+  readonly pauses: { stops: number; longestMs: number; totalMs: number }
+  readonly passes: number
+  readonly settled: boolean
+  readonly children: number
+  /** Proportional set size of pager and supervisor. */
+  readonly own: number
+  readonly backings: readonly { path: string; lost?: string }[]
+  readonly refused: readonly string[]
+  readonly reports: readonly string[]
+}
+
+const [directory = '', pidText = '', optionsText = '{}'] = process.argv.slice(2)
+const pid = Number(pidText)
+const options = JSON.parse(optionsText) as PagerOptions
+const say = (message: object): void => {
+  process.stdout.write(`${JSON.stringify(message)}\n`)
+}
+process.stdout.on('error', () => {}) // whoever waited for the first line may be gone
+process.on('SIGINT', () => {})
+process.on('SIGHUP', () => {})
+
+let controller: Controller
+let adopted = false
+try {
+  controller = new Controller(pid, directory, options)
+  adopted = existsSync(join(directory, 'journal'))
+  if (adopted)
+    try {
+      controller.adopt()
+    } catch (error) {
+      // A journal of an earlier process with this number, or one that never got as far as a userfaultfd.
+      if (!(error instanceof PagerError) || (error.code !== 'adopt' && error.code !== 'journal')) throw error
+      adopted = false
+      rmSync(directory, { recursive: true, force: true })
+      controller = new Controller(pid, directory, options)
+      controller.attach()
+    }
+  else controller.attach()
+} catch (error) {
+  refuse(error)
+}
+
+function refuse(error: unknown): never {
+  const known = error instanceof ProcessError || error instanceof PagerError
+  say({ type: 'refused', code: known ? error.code : 'failed', message: (error as Error).message })
+  if (!known) console.error(error)
+  if (!adopted) rmSync(directory, { recursive: true, force: true })
+  process.exit(3)
+}
+
+const c: Controller = controller
+const passes = new Passes(c, adopted)
+const started = performance.now()
+writeFileSync(
+  join(directory, 'pager.json'),
+  JSON.stringify({ pager: process.pid, supervisor: process.ppid, options }),
+)
+
+function status(): PagerStatus {
+  const n = (i: number): number => (c.journal.counters[i] as number) >>> 0
+  const now = memoryFigures(pid) ?? { rss: 0, anonymous: 0, swap: 0 }
+  return {
+    type: 'status',
+    pid,
+    command: commandLine(pid),
+    pager: process.pid,
+    supervisor: process.ppid,
+    adopted,
+    seconds: (performance.now() - started) / 1000,
+    before: { rss: c.before?.rss ?? 0, anonymous: c.before?.anonymous ?? 0 },
+    now,
+    clean: n(counter.clean) * pageBytes,
+    virtual: n(counter.virtual) * pageBytes,
+    faults: n(counter.faults),
+    refilled: n(counter.refilledPages) * pageBytes,
+    dropped: n(counter.droppedPages) * pageBytes,
+    zeroed: n(counter.zeroPages) * pageBytes,
+    writes: n(counter.writes),
+    lost: n(counter.lostPages) * pageBytes,
+    stallSeconds: n(counter.stallMicroseconds) / 1e6,
+    pauses: { stops: c.pauses.stops, longestMs: c.pauses.longest, totalMs: c.pauses.total },
+    passes: c.passes,
+    settled: passes.settled,
+    children: c.children,
+    own: proportionalSize(process.pid) + (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
+    backings: c.backings.map(b => ({ path: b.path, ...(b.lost === undefined ? {} : { lost: b.lost }) })),
+    refused: [...c.refused.values()],
+    reports: c.reports.slice(-20),
+  }
+}
+
+async function answer(question: Question): Promise<object> {
+  switch (question.ask) {
+    case 'status':
+      return status()
+    case 'settled':
+      await passes.first
+      return status()
+    case 'pass':
+      await passes.now()
+      return status()
+    case 'detach':
+      await passes.stop()
+      await c.detach()
+      return { type: 'detached', pid }
+  }
+}
+
+const server = createServer((socket: Socket) => {
+  socket.on('error', () => {})
+  createInterface({ input: socket }).on('line', line => {
+    void (async () => {
+      let reply: object
+      try {
+        reply = await answer(JSON.parse(line) as Question)
+      } catch (error) {
+        reply = { type: 'error', message: (error as Error).message }
+      }
+      socket.write(`${JSON.stringify(reply)}\n`)
+    })()
+  })
+})
+const socketPath = join(directory, 'control.sock')
+rmSync(socketPath, { force: true })
+server.listen(socketPath)
+
+passes.begin()
+say({ type: 'serving', pid, adopted, pager: process.pid })
+
+const interval = options.budget === undefined ? 1000 : 100
+const timer = setInterval(() => {
+  try {
+    c.beat()
+    passes.beat()
+  } catch (error) {
+    if (!(error instanceof ProcessError)) throw error
+    console.error(`lethe: process ${pid}: ${error.message}`)
+  }
+}, interval)
+const shedding = setTimeout(shed, 1500)
+
+await c.over
+clearInterval(timer)
+clearTimeout(shedding)
+server.close()
+// Let the answer to `detach` go out first.
+setTimeout(() => {
+  rmSync(directory, { recursive: true, force: true })
+  process.exit(c.ended === 'exec' ? 75 : 0)
+}, 50)

@@ -1,0 +1,49 @@
+// What the two threads of a pager say to each other.
+//
+// The *server* (a worker thread) reads every userfaultfd and answers every fault. It never waits for the target, for
+// the tracer or for the other thread. The *controller* (the main thread) traces, verifies, decides what to
+// drop, and talks to the outside. Requests go through a MessagePort after which the wake descriptor is signalled,
+// because the server sleeps in ppoll and not in an event loop; answers come back through the port.
+// The one exchange that must not go through the event loop is `sync`: while the target stands still the
+// controller waits, for a bounded time, until the server has handled everything that was pending.
+
+/** Requests to the server. Each is answered by a `Reply` with the same id. */
+export type Request = { id: number } & (
+  | { kind: 'register'; start: number; end: number }
+  /** verifying → clean for pages that still are; rows of (start, pages, backing, offset) */
+  | { kind: 'explain'; rows: Float64Array }
+  | { kind: 'backing'; index: number; path: string; fd: number }
+  /** refill every virtual page, of one backing or of all */
+  | { kind: 'refill'; backing?: number }
+  /** refill everything and stop serving: the last request */
+  | { kind: 'leave' }
+)
+
+export type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never
+
+/** The server's answers and news. */
+export type Reply =
+  | { kind: 'reply'; id: number; result: number; message?: string }
+  | { kind: 'lost'; index: number; why: string }
+  | { kind: 'report'; message: string }
+  | { kind: 'children'; count: number }
+  | { kind: 'gone' }
+
+/** What the server starts with. */
+export interface ServerData {
+  uffd: number
+  pid: number
+  journal: string
+  /** Directory of the journals of forked children. */
+  directory: string
+  wake: number
+  parkIn: number
+  /** 0: requests for a sync, 1: acknowledged, 2: current tick */
+  shared: SharedArrayBuffer
+  /** Children of a predecessor: their descriptors and numbers. */
+  children: { fd: number; n: number }[]
+  /** Backings of a predecessor, out of the park. `lost`: why one can't serve. */
+  backings: { index: number; path: string; fd: number; lost?: string }[]
+}
+
+export const shared = { request: 0, acknowledged: 1, tick: 2 } as const

@@ -1,0 +1,464 @@
+// The server thread: one loop that sleeps in ppoll over the userfaultfds of the target and its forked children,
+// the wake descriptor and the signals of leases, and handles what is ready. Everything here is synchronous.
+//
+//   message  → faults to Space.fault; events to the space's table (and, for a fork, to a new space)
+//   wake     → requests of the controller
+//   SIGRTMIN → somebody wants to write a backing: refill what depends on it, then let go of the lease
+//
+// Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
+// predecessor left there is handled first of all.
+import { fstatSync, openSync, readFileSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'
+import * as fds from '../sys/fd.ts'
+import { arena, call, getAddress, nr } from '../sys/ffi.ts'
+import { pinTo } from '../sys/memory.ts'
+import * as uffd from '../sys/uffd.ts'
+import { forkJournal } from './fork.ts'
+import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
+import { type Reply, type Request, type ServerData, shared } from './protocol.ts'
+import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
+
+/** The signal by which the kernel tells that a lease is being broken. */
+const leaseSignal = 34
+/** The lower half of the inbox is for the loop, the upper for what is read in the middle of a message. */
+const drainSlots = inboxSlots / 2
+
+export class Server {
+  readonly #data: ServerData
+  readonly #port: MessagePort
+  readonly #shared: Int32Array
+  readonly #backings = new Map<number, OpenBacking>()
+  readonly #buffer = arena(maxCluster * pageBytes)
+  readonly #signals: number
+  readonly #spaces: Space[] = []
+  readonly #main: Space
+  /** Backings whose lease is being broken. */
+  readonly #broken: number[] = []
+  #childCount = 0
+  #running = true
+  #faultsSincePin = 0
+  #cpu = -1
+
+  constructor(data: ServerData, port: MessagePort) {
+    this.#data = data
+    this.#port = port
+    this.#shared = new Int32Array(data.shared)
+    this.#signals = fds.signalfd([leaseSignal])
+    const journal = Journal.open(data.journal)
+    journal.collect()
+    journal.recount()
+    const pagemap = openSync(`/proc/${data.pid}/pagemap`, 'r')
+    this.#main = this.#space(data.uffd, journal, false, pagemap)
+    this.#spaces.push(this.#main)
+    for (const one of data.backings) this.#adoptBacking(one)
+    for (const { fd, n } of data.children) {
+      this.#childCount = Math.max(this.#childCount, n)
+      this.#spaces.push(this.#space(fd, Journal.open(this.#childPath(n)), true, -1))
+    }
+  }
+
+  // The lease has outlived its holder, because the open file lies in the park. If somebody wants to write, he
+  // still waits (the kernel gives us 45 s in all): the bytes are what they were.
+  #adoptBacking({ index, path, fd, lost }: ServerData['backings'][number]): void {
+    const backing: OpenBacking = { fd, path }
+    if (lost !== undefined) backing.lost = lost
+    else if (fds.lease(fd, leaseSignal) < 0) {
+      if (breaking(fd)) this.#broken.push(index)
+      else backing.lost = `${path} was opened for writing while no pager held it`
+    }
+    this.#backings.set(index, backing)
+  }
+
+  #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
+    return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, m => this.#report(m))
+  }
+
+  #childPath(n: number): string {
+    return join(this.#data.directory, `child-${n}.journal`)
+  }
+
+  #post(reply: Reply): void {
+    this.#port.postMessage(reply)
+  }
+
+  #report(message: string): void {
+    this.#post({ kind: 'report', message })
+  }
+
+  /** Serves until the controller says `leave`. */
+  run(): void {
+    // First what a predecessor had read but perhaps not handled, then the threads that wait in vain.
+    for (const space of [...this.#spaces]) {
+      for (let slot = 0; slot < inboxSlots; slot++) this.#message(space, slot)
+      this.#wakeAll(space)
+    }
+    for (const index of this.#broken) this.#giveUp(index)
+    const ready = new Uint16Array(512)
+    let nextTick = 0
+    while (this.#running) {
+      const list = [this.#data.wake, this.#signals, ...this.#spaces.map(s => s.fd)]
+      fds.poll(list, ready, 1000)
+      if (ready[1] !== 0) this.#leases()
+      for (let i = this.#spaces.length - 1; i >= 0; i--)
+        if (ready[i + 2] !== 0) {
+          const space = this.#spaces[i] as Space
+          this.#drain(space)
+        }
+      if (ready[0] !== 0) {
+        fds.clearEvent(this.#data.wake)
+        this.#requests()
+      }
+      const now = performance.now()
+      if (now > nextTick) {
+        nextTick = now + 1000
+        this.#buryChildren()
+      }
+    }
+  }
+
+  /** Reads and handles messages until none is left. */
+  #drain(space: Space): void {
+    const { journal } = space
+    for (let rounds = 0; rounds < 64; rounds++) {
+      const n = call(nr.read, space.fd, journal.inboxAddress, drainSlots * uffd.messageSize)
+      if (n === -EINTR) continue
+      if (n <= 0) return
+      space.tick = Atomics.load(this.#shared, shared.tick)
+      const began = performance.now()
+      const count = n / uffd.messageSize
+      // A read takes faults before events, so events stand last; they are handled first, for a fault may
+      // otherwise be answered from a table that an event has made old.
+      for (let slot = 0; slot < count; slot++)
+        if ((journal.inbox[slot * 8] as number) % 256 !== uffd.event.pagefault) this.#message(space, slot)
+      for (let slot = 0; slot < count; slot++) this.#message(space, slot)
+      const spent = (performance.now() - began) * 1000
+      Atomics.add(this.#main.journal.counters, counter.stallMicroseconds, Math.round(spent))
+    }
+  }
+
+  /** Handles the message in a slot of the inbox, if there is one, and clears it. */
+  #message(space: Space, slot: number): void {
+    const { inbox } = space.journal
+    const at = slot * 8
+    const kind = (inbox[at] as number) & 0xff
+    if (kind === 0) return
+    if (kind === uffd.event.pagefault) {
+      const flags = inbox[at + 2] as number
+      const address = faultAddress(inbox, at)
+      const tid = inbox[at + 6] as number
+      inbox[at] = 0
+      Atomics.add(this.#main.journal.counters, counter.faults, 1)
+      if (this.#faultsSincePin++ >= 64 || this.#cpu < 0) this.#follow(tid)
+      this.#serve(space, () => space.fault(address, flags))
+      return
+    }
+    Atomics.add(this.#main.journal.counters, counter.events, 1)
+    const a = getAddress(inbox, at + 2)
+    const b = getAddress(inbox, at + 4)
+    const c = getAddress(inbox, at + 6)
+    const { start, length } = space.journal.scratch
+    const ours = (address: number): boolean => length > 0 && address >= start && address < start + length
+    if (kind === uffd.event.fork) this.#forked(space, inbox[at + 2] as number)
+    else if (kind === uffd.event.remove) space.removed(a, b)
+    else if (kind === uffd.event.unmap) {
+      if (!ours(a)) space.unmapped(a, b)
+    } else if (kind === uffd.event.remap && !ours(b)) {
+      // Byte 1 of the message is reserved by the kernel; ours to note that the copy was made.
+      space.moved(
+        a,
+        b,
+        c,
+        () => ((inbox[at] as number) & 0x100) !== 0,
+        () => {
+          inbox[at] = (inbox[at] as number) | 0x100
+        },
+      )
+    }
+    inbox[at] = 0
+  }
+
+  /** Does something that may have to wait for an event to be read first. */
+  #serve(space: Space, action: () => Served): Served {
+    for (let tries = 0; ; tries++) {
+      const served = action()
+      if (served !== 'again') return served
+      if (this.#events(space) === 0 && tries > 2) {
+        // The event is on its way, or the one whose event it is has not finished.
+        const ready = new Uint16Array(1)
+        fds.poll([space.fd], ready, 1)
+        if (tries > 5000) {
+          this.#report('the kernel keeps saying EAGAIN without an event; a fault is put off')
+          return served
+        }
+      }
+    }
+  }
+
+  /** Reads what is pending, without the inbox slots that are in use, and handles it. How many messages. */
+  #events(space: Space): number {
+    const { inbox, inboxAddress } = space.journal
+    const n = call(
+      nr.read,
+      space.fd,
+      inboxAddress + drainSlots * uffd.messageSize,
+      drainSlots * uffd.messageSize,
+    )
+    if (n <= 0) return 0
+    const free = drainSlots
+    const count = n / uffd.messageSize
+    // Faults read here wait until the message that we are in the middle of is done: they are woken and come again.
+    for (let slot = free; slot < free + count; slot++) {
+      if (((inbox[slot * 8] as number) & 0xff) !== uffd.event.pagefault) this.#message(space, slot)
+    }
+    for (let slot = free; slot < free + count; slot++) {
+      if (((inbox[slot * 8] as number) & 0xff) !== uffd.event.pagefault) continue
+      const address = faultAddress(inbox, slot * 8)
+      inbox[slot * 8] = 0
+      uffd.wake(space.fd, address - (address % pageBytes), pageBytes)
+    }
+    return count
+  }
+
+  /** Follows the CPU of the faulting thread: the hand-off costs 9 µs on one CPU and 50 between two. */
+  #follow(tid: number): void {
+    this.#faultsSincePin = 0
+    try {
+      const stat = readFileSync(`/proc/${this.#data.pid}/task/${tid}/stat`, 'latin1')
+      const cpu = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[36])
+      if (Number.isInteger(cpu) && cpu !== this.#cpu) {
+        pinTo(cpu)
+        this.#cpu = cpu
+      }
+    } catch {
+      // a thread of a child, or one that is gone
+    }
+  }
+
+  #wakeAll(space: Space): void {
+    for (const block of space.journal.blocks()) uffd.wake(space.fd, block * blockBytes, blockBytes)
+  }
+
+  // A fork. The kernel has made the child's descriptor in our table; it must not exist only there.
+  #forked(space: Space, fd: number): void {
+    const n = ++this.#childCount
+    const parked = fds.sendFds(
+      this.#data.parkIn,
+      [fd],
+      new TextEncoder().encode(JSON.stringify({ child: n })),
+    )
+    if (parked < 0) this.#report(`a forked child's descriptor could not be parked (${errnoName(parked)})`)
+    const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid)
+    const child = this.#space(fd, journal, true, -1)
+    this.#spaces.push(child)
+    this.#post({ kind: 'children', count: this.#spaces.length - 1 })
+  }
+
+  #buryChildren(): void {
+    for (let i = this.#spaces.length - 1; i > 0; i--) {
+      const child = this.#spaces[i] as Space
+      if (uffd.alive(child.fd)) continue
+      fds.close(child.fd)
+      child.journal.close()
+      this.#spaces.splice(i, 1)
+      this.#post({ kind: 'children', count: this.#spaces.length - 1 })
+      try {
+        unlinkSync(child.journal.path)
+      } catch {
+        // already cleared away
+      }
+    }
+    if (!uffd.alive(this.#main.fd)) {
+      this.#post({ kind: 'gone' })
+    }
+  }
+
+  /** Requests of the controller. */
+  #requests(): void {
+    const asked = Atomics.load(this.#shared, shared.request)
+    if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
+      for (const space of this.#spaces) this.#drain(space)
+      Atomics.store(this.#shared, shared.acknowledged, asked)
+      Atomics.notify(this.#shared, shared.acknowledged)
+    }
+    for (;;) {
+      const got = receiveMessageOnPort(this.#port) as { message: Request } | undefined
+      if (got === undefined) return
+      const { message } = got
+      try {
+        const result = this.#request(message)
+        this.#post({ kind: 'reply', id: message.id, result })
+      } catch (error) {
+        this.#post({
+          kind: 'reply',
+          id: message.id,
+          result: -1,
+          message: error instanceof Error ? error.message : String(error),
+        })
+      }
+    }
+  }
+
+  #request(request: Request): number {
+    switch (request.kind) {
+      case 'register': {
+        let result = -EAGAIN
+        this.#serve(this.#main, () => {
+          result = this.#main.register(request.start, request.end)
+          return result === -EAGAIN ? 'again' : 'done'
+        })
+        return result
+      }
+      case 'explain':
+        return this.#explain(request.rows)
+      case 'backing': {
+        const leased = fds.lease(request.fd, leaseSignal)
+        if (leased < 0) return leased
+        this.#backings.set(request.index, { fd: request.fd, path: request.path })
+        return 0
+      }
+      case 'refill':
+        return this.#refill(request.backing)
+      case 'leave':
+        return this.#leave()
+    }
+  }
+
+  // The controller has compared these pages while they were protected; those that are still `verifying` are equal.
+  #explain(rows: Float64Array): number {
+    const { journal } = this.#main
+    let taken = 0
+    for (let i = 0; i < rows.length; i += 4) {
+      const start = rows[i] as number
+      const pages = rows[i + 1] as number
+      const backing = rows[i + 2] as number
+      const offset = rows[i + 3] as number
+      const usable = this.#backings.get(backing)?.lost === undefined && this.#backings.has(backing)
+      let from = 0
+      for (let p = 0; p <= pages; p++) {
+        const at = start + p * pageBytes
+        if (p < pages && usable && journal.stateOf(at) === state.verifying) continue
+        if (p > from) {
+          const first = start + from * pageBytes
+          journal.explain(first, p - from, backing, offset + from * pageBytes)
+          for (let q = from; q < p; q++)
+            if (journal.exchange(start + q * pageBytes, state.verifying, state.clean)) taken++
+        }
+        if (p < pages && !usable) journal.exchange(at, state.verifying, state.present)
+        from = p + 1
+      }
+    }
+    return taken
+  }
+
+  #refill(backing: number | undefined): number {
+    const place: Place = { backing: 0, offset: 0, pages: 0 }
+    let left = 0
+    for (const space of [...this.#spaces]) {
+      let sinceDrain = 0
+      space.virtualRuns((start, end) => {
+        for (let at = start; at < end; ) {
+          if (!space.journal.place(at, place)) break
+          const stop = Math.min(end, at + Math.min(place.pages, maxCluster) * pageBytes)
+          if (backing === undefined || place.backing === backing) {
+            const served = this.#serve(space, () => space.refill(at, stop, false))
+            if (served === 'gone') return
+            if (served !== 'done') left++
+            if (++sinceDrain >= 16) {
+              sinceDrain = 0
+              for (const other of this.#spaces) this.#drain(other)
+            }
+          }
+          at = stop
+        }
+      })
+      // What is present and equal may be written by the backing's writer's consent only: it is physical now.
+      for (const block of [...space.journal.blocks()])
+        space.journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+          if (s !== state.clean && s !== state.verifying) return
+          for (let at = start; at < end; at += pageBytes)
+            if (backing === undefined || (space.journal.place(at, place) && place.backing === backing))
+              if (!space.journal.exchange(at, state.clean, state.present))
+                space.journal.exchange(at, state.verifying, state.present)
+        })
+    }
+    return left
+  }
+
+  #leases(): void {
+    for (;;) {
+      const signal = fds.readSignal(this.#signals)
+      if (signal === undefined) break
+    }
+    // One signal can stand for several: look at every lease.
+    for (const [index, backing] of this.#backings) {
+      if (backing.lost !== undefined || fds.leased(backing.fd)) continue
+      this.#giveUp(index)
+    }
+  }
+
+  // Everything that depends on a backing becomes physical; then its writer may go on.
+  #giveUp(index: number): void {
+    const backing = this.#backings.get(index) as OpenBacking
+    // Pages that the controller is dropping at this moment become virtual in a few milliseconds.
+    const end = performance.now() + 2000
+    do {
+      this.#refill(index)
+      for (const space of this.#spaces) this.#drain(space)
+    } while (this.#dependents(index) > 0 && performance.now() < end)
+    backing.lost = `${backing.path} was opened for writing`
+    fds.unlease(backing.fd)
+    this.#post({ kind: 'lost', index, why: backing.lost })
+  }
+
+  #dependents(backing: number): number {
+    const place: Place = { backing: 0, offset: 0, pages: 0 }
+    let pages = 0
+    for (const { journal } of this.#spaces)
+      for (const block of journal.blocks())
+        journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+          if (s === state.virtual || s === state.dropping)
+            for (let at = start; at < end; at += pageBytes)
+              if (journal.place(at, place) && place.backing === backing) pages++
+        })
+    return pages
+  }
+
+  // Everything back, ranges unregistered. The number of pages that could not be brought back.
+  #leave(): number {
+    const left = this.#refill(undefined)
+    if (left > 0) return left
+    let still = 0
+    for (const space of this.#spaces) space.virtualRuns((start, end) => (still += (end - start) / pageBytes))
+    if (still > 0) return still
+    for (const space of this.#spaces) {
+      // Whole mappings at a time: a range that ends inside one would split it.
+      let from = 0
+      let to = 0
+      for (const block of [...space.journal.blocks(), Number.MAX_SAFE_INTEGER / blockBytes].sort(
+        (a, b) => a - b,
+      ))
+        space.journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+          if (s !== state.none && start === to) to = end
+          else {
+            if (to > from) uffd.unregister(space.fd, from, to - from)
+            from = start
+            to = s === state.none ? start : end
+          }
+        })
+    }
+    this.#running = false
+    return 0
+  }
+}
+
+/** Whether somebody waits for our lease on this file to be let go. */
+function breaking(fd: number): boolean {
+  const inode = fstatSync(fd).ino
+  return readFileSync('/proc/locks', 'latin1')
+    .split('\n')
+    .some(line => /LEASE\s+BREAKING/.test(line) && line.includes(`:${inode} `))
+}
+
+if (parentPort !== null) new Server(workerData as ServerData, parentPort).run()

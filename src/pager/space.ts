@@ -1,0 +1,377 @@
+// One address space that we serve: its userfaultfd, its journal, and what to do about each message.
+//
+// A fault is decided by `decide`, from the page's state alone, and carried out by `serve`. After every ioctl that
+// says EAGAIN an event waits that may change the answer: the caller reads it and asks again. States change
+// *after* a page has been filled and *before* a protection is taken away, so that at every instant the journal
+// promises no more than what is true:
+//
+//   missing, virtual   → refill a cluster, protected; the page of a write is left unprotected and becomes present
+//   missing, absent    → zero pages
+//   missing, dropping  → wait: who drops wakes
+//   protected, clean or verifying → present, then the protection goes
+//   missing, present or clean and really not there → poison: a bug, or memory that vanished without an event;
+//                        loud (SIGBUS), never a page of zeros
+import { EAGAIN, EEXIST, ENOENT, ESRCH, errnoName } from '../sys/errno.ts'
+import { readAt } from '../sys/fd.ts'
+import { type Arena, getAddress } from '../sys/ffi.ts'
+import { page, scanPages } from '../sys/memory.ts'
+import * as uffd from '../sys/uffd.ts'
+import { blockBytes, counter, type Journal, pageBytes, type Place, state } from './journal.ts'
+import { Streams } from './streams.ts'
+
+/** A file that pages are refilled from. */
+export interface OpenBacking {
+  readonly fd: number
+  readonly path: string
+  /** Why it can't serve any more, once it can't. */
+  lost?: string
+}
+
+/** What a fault calls for. */
+export type Decision =
+  | 'refill'
+  | 'zero'
+  | 'unprotect'
+  | 'wait'
+  /** somebody else has served it, or the state does not fit: look at the page table */
+  | 'check'
+  | 'poison'
+
+/** How serving went. `again`: an event has to be read first; `gone`: the address space is no more. */
+export type Served = 'done' | 'again' | 'gone'
+
+/** Pages that one refill brings at most. */
+export const maxCluster = 256
+
+/** The fault decision: from the state of the page and the kind of fault, nothing else. */
+export function decide(pageState: number, protectedWrite: boolean): Decision {
+  switch (pageState) {
+    case state.dropping:
+      return 'wait'
+    case state.virtual:
+      return protectedWrite ? 'check' : 'refill'
+    case state.lost:
+      return 'poison'
+    case state.clean:
+    case state.verifying:
+    case state.present:
+      return protectedWrite ? 'unprotect' : 'check'
+    default:
+      return protectedWrite ? 'unprotect' : 'zero'
+  }
+}
+
+export class Space {
+  readonly fd: number
+  readonly journal: Journal
+  /** A forked child: its pages are served and never dropped again. */
+  readonly child: boolean
+  readonly #pagemap: number
+  readonly #backings: ReadonlyMap<number, OpenBacking>
+  readonly #buffer: Arena
+  readonly #streams = new Streams()
+  readonly #zeroStreams = new Streams()
+  readonly #writeStreams = new Streams()
+  readonly #place: Place = { backing: 0, offset: 0, pages: 0 }
+  readonly #report: (message: string) => void
+  /** Current tick, for the ages of refilled pages. */
+  tick = 0
+
+  /** `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known. `buffer`: maxCluster pages. */
+  constructor(
+    fd: number,
+    journal: Journal,
+    child: boolean,
+    pagemap: number,
+    backings: ReadonlyMap<number, OpenBacking>,
+    buffer: Arena,
+    report: (message: string) => void,
+  ) {
+    this.fd = fd
+    this.journal = journal
+    this.child = child
+    this.#pagemap = pagemap
+    this.#backings = backings
+    this.#buffer = buffer
+    this.#report = report
+  }
+
+  /** Registers a whole mapping and records which of its pages are there. 0, or a negative errno. */
+  register(start: number, end: number): number {
+    const { journal } = this
+    journal.grow(start, end)
+    const done = uffd.register(this.fd, start, end - start)
+    if (done < 0) return done
+    for (let at = start; at < end; at += pageBytes)
+      if (journal.stateOf(at) === state.none) journal.set(at, state.absent)
+    scanPages(this.#pagemap, start, end, 0, 0, page.present | page.swapped, (from, to) => {
+      for (let at = from; at < to; at += pageBytes) journal.exchange(at, state.absent, state.present)
+    })
+    return 0
+  }
+
+  /** Serves one page fault message. */
+  fault(address: number, flags: number): Served {
+    const at = address - (address % pageBytes)
+    const protectedWrite = (flags & uffd.fault.wp) !== 0
+    const decision = decide(this.journal.stateOf(at), protectedWrite)
+    switch (decision) {
+      case 'refill':
+        return this.#refillAround(at, (flags & uffd.fault.write) !== 0)
+      case 'zero':
+        return this.#zero(at)
+      case 'unprotect':
+        return this.#unprotect(at)
+      case 'wait':
+        Atomics.add(this.journal.counters, counter.waiting, 1)
+        return 'done'
+      case 'check':
+        return this.#check(at, protectedWrite)
+      case 'poison':
+        return this.#poison(at, 'its backing is lost')
+    }
+  }
+
+  #refillAround(at: number, write: boolean): Served {
+    const { journal } = this
+    const want = this.#streams.next(at)
+    const inside = (p: number): boolean => journal.stateOf(p) === state.virtual
+    let start = at
+    let end = at + pageBytes
+    // A cluster lies in the direction in which the stream moves.
+    if (want.backward)
+      while (end - start < want.pages * pageBytes && inside(start - pageBytes)) start -= pageBytes
+    else while (end - start < want.pages * pageBytes && inside(end)) end += pageBytes
+    this.#streams.brought(start, end)
+    if (!write || this.child) return this.refill(start, end, !this.child)
+    // The written page first, unprotected and alone, then the rest.
+    const first = this.refill(at, at + pageBytes, false)
+    if (first !== 'done') return first
+    if (start < at) return this.refill(start, at, true)
+    return end > at + pageBytes ? this.refill(at + pageBytes, end, true) : 'done'
+  }
+
+  /** Fills the virtual pages of [start, end) from their backings. `protect`: they stay clean. */
+  refill(start: number, end: number, protect: boolean): Served {
+    const { journal } = this
+    const place = this.#place
+    for (let at = start; at < end; ) {
+      if (journal.stateOf(at) !== state.virtual) {
+        at += pageBytes
+        continue
+      }
+      if (!journal.place(at, place)) return this.#poison(at, 'it is virtual without an explanation')
+      let pages = 1
+      const most = Math.min(place.pages, (end - at) / pageBytes, maxCluster)
+      while (pages < most && journal.stateOf(at + pages * pageBytes) === state.virtual) pages++
+      const backing = this.#backings.get(place.backing)
+      if (backing === undefined || backing.lost !== undefined)
+        return this.#lose(at, pages, backing?.lost ?? `backing ${place.backing} is not open`)
+      const length = pages * pageBytes
+      const got = readFully(backing.fd, this.#buffer.address, length, place.offset)
+      if (got !== length)
+        return this.#lose(
+          at,
+          pages,
+          `${backing.path} gave ${got < 0 ? errnoName(got) : `${got} of ${length} bytes`} at ${place.offset}`,
+        )
+      const served = this.#copy(at, length, protect)
+      if (served !== 'done') return served
+      at += length
+    }
+    return 'done'
+  }
+
+  #copy(at: number, length: number, protect: boolean): Served {
+    const { journal } = this
+    let copied = 0
+    while (copied < length) {
+      const result = uffd.copy(this.fd, at + copied, this.#buffer.address + copied, length - copied, protect)
+      const bytes = uffd.completed
+      for (let done = 0; done < bytes; done += pageBytes)
+        journal.exchange(at + copied + done, state.virtual, protect ? state.clean : state.present)
+      if (bytes > 0) {
+        for (let p = at + copied; p < at + copied + bytes; p += 16 * pageBytes) journal.setAge(p, this.tick)
+        journal.setAge(at + copied + bytes - pageBytes, this.tick)
+        Atomics.add(journal.counters, counter.refilledPages, bytes / pageBytes)
+      }
+      copied += bytes
+      if (result === 0 || copied >= length) continue
+      if (result === -EAGAIN && bytes === 0) return 'again'
+      if (result === -ESRCH) return 'gone'
+      if (result === -ENOENT) return 'again'
+      if (result === -EEXIST || result === -EAGAIN) {
+        // The page is there although we took it for virtual: it is the program's.
+        if (result === -EEXIST) {
+          journal.exchange(at + copied, state.virtual, state.present)
+          uffd.writeprotect(this.fd, at + copied, pageBytes, false)
+          copied += pageBytes
+        }
+        continue
+      }
+      this.#report(`refill of ${at.toString(16)}: ${errnoName(result)}`)
+      return 'done'
+    }
+    return 'done'
+  }
+
+  #zero(at: number): Served {
+    const { journal } = this
+    if (journal.stateIndex(at) < 0) {
+      // A registered mapping that has grown in place.
+      journal.grow(at, at + pageBytes)
+    }
+    if (journal.stateOf(at) === state.none) journal.set(at, state.absent)
+    const want = this.#zeroStreams.next(at)
+    let start = at
+    let end = at + pageBytes
+    const inside = (p: number): boolean => journal.stateOf(p) === state.absent
+    if (want.backward)
+      while (end - start < want.pages * pageBytes && inside(start - pageBytes)) start -= pageBytes
+    else while (end - start < want.pages * pageBytes && inside(end)) end += pageBytes
+    this.#zeroStreams.brought(start, end)
+    const result = uffd.zeropage(this.fd, start, end - start)
+    const pages = uffd.completed / pageBytes
+    if (pages > 0) Atomics.add(journal.counters, counter.zeroPages, pages)
+    if (result === 0) return 'done'
+    if (result === -ESRCH) return 'gone'
+    if (result === -EAGAIN && pages === 0) return 'again'
+    if (result === -ENOENT && start + pages * pageBytes <= at) return this.#zeroOne(at)
+    if (result === -EEXIST || result === -EAGAIN || result === -ENOENT) return this.#zeroOne(at)
+    this.#report(`zero page at ${at.toString(16)}: ${errnoName(result)}`)
+    return 'done'
+  }
+
+  #zeroOne(at: number): Served {
+    const result = uffd.zeropage(this.fd, at, pageBytes)
+    if (result === -ESRCH) return 'gone'
+    if (result === -EAGAIN) return 'again'
+    if (result < 0) uffd.wake(this.fd, at, pageBytes)
+    return 'done'
+  }
+
+  #unprotect(at: number): Served {
+    const { journal } = this
+    const was = journal.stateOf(at)
+    let end = at + pageBytes
+    // Who writes page after page gets a run of them unprotected, at the price of their explanations.
+    if (was === state.clean) {
+      const want = this.#writeStreams.next(at)
+      if (!want.backward && !want.first)
+        while (end - at < want.pages * pageBytes && journal.stateOf(end) === state.clean) end += pageBytes
+      this.#writeStreams.brought(at, end)
+    }
+    for (let p = at; p < end; p += pageBytes)
+      if (!journal.exchange(p, state.clean, state.present))
+        journal.exchange(p, state.verifying, state.present)
+    if (journal.stateOf(at) === state.dropping) return 'done'
+    for (;;) {
+      let stop = at
+      while (stop < end && journal.stateOf(stop) !== state.dropping) stop += pageBytes
+      const result = uffd.writeprotect(this.fd, at, stop - at, false)
+      if (result === -EAGAIN) return 'again'
+      if (result === -ESRCH) return 'gone'
+      if (result === -ENOENT && stop > at + pageBytes) {
+        end = at + pageBytes
+        continue
+      }
+      if (result < 0) uffd.wake(this.fd, at, pageBytes)
+      Atomics.add(journal.counters, counter.writes, (stop - at) / pageBytes)
+      return 'done'
+    }
+  }
+
+  /** A fault that the state does not explain: usually another thread's fault has just brought the page. */
+  #check(at: number, protectedWrite: boolean): Served {
+    let there = this.#pagemap < 0 || protectedWrite
+    if (!there)
+      scanPages(this.#pagemap, at, at + pageBytes, 0, 0, page.present | page.swapped, () => {
+        there = true
+      })
+    if (there) {
+      uffd.wake(this.fd, at, pageBytes)
+      return 'done'
+    }
+    return this.#poison(at, 'it vanished without an event')
+  }
+
+  #lose(at: number, pages: number, why: string): Served {
+    for (let i = 0; i < pages; i++) this.journal.exchange(at + i * pageBytes, state.virtual, state.lost)
+    Atomics.add(this.journal.counters, counter.lostPages, pages)
+    return this.#poison(at, why)
+  }
+
+  #poison(at: number, why: string): Served {
+    this.#report(`page ${at.toString(16)} can't be rebuilt: ${why}; whoever touches it gets SIGBUS`)
+    const result = uffd.poison(this.fd, at, pageBytes)
+    if (result === -EAGAIN) return 'again'
+    if (result === -ESRCH) return 'gone'
+    uffd.wake(this.fd, at, pageBytes)
+    return 'done'
+  }
+
+  /** The program removed [start, end): zeros from now on. */
+  removed(start: number, end: number): void {
+    this.journal.runs(start, end, (from, to, s) => {
+      if (s === state.none) return
+      for (let at = from; at < to; at += pageBytes) {
+        this.journal.set(at, state.absent)
+        if (at % (16 * pageBytes) === 0 || at === from) this.journal.setAge(at, this.tick)
+      }
+    })
+  }
+
+  unmapped(start: number, end: number): void {
+    this.journal.forget(start, end)
+  }
+
+  /** The program moved a mapping. `phase` is this message's progress, kept in the inbox by the caller. */
+  moved(from: number, to: number, length: number, done: () => boolean, copied: () => void): void {
+    const { journal } = this
+    if (!done()) {
+      journal.grow(to, to + length)
+      const place: Place = { backing: 0, offset: 0, pages: 0 }
+      const shift = to - from
+      journal.runs(from, from + length, (start, end, s) => {
+        const explained = s === state.clean || s === state.virtual || s === state.verifying
+        for (let at = start; at < end; ) {
+          let pages = (end - at) / pageBytes
+          if (explained && journal.place(at, place)) {
+            pages = Math.min(pages, place.pages)
+            journal.explain(at + shift, pages, place.backing, place.offset)
+          } else if (explained) pages = 1
+          at += pages * pageBytes
+        }
+        const moved = s === state.verifying ? state.present : s === state.none ? state.absent : s
+        for (let at = start; at < end; at += pageBytes) journal.set(at + shift, moved)
+      })
+      copied()
+    }
+    journal.forget(from, from + length)
+  }
+
+  /** Virtual runs of the whole space. */
+  virtualRuns(run: (start: number, end: number) => void): void {
+    for (const block of [...this.journal.blocks()].sort((a, b) => a - b))
+      this.journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+        if (s === state.virtual) run(start, end)
+      })
+  }
+}
+
+/** Address of the message's page and its flags, from the words of a message. */
+export const faultAddress = (words: Uint32Array, at: number): number => getAddress(words, at + 4)
+
+function readFully(fd: number, address: number, length: number, offset: number): number {
+  let got = 0
+  while (got < length) {
+    const n = readAt(fd, address + got, length - got, offset + got)
+    if (n < 0) {
+      if (n === -4) continue
+      return n
+    }
+    if (n === 0) break
+    got += n
+  }
+  return got
+}

@@ -1,0 +1,56 @@
+// Where journals and control sockets are: one directory per target, `<state>/<pid>`.
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** `--state DIR`, $LETHE_STATE, /run/lethe for root, $XDG_RUNTIME_DIR/lethe, /tmp/lethe-UID. */
+export function stateDirectory(option?: string): string {
+  const given = option ?? process.env['LETHE_STATE']
+  if (given !== undefined && given !== '') return given
+  const uid = process.getuid?.() ?? 0
+  if (uid === 0) return writable('/run') ? '/run/lethe' : '/tmp/lethe-0'
+  const runtime = process.env['XDG_RUNTIME_DIR']
+  return runtime !== undefined && writable(runtime) ? join(runtime, 'lethe') : `/tmp/lethe-${uid}`
+}
+
+function writable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The directory of one target; made, readable only by us, when `make` is set. */
+export function targetDirectory(stateDir: string, pid: number, make = false): string {
+  const path = join(stateDir, String(pid))
+  if (make) mkdirSync(path, { recursive: true, mode: 0o700 })
+  return path
+}
+
+/** Pids that have a directory. */
+export function knownTargets(stateDir: string): number[] {
+  try {
+    return readdirSync(stateDir)
+      .filter(name => /^\d+$/.test(name))
+      .map(Number)
+      .sort((a, b) => a - b)
+  } catch {
+    return []
+  }
+}
+
+/** What a pager wrote about itself into its directory. */
+export interface PagerRecord {
+  readonly pager: number
+  readonly supervisor: number
+  readonly options: { budget?: number; backings: string[]; cpu: number }
+}
+
+export function readRecord(directory: string): PagerRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(join(directory, 'pager.json'), 'utf8')) as PagerRecord
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,137 @@
+// Proof: pages are equal to what their explanation makes, at a moment when nobody can write them.
+//
+// For each chunk: mark the pages `verifying`, write-protect them, read the memory, read the backing, compare.
+// A write in between faults; the server marks the page `present` and lets it through, so a page that is still
+// `verifying` when the server is told of the proof has not changed since it was protected. The target runs all
+// the while.
+import { closeSync, openSync, readSync } from 'node:fs'
+import { EAGAIN } from '../sys/errno.ts'
+import { pause } from '../sys/ptrace.ts'
+import * as uffd from '../sys/uffd.ts'
+import { type Journal, pageBytes, state } from './journal.ts'
+
+/** A guess: `pages` pages from `start` hold the bytes of backing `backing` from `offset` on. */
+export interface Guess {
+  readonly start: number
+  readonly pages: number
+  readonly backing: number
+  readonly offset: number
+}
+
+const chunkPages = 512
+
+/** Reads the memory of one process while it runs. Never faults a page in: an absent one ends the read. */
+export class Verifier {
+  readonly #memory: number
+  readonly #fd: number
+  readonly #journal: Journal
+  readonly #theirs = Buffer.allocUnsafeSlow(chunkPages * pageBytes)
+  readonly #ours = Buffer.allocUnsafeSlow(chunkPages * pageBytes)
+
+  constructor(pid: number, fd: number, journal: Journal) {
+    this.#memory = openSync(`/proc/${pid}/mem`, 'r')
+    this.#fd = fd
+    this.#journal = journal
+  }
+
+  close(): void {
+    closeSync(this.#memory)
+  }
+
+  /**
+   * Compares a guess with the memory; `file` is the open backing. Calls `proved(start, pages, offset)` for runs that
+   * are equal and stay `verifying` and protected. Pages of other states than absent and present are left alone.
+   */
+  verify(
+    guess: Guess,
+    file: number,
+    minimumAge: (at: number) => boolean,
+    proved: (start: number, pages: number, offset: number) => void,
+  ): void {
+    for (let done = 0; done < guess.pages; done += chunkPages) {
+      const pages = Math.min(chunkPages, guess.pages - done)
+      this.#chunk(
+        guess.start + done * pageBytes,
+        pages,
+        guess.offset + done * pageBytes,
+        file,
+        minimumAge,
+        proved,
+      )
+    }
+  }
+
+  #chunk(
+    start: number,
+    pages: number,
+    offset: number,
+    file: number,
+    old: (at: number) => boolean,
+    proved: (start: number, pages: number, offset: number) => void,
+  ): void {
+    const j = this.#journal
+    let marked = 0
+    for (let at = start; at < start + pages * pageBytes; at += pageBytes)
+      if (
+        j.exchange(at, state.present, state.verifying) ||
+        (old(at) && j.exchange(at, state.absent, state.verifying))
+      )
+        marked++
+    if (marked === 0) return
+    if (!this.#protect(start, pages, true)) {
+      this.#giveBack(start, pages)
+      return
+    }
+    const theirs = this.#read(this.#memory, this.#theirs, pages, start)
+    const ours = this.#read(file, this.#ours, pages, offset)
+    const whole = Math.floor(Math.min(theirs, ours) / pageBytes)
+    const equal = (page: number, count: number): boolean =>
+      this.#theirs.compare(
+        this.#ours,
+        page * pageBytes,
+        (page + count) * pageBytes,
+        page * pageBytes,
+        (page + count) * pageBytes,
+      ) === 0
+    const all = whole > 0 && equal(0, whole)
+    let from = 0
+    for (let p = 0; p <= pages; p++) {
+      const good = p < whole && j.stateOf(start + p * pageBytes) === state.verifying && (all || equal(p, 1))
+      if (good) continue
+      if (p > from) proved(start + from * pageBytes, p - from, offset + from * pageBytes)
+      if (p < pages && j.exchange(start + p * pageBytes, state.verifying, state.present))
+        this.#protect(start + p * pageBytes, 1, false)
+      from = p + 1
+    }
+  }
+
+  #giveBack(start: number, pages: number): void {
+    for (let at = start; at < start + pages * pageBytes; at += pageBytes)
+      this.#journal.exchange(at, state.verifying, state.present)
+  }
+
+  // An event that the server has not read yet makes the kernel say EAGAIN.
+  #protect(start: number, pages: number, on: boolean): boolean {
+    for (let tries = 0; tries < 2000; tries++) {
+      const result = uffd.writeprotect(this.#fd, start, pages * pageBytes, on)
+      if (result === 0) return true
+      if (result !== -EAGAIN) return false
+      pause(tries)
+    }
+    return false
+  }
+
+  #read(fd: number, into: Buffer, pages: number, at: number): number {
+    let got = 0
+    try {
+      while (got < pages * pageBytes) {
+        const n = readSync(fd, into, got, pages * pageBytes - got, at + got)
+        if (n <= 0) break
+        got += n
+      }
+    } catch {
+      // EIO: the page at `at + got` is absent
+    }
+    return got
+  }
+}

@@ -1,0 +1,181 @@
+// The numbers of the Linux ABI that differ between machines: system call numbers, the registers of a stopped
+// thread, and the shape of the signal frame that rt_sigreturn reads. x86-64 is complete and tested. The
+// aarch64 numbers stand beside it for whoever can test them; until then `machine()` refuses that machine.
+import { SysError } from './errno.ts'
+
+/** System call numbers of one machine. Source: the kernel's `syscall_64.tbl` and `asm-generic/unistd.h`. */
+export interface Calls {
+  readonly openat: number
+  readonly read: number
+  readonly write: number
+  readonly close: number
+  readonly mmap: number
+  readonly munmap: number
+  readonly madvise: number
+  readonly mremap: number
+  readonly ioctl: number
+  readonly pread64: number
+  readonly ppoll: number
+  readonly fcntl: number
+  readonly fallocate: number
+  readonly socketpair: number
+  readonly sendmsg: number
+  readonly recvmsg: number
+  readonly clone: number
+  readonly exit: number
+  readonly wait4: number
+  readonly ptrace: number
+  readonly prctl: number
+  readonly gettid: number
+  readonly rt_sigprocmask: number
+  readonly rt_sigreturn: number
+  readonly sched_setaffinity: number
+  readonly sched_yield: number
+  readonly nanosleep: number
+  readonly signalfd4: number
+  readonly eventfd2: number
+  readonly fanotify_init: number
+  readonly fanotify_mark: number
+  readonly process_vm_readv: number
+  readonly process_vm_writev: number
+  readonly memfd_create: number
+  readonly userfaultfd: number
+  readonly pidfd_open: number
+  readonly pidfd_getfd: number
+  readonly tgkill: number
+  readonly restart_syscall: number
+  readonly setpriority: number
+}
+
+const x64: Calls = {
+  openat: 257,
+  read: 0,
+  write: 1,
+  close: 3,
+  mmap: 9,
+  munmap: 11,
+  madvise: 28,
+  mremap: 25,
+  ioctl: 16,
+  pread64: 17,
+  ppoll: 271,
+  fcntl: 72,
+  fallocate: 285,
+  socketpair: 53,
+  sendmsg: 46,
+  recvmsg: 47,
+  clone: 56,
+  exit: 60,
+  wait4: 61,
+  ptrace: 101,
+  prctl: 157,
+  gettid: 186,
+  rt_sigprocmask: 14,
+  rt_sigreturn: 15,
+  sched_setaffinity: 203,
+  sched_yield: 24,
+  nanosleep: 35,
+  signalfd4: 289,
+  eventfd2: 290,
+  fanotify_init: 300,
+  fanotify_mark: 301,
+  process_vm_readv: 310,
+  process_vm_writev: 311,
+  memfd_create: 319,
+  userfaultfd: 323,
+  pidfd_open: 434,
+  pidfd_getfd: 438,
+  tgkill: 234,
+  restart_syscall: 219,
+  setpriority: 141,
+}
+
+/** Not used yet: written down from the kernel's generic table, untested. */
+export const arm64: Calls = {
+  openat: 56,
+  read: 63,
+  write: 64,
+  close: 57,
+  mmap: 222,
+  munmap: 215,
+  madvise: 233,
+  mremap: 216,
+  ioctl: 29,
+  pread64: 67,
+  ppoll: 73,
+  fcntl: 25,
+  fallocate: 47,
+  socketpair: 199,
+  sendmsg: 211,
+  recvmsg: 212,
+  clone: 220,
+  exit: 93,
+  wait4: 260,
+  ptrace: 117,
+  prctl: 167,
+  gettid: 178,
+  rt_sigprocmask: 135,
+  rt_sigreturn: 139,
+  sched_setaffinity: 122,
+  sched_yield: 124,
+  nanosleep: 101,
+  signalfd4: 74,
+  eventfd2: 19,
+  fanotify_init: 262,
+  fanotify_mark: 263,
+  process_vm_readv: 270,
+  process_vm_writev: 271,
+  memfd_create: 279,
+  userfaultfd: 282,
+  pidfd_open: 434,
+  pidfd_getfd: 438,
+  tgkill: 131,
+  restart_syscall: 128,
+  setpriority: 140,
+}
+
+/** Index of each register in `struct user_regs_struct` (27 words of 8 bytes, `NT_PRSTATUS`), x86-64. */
+export const reg = {
+  r15: 0,
+  r14: 1,
+  r13: 2,
+  r12: 3,
+  rbp: 4,
+  rbx: 5,
+  r11: 6,
+  r10: 7,
+  r9: 8,
+  r8: 9,
+  rax: 10,
+  rcx: 11,
+  rdx: 12,
+  rsi: 13,
+  rdi: 14,
+  orig_rax: 15,
+  rip: 16,
+  cs: 17,
+  eflags: 18,
+  rsp: 19,
+  ss: 20,
+  fs_base: 21,
+  gs_base: 22,
+} as const
+
+/** Words in `struct user_regs_struct` on x86-64. */
+export const regWords = 27
+
+/** aarch64: x0..x30, sp, pc, pstate (34 words, `NT_PRSTATUS`); arguments in x0..x5, number in x8. Untested. */
+export const arm64Registers = { x0: 0, x8: 8, x30: 30, sp: 31, pc: 32, pstate: 33, words: 34 } as const
+
+/** The system call numbers of this machine. Throws `SysError` ENOSYS where Lethe does not run yet. */
+export function machine(): Calls {
+  if (process.platform !== 'linux')
+    throw new SysError('ENOSYS', 'machine', `Lethe needs Linux; this is ${process.platform}`)
+  if (process.arch !== 'x64')
+    throw new SysError(
+      'ENOSYS',
+      'machine',
+      `Lethe runs on x86-64; this is ${process.arch}, whose tables are written down but not tested yet`,
+    )
+  return x64
+}

@@ -1,0 +1,139 @@
+// Descriptors: polling, waking another thread, passing them between processes, leases on files.
+import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
+import { must } from './errno.ts'
+
+const O_CLOEXEC = 0o2000000
+const O_NONBLOCK = 0o4000
+
+const memory = arena(8192)
+const { u32, bytes } = memory
+
+export const close = (fd: number): number => call(nr.close, fd)
+
+/** A counter that makes its descriptor readable: how threads of ours wake each other. */
+export const eventfd = (): number => must(call(nr.eventfd2, 0, O_CLOEXEC | O_NONBLOCK), 'eventfd')
+
+export function signalEvent(fd: number): void {
+  putAddress(u32, 0, 1)
+  call(nr.write, fd, memory.address, 8)
+}
+
+export function clearEvent(fd: number): void {
+  call(nr.read, fd, memory.address, 8)
+}
+
+/** Waits until one of `fds` is readable or hung up. Returns how many are; `ready[i]` holds poll's bits. */
+export function poll(fds: ArrayLike<number>, ready: Uint16Array, ms: number): number {
+  const n = Math.min(fds.length, 500)
+  for (let i = 0; i < n; i++) {
+    u32[1024 + 2 * i] = fds[i] as number
+    u32[1024 + 2 * i + 1] = 1
+  }
+  let timeout = 0
+  if (ms >= 0) {
+    putAddress(u32, 4, Math.floor(ms / 1000))
+    putAddress(u32, 6, Math.floor((ms % 1000) * 1e6))
+    timeout = memory.address + 16
+  }
+  const done = call(nr.ppoll, memory.address + 4096, n, timeout, 0, 0)
+  for (let i = 0; i < n; i++) ready[i] = done > 0 ? (u32[1024 + 2 * i + 1] as number) >>> 16 : 0
+  return done
+}
+
+/** A descriptor of a process (it becomes readable when the process ends), or a negative errno. */
+export const pidfdOpen = (pid: number): number => call(nr.pidfd_open, pid)
+
+/** A duplicate of another process's descriptor `fd`, or a negative errno. Needs the right to trace it. */
+export const pidfdGetfd = (pidfd: number, fd: number): number => call(nr.pidfd_getfd, pidfd, fd)
+
+/** Reads up to `length` bytes at `offset` of a file to an address; bytes read or a negative errno. */
+export const readAt = (fd: number, address: number, length: number, offset: number): number =>
+  call(nr.pread64, fd, address, length, offset)
+
+/** Blocks `signals` in the calling thread and returns a descriptor that reads them. */
+export function signalfd(signals: readonly number[]): number {
+  let mask = 0n
+  for (const s of signals) mask |= 1n << BigInt(s - 1)
+  memory.u64[8] = mask
+  must(call(nr.rt_sigprocmask, 0, memory.address + 64, 0, 8), 'sigprocmask')
+  return must(call(nr.signalfd4, -1, memory.address + 64, 8, O_CLOEXEC | O_NONBLOCK), 'signalfd')
+}
+
+/** Reads one signal: its number and the descriptor that it speaks of, or undefined. */
+export function readSignal(fd: number): { signal: number; fd: number } | undefined {
+  const n = call(nr.read, fd, memory.address + 128, 128)
+  if (n !== 128) return undefined
+  // struct signalfd_siginfo: ssi_signo at 0, ssi_fd at 20
+  return { signal: u32[32] as number, fd: u32[37] as number }
+}
+
+const F_GETLK_LEASE = 1025
+const F_SETLEASE = 1024
+const F_SETSIG = 10
+const F_SETOWN_EX = 15
+
+/**
+ * Takes a read lease on an open file: whoever opens it for writing, or truncates it, then waits until we let
+ * go, and this thread gets `signal`. 0, or a negative errno (EAGAIN: somebody has it open for writing).
+ */
+export function lease(fd: number, signal: number): number {
+  u32[16] = 0 // F_OWNER_TID
+  u32[17] = call(nr.gettid)
+  let done = call(nr.fcntl, fd, F_SETOWN_EX, memory.address + 64)
+  if (done === 0) done = call(nr.fcntl, fd, F_SETSIG, signal)
+  if (done === 0) done = call(nr.fcntl, fd, F_SETLEASE, 0)
+  return done
+}
+
+/** Lets the writer go on. */
+export const unlease = (fd: number): number => call(nr.fcntl, fd, F_SETLEASE, 2)
+
+/** Whether the file is under our read lease and nobody waits for it. */
+export const leased = (fd: number): boolean => call(nr.fcntl, fd, F_GETLK_LEASE) === 0
+
+/** Sends descriptors and a few bytes through a unix socket; bytes sent or a negative errno. */
+export function sendFds(socket: number, fds: readonly number[], payload: Uint8Array): number {
+  message(payload.length, fds.length === 0 ? 0 : 16 + fds.length * 4)
+  bytes.set(payload, 1024)
+  putAddress(u32, 512 / 4, 16 + fds.length * 4)
+  u32[130] = 1 // SOL_SOCKET
+  u32[131] = 1 // SCM_RIGHTS
+  fds.forEach((fd, i) => {
+    u32[132 + i] = fd
+  })
+  return call(nr.sendmsg, socket, memory.address + 256, 0x4040 /* DONTWAIT | NOSIGNAL */)
+}
+
+/** Receives what `sendFds` sent (at most 2 KiB and 64 descriptors), or undefined when nothing is there. */
+export function recvFds(socket: number, peek = false): { fds: number[]; payload: Uint8Array } | undefined {
+  message(2048, 512)
+  const n = call(
+    nr.recvmsg,
+    socket,
+    memory.address + 256,
+    0x4000_0040 | (peek ? 2 : 0) /* CMSG_CLOEXEC | DONTWAIT */,
+  )
+  if (n < 0) return undefined
+  const fds: number[] = []
+  if (getAddress(u32, 74) >= 16 && u32[131] === 1) {
+    const length = (getAddress(u32, 512 / 4) - 16) / 4
+    for (let i = 0; i < length; i++) fds.push(u32[132 + i] as number)
+  }
+  return { fds, payload: bytes.slice(1024, 1024 + n) }
+}
+
+// struct msghdr at 256, iovec at 320, control at 512, payload at 1024
+function message(payload: number, control: number): void {
+  u32.fill(0, 64, 86)
+  putAddress(u32, 68, memory.address + 320) // msg_iov
+  putAddress(u32, 70, 1)
+  putAddress(u32, 72, control === 0 ? 0 : memory.address + 512)
+  putAddress(u32, 74, control)
+  putAddress(u32, 80, memory.address + 1024)
+  putAddress(u32, 82, payload)
+  u32.fill(0, 128, 256)
+}
+
+/** Allocates blocks for a range of a file, so that touching it through a mapping can't fail later. */
+export const allocate = (fd: number, offset: number, length: number): number =>
+  call(nr.fallocate, fd, 0, offset, length)

@@ -1,0 +1,72 @@
+// The one door to the kernel. `call` makes any system call with up to six numbers and returns its result or the
+// negative errno; everything that has to lie in memory lies in an Arena, whose address is known.
+//
+// Rules: no callbacks from C, no asynchronous calls (they hop between threads, and ptrace belongs to one).
+// Addresses are JavaScript numbers: user addresses have 47 bits. An Arena is never unmapped, because its
+// ArrayBuffer can outlive any use that we know of and a touch would be a crash; make few and keep them.
+import koffi from 'koffi'
+import { type Calls, machine } from './abi.ts'
+import { must } from './errno.ts'
+
+const libc = koffi.load('libc.so.6')
+const syscall = libc.func('long syscall(long nr, long a, long b, long c, long d, long e, long f)') as (
+  nr: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  e: number,
+  f: number,
+) => number
+
+/** System call numbers of this machine. */
+export const nr: Calls = machine()
+
+/** Makes a system call; returns its result, or minus errno. Pointers are addresses inside Arenas. */
+export function call(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): number {
+  const result = syscall(number, a, b, c, d, e, f)
+  return result === -1 ? -koffi.errno() : result
+}
+
+/** Memory whose address we know, seen as bytes and as 32-bit and 64-bit words. */
+export interface Arena {
+  readonly address: number
+  readonly bytes: Uint8Array
+  readonly u32: Uint32Array
+  readonly u64: BigUint64Array
+  readonly f64: Float64Array
+}
+
+/** Sees `length` bytes (a multiple of 8) of our own memory at `address`, which must stay mapped for ever. */
+export function arenaAt(address: number, length: number): Arena {
+  const buffer = koffi.view(address, length)
+  return {
+    address,
+    bytes: new Uint8Array(buffer),
+    u32: new Uint32Array(buffer),
+    u64: new BigUint64Array(buffer),
+    f64: new Float64Array(buffer),
+  }
+}
+
+/** New zeroed memory of `length` bytes, rounded up to whole pages, for as long as the process lives. */
+export function arena(length: number): Arena {
+  const size = Math.ceil(length / 4096) * 4096
+  return arenaAt(must(call(nr.mmap, 0, size, 3, 0x22, -1, 0), 'mmap'), size)
+}
+
+/** Maps `length` bytes of a file shared and writable (the caller has allocated the blocks that it will touch). */
+export function arenaOfFile(fd: number, length: number): Arena {
+  return arenaAt(must(call(nr.mmap, 0, length, 3, 0x01, fd, 0), 'mmap'), length)
+}
+
+/** Writes a 64-bit address as two 32-bit words at word index `at`: no bigint on a hot path. */
+export function putAddress(words: Uint32Array, at: number, value: number): void {
+  words[at] = value >>> 0
+  words[at + 1] = Math.floor(value / 0x1_0000_0000)
+}
+
+/** Reads a 64-bit address, below 2^53, from two 32-bit words at word index `at`. */
+export function getAddress(words: Uint32Array, at: number): number {
+  return (words[at] as number) + (words[at + 1] as number) * 0x1_0000_0000
+}

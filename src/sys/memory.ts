@@ -1,0 +1,88 @@
+// Other processes' memory and ours: remote reads and writes, which pages are present or protected, CPU placement.
+import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
+
+const memory = arena(65536)
+const { u32 } = memory
+
+function vectors(local: number, remote: number, length: number): void {
+  putAddress(u32, 0, local)
+  putAddress(u32, 2, length)
+  putAddress(u32, 4, remote)
+  putAddress(u32, 6, length)
+}
+
+/** Reads another process's memory to an address of ours. Faults absent pages in, as a touch would. */
+export function readProcess(pid: number, remote: number, local: number, length: number): number {
+  vectors(local, remote, length)
+  return call(nr.process_vm_readv, pid, memory.address, 1, memory.address + 16, 1, 0)
+}
+
+/** Writes to another process's memory. Bytes written, or a negative errno. */
+export function writeProcess(pid: number, remote: number, data: Uint8Array): number {
+  memory.bytes.set(data, 4096)
+  vectors(memory.address + 4096, remote, data.length)
+  return call(nr.process_vm_writev, pid, memory.address, 1, memory.address + 16, 1, 0)
+}
+
+/** Categories of PAGEMAP_SCAN. `written` means: not write-protected through userfaultfd. */
+export const page = {
+  wpAllowed: 1,
+  written: 2,
+  file: 4,
+  present: 8,
+  swapped: 16,
+  zero: 32,
+  huge: 64,
+} as const
+
+const PAGEMAP_SCAN = ((3 << 30) | (96 << 16) | (0x66 << 8) | 16) >>> 0
+
+/**
+ * Runs of pages in [start, end) of the process whose /proc/PID/pagemap is open as `fd`, that have all of
+ * `required`, none of `excluded` and, if it is not 0, one of `any`. Calls `found(start, end, categories)` for each. 0, or a negative errno.
+ */
+export function scanPages(
+  fd: number,
+  start: number,
+  end: number,
+  required: number,
+  excluded: number,
+  any: number,
+  found: (start: number, end: number, categories: number) => void,
+): number {
+  const capacity = 2048
+  const out = memory.address + 8192
+  for (let at = start; at < end; ) {
+    u32.fill(0, 16, 16 + 24)
+    putAddress(u32, 16, 96)
+    putAddress(u32, 20, at)
+    putAddress(u32, 22, end)
+    putAddress(u32, 26, out)
+    putAddress(u32, 28, capacity)
+    putAddress(u32, 32, excluded) // category_inverted
+    putAddress(u32, 34, required | excluded) // category_mask
+    putAddress(u32, 36, any) // category_anyof_mask
+    putAddress(u32, 38, required | excluded | any | page.present | page.written) // return_mask
+    const n = call(nr.ioctl, fd, PAGEMAP_SCAN, memory.address + 64)
+    if (n < 0) return n
+    for (let i = 0; i < n; i++) {
+      const r = 2048 + i * 6
+      found(getAddress(u32, r), getAddress(u32, r + 2), u32[r + 4] as number)
+    }
+    const walked = getAddress(u32, 24)
+    if (walked <= at) break
+    at = walked
+  }
+  return 0
+}
+
+/** Ties the calling thread to one CPU, or to all of the first 1024 with -1. */
+export function pinTo(cpu: number): number {
+  u32.fill(cpu < 0 ? 0xffff_ffff : 0, 512, 544)
+  if (cpu >= 0) u32[512 + (cpu >> 5)] = (1 << (cpu & 31)) >>> 0
+  return call(nr.sched_setaffinity, 0, 128, memory.address + 2048)
+}
+
+/** Gives advice on a range of our own memory. */
+export const advise = (start: number, length: number, advice: number): number =>
+  call(nr.madvise, start, length, advice)
