@@ -49,6 +49,7 @@ export interface ZerosMessage {
 export interface DoneMessage extends ExplainCounts {
   readonly type: 'done'
   readonly peakRss: number
+  readonly cpuSeconds: number
 }
 
 export interface ErrorMessage {
@@ -57,6 +58,11 @@ export interface ErrorMessage {
 }
 
 export type Message = BackingMessage | ExtentsMessage | ZerosMessage | DoneMessage | ErrorMessage
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
 
 const BATCH = 2000
 
@@ -97,7 +103,7 @@ function main(): void {
   for (const group of groups(result.extents)) write({ type: 'extents', extents: group.map(row) })
   const pair = ({ start, pages }: Run): [number, number] => [start, pages]
   for (const group of groups(result.zero)) write({ type: 'zeros', runs: group.map(pair) })
-  write({ type: 'done', ...result.counts, peakRss: process.resourceUsage().maxRSS * 1024 })
+  write({ type: 'done', ...result.counts, peakRss: process.resourceUsage().maxRSS * 1024, cpuSeconds: cpuSeconds() })
 }
 
 try {

@@ -162,7 +162,7 @@ function stillProtected(target: DropTarget, run: Run): Run[] {
  */
 export function settle(target: { fd: number; pagemap: number; journal: Journal }): void {
   const { journal, pagemap } = target
-  for (const block of [...journal.blocks()])
+  for (const block of journal.blocks())
     journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
       if (s === state.verifying) journal.exchangeRun(start, end, state.verifying, state.present)
       if (s !== state.dropping && s !== state.virtual) return

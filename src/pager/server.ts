@@ -355,7 +355,7 @@ export class Server {
   #refill(backing: number | undefined): number {
     const place: Place = { backing: 0, offset: 0, pages: 0 }
     let left = 0
-    for (const space of [...this.#spaces]) {
+    for (const space of this.#spaces) {
       let sinceDrain = 0
       space.virtualRuns((start, end) => {
         for (let at = start; at < end; ) {
@@ -374,7 +374,7 @@ export class Server {
         }
       })
       // What is present and equal may be written by the backing's writer's consent only: it is physical now.
-      for (const block of [...space.journal.blocks()])
+      for (const block of space.journal.blocks())
         space.journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
           if (s !== state.clean && s !== state.verifying) return
           for (let at = start; at < end; at += pageBytes)
