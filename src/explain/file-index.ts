@@ -4,7 +4,8 @@
  * Files lie one after another in the index's positions, with a gap of two pages between, so that no page seems to lie
  * in two files. A *full* batch samples all bytes; a *sparse* one 64 KiB of every MiB: enough to find every
  * long copy, at a sixteenth of the work. How many anchors are kept (the level) follows from the batch's
- * size, so that the table stays below TABLE_LIMIT; if it still fills up, the batch is made again, coarser.
+ * size, so that the table stays below 112 MB; if it fills up, the batch is made again with a larger
+ * table, then coarser.
  */
 import { BLOCK, OVERLAP, RECORD, type SearchKernel } from '../kernels/index.ts'
 import type { IndexCache } from './index-cache.ts'
@@ -14,10 +15,8 @@ const PAGE = 4096
 const GAP = 2 * PAGE
 const MIB = 2 ** 20
 const PIECE = 65536
-const TABLE_LIMIT = 112 * MIB
+const MOST_SLOTS = 14 * MIB
 const CACHE_FROM = 4 * MIB
-/** Up to this many anchors a batch is sampled with the finest rule. */
-const FINE_ANCHORS = 2 ** 20
 const MOST_ANCHORS = 8 * 2 ** 20
 
 export interface Batch {
@@ -56,7 +55,11 @@ export class FileIndex {
     }
     this.#bases[files.length] = position
     let level = levelFor(sampled)
-    while (!this.#fill(batch, level, sampled)) level++
+    let slots = Math.min(MOST_SLOTS, Math.max(65536, Math.ceil((sampled / 256 / 2 ** level) * 2)))
+    while (!this.#fill(batch, level, slots)) {
+      if (slots === MOST_SLOTS) level++
+      else slots = Math.min(MOST_SLOTS, slots * 4)
+    }
   }
 
   /** The file (an index of the pool) and the offset in it of a position, where a whole page fits. */
@@ -75,9 +78,7 @@ export class FileIndex {
     return { file, offset }
   }
 
-  #fill(batch: Batch, level: number, sampled: number): boolean {
-    const expected = sampled / 256 / 2 ** level
-    const slots = Math.min(TABLE_LIMIT / 8, Math.max(65536, Math.ceil(expected * 2)))
+  #fill(batch: Batch, level: number, slots: number): boolean {
     this.#kernel.reset(slots, level)
     for (const [i, file] of batch.files.entries()) {
       const base = this.#bases[i] ?? 0
@@ -140,10 +141,12 @@ export class FileIndex {
   }
 }
 
-/** The finest level up to a quarter GiB, then coarser by and by; always few enough anchors for the table. */
+/**
+ * At level 1 a page has eight anchors on average and practically always one, at level 2 four. A run of pages is found by
+ * any of them, so what a coarser level misses are single pages.
+ */
 function levelFor(bytes: number): number {
-  const anchors = bytes / 256
-  if (anchors <= FINE_ANCHORS) return 0
-  if (anchors <= 4 * FINE_ANCHORS) return 1
-  return Math.max(2, Math.ceil(Math.log2(anchors / MOST_ANCHORS)))
+  if (bytes <= 32 * MIB) return 0
+  if (bytes <= 1024 * MIB) return 1
+  return Math.max(2, Math.ceil(Math.log2(bytes / 256 / MOST_ANCHORS)))
 }

@@ -53,8 +53,8 @@ export class IndexCache {
   }
 
   /**
-   * Calls `take` with the records of a file, in pieces of at most `block` bytes, if an index of `level` or finer is
-   * there and whole. The whole index is checked before the first piece is given.
+   * Calls `take` with the records of a file, in pieces of at most `block` bytes, if an index of `level` is there and
+   * whole. The whole index is checked before the first piece is given.
    */
   load(identity: Identity, level: number, block: number, take: (records: Uint8Array) => void): boolean {
     const path = this.#path(identity)
@@ -69,7 +69,7 @@ export class IndexCache {
       if (readSync(descriptor, header, 0, HEADER, 0) !== HEADER) throw new Error('short header')
       if (header.toString('latin1', 0, 8) !== MAGIC || header.readUInt32LE(8) !== VERSION) throw new Error('not an index')
       const length = header.readDoubleLE(20)
-      if (header.readUInt32LE(12) > level) return false
+      if (header.readUInt32LE(12) !== level) return false
       if (statSync(path).size !== HEADER + length) throw new Error('wrong length')
       const buffer = new Uint8Array(Math.min(block, Math.max(length, 1)))
       let sum = 0

@@ -3,7 +3,7 @@ import { firstCandidates, secondCandidates, type SeenFile } from '../process/can
 import { readMaps } from '../process/maps.ts'
 import type { PageCounts } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
-import { explain, type Explanations } from './explain.ts'
+import { explain, type Explanations, type Tier } from './explain.ts'
 import { IndexCache } from './index-cache.ts'
 import { throttle } from './throttle.ts'
 
@@ -33,16 +33,9 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
   using memory = new ProcessMemory(pid, runs)
   const pause = throttle(options.cpuShare)
   const cache = options.cacheFolder === false ? undefined : new IndexCache(options.cacheFolder)
-  const explanations = explain(
-    memory,
-    [
-      () => firstCandidates(pid, options),
-      ...(options.level === 'quick'
-        ? []
-        : [(left: typeof runs, kernel: Parameters<typeof secondCandidates>[3]) => secondCandidates(pid, memory, left, kernel, pause)]),
-    ],
-    { pause, ...(cache ? { cache } : {}) },
-  )
+  const tiers: Tier[] = [() => firstCandidates(pid, options)]
+  if (options.level !== 'quick') tiers.push((left, kernel) => secondCandidates(pid, memory, left, kernel, pause))
+  const explanations = explain(memory, tiers, { pause, ...(cache ? { cache } : {}) })
   return { ...explanations, present }
 }
 

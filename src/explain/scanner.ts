@@ -13,9 +13,10 @@ import type { FileIndex } from './file-index.ts'
 import type { Pool } from './pool.ts'
 
 const PAGE = 4096
-/** Pages compared at once when places compete, and the most places that are tried. */
+/** Pages compared at most when places compete. */
 const LOOK_AHEAD = 64
-const MOST_TRIED = 12
+/** Of so many places that are right the longest is taken; more are not tried. */
+const ENOUGH_EQUAL = 8
 /** A copy is still tried after this many pages that did not belong to it. */
 const PATIENCE = 16
 
@@ -147,6 +148,20 @@ export class Scanner {
     return this.#kernel.prefix(j, Math.floor(got / PAGE))
   }
 
+  /** The same, reading in growing steps, for a place that may well be wrong. */
+  #length(file: number, offset: number, j: number, most: number): number {
+    let length = 0
+    let step = 1
+    while (length < most) {
+      const n = Math.min(step, most - length)
+      const matched = this.#compare(file, offset + length * PAGE, j + length, n)
+      length += matched
+      if (matched < n) break
+      step *= 4
+    }
+    return length
+  }
+
   /** Asks the index about page j of the block, enters the longest copy and follows it backwards. */
   #search(runStart: number, first: number, i: number, j: number, pages: number): number {
     const { places } = this.#kernel
@@ -156,11 +171,12 @@ export class Scanner {
     let file = -1
     let shift = 0
     const most = found === 1 ? 1 : Math.min(pages - j, LOOK_AHEAD)
-    for (let k = 0; k < Math.min(found, MOST_TRIED) && longest < most; k++) {
+    let equal = 0
+    for (let k = 0; k < found && longest < most && equal < ENOUGH_EQUAL; k++) {
       const place = this.#index.locate(places[k] ?? 0)
       if (!place) continue
-      let length = this.#compare(place.file, place.offset, j, 1)
-      if (length === 1 && most > 1) length = this.#compare(place.file, place.offset, j, most)
+      const length = this.#length(place.file, place.offset, j, most)
+      if (length > 0) equal++
       if (length <= longest) continue
       longest = length
       file = place.file

@@ -9,6 +9,21 @@ import { readFileSync } from 'node:fs'
 
 export const PAGE = 4096
 
+/** What we use of WebAssembly; neither es2024 nor @types/node declares it. */
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array)
+  }
+  class Instance {
+    readonly exports: unknown
+    constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, () => never>>>>)
+  }
+  interface Memory {
+    readonly buffer: ArrayBuffer
+    grow(wasmPages: number): number
+  }
+}
+
 interface PagesExports {
   readonly memory: WebAssembly.Memory
   equalPages(a: number, b: number, out: number, pages: number): number
@@ -127,10 +142,10 @@ export class SearchKernel {
     }
     this.#memory = take(SCAN_PAGES * PAGE + SLACK)
     this.#file = take(SCAN_PAGES * PAGE + SLACK)
-    this.#records = take((BLOCK + 256) * RECORD)
-    this.#spare = take((BLOCK / 2048 + 1) * 2 * RECORD)
-    this.#ladder = take(256 * 32 + 256 * 8)
-    this.#scratch = take(MOST_PLACES * 8)
+    this.#records = take((BLOCK + 16384) * RECORD)
+    this.#spare = take((BLOCK / 2048 + 1) * 65 * RECORD)
+    this.#ladder = take(2 * (256 * 32 + 256 * 8))
+    this.#scratch = take(2 * MOST_PLACES * 8)
     this.#places = take(MOST_PLACES * 8)
     this.#table = take(0)
     reserve(this.#wasm.memory, this.#table + 8 * 4096)

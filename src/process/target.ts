@@ -111,6 +111,11 @@ function directWrites(pid: number, refuse: (why: string) => never): void {
     )
 }
 
+/** Whether a process has a userfaultfd, ours or another. */
+export function hasUserfaultfd(pid: number): boolean {
+  return descriptors(pid).some(fd => link(`/proc/${pid}/fd/${fd}`) === 'anon_inode:[userfaultfd]')
+}
+
 /** Numbers of a process's open descriptors; none when it is gone. */
 export function descriptors(pid: number): number[] {
   try {

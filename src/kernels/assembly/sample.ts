@@ -9,9 +9,11 @@
  *
  * A window of 2048 positions without an anchor (one byte repeated, one line repeated) gives a *forced* anchor:
  * the position with the smallest hash. Where content repeats with a period up to 2048 every such window
- * has the same smallest hash, so memory and file still meet.
+ * has the same smallest hash, so memory and file still meet. If that hash occurs up to MOST_ECHOES times in the window,
+ * all its occurrences are *echoes*: a second sequence of anchors, told apart by their surroundings.
  *
- * Record, 12 bytes: u32 tag · u32 position, low · u16 position, high · u8 level · u8 kind (0, or 1 to 3 forced)
+ * Record, 12 bytes: u32 tag · u32 position, low · u16 position, high · u8 level · u8 kind
+ * Kinds: 0 anchor · 1 forced · 2 forced, run of 32 KiB · 3 forced, run of 1 MiB · 4 echo
  */
 
 const M1: u32 = 0x9e3779b1
@@ -20,6 +22,9 @@ const ADD: u32 = 0x5bd1e995
 
 export const RECORD: usize = 12
 export const WINDOW: i32 = 2048
+/** Windows count as without anchors if they have none of the index's level, up to this: beyond, most have none. */
+const GAP_LEVEL: u32 = 2
+const MOST_ECHOES: i32 = 64
 
 // Loaded from memory, not spelled as constants: V8 makes a vector constant anew at every use, which took
 // two thirds of the time.
@@ -129,7 +134,35 @@ export function resetRuns(): void {
   runLength = 0
 }
 
-/** Writes the records that a window without anchors gives: the first two windows of a run, and long runs. */
+/**
+ * Writes the records of the positions among `positions` from `at` that hash like the one at p; none if the first
+ * WINDOW has more than MOST_ECHOES.
+ */
+export function echoes(p: usize, at: usize, positions: i32, toPosition: u64, out: usize): usize {
+  const least = hashOne(p)
+  const begin = out
+  const room = out + RECORD * MOST_ECHOES
+  const m1 = v128.load(FACTORS)
+  const m2 = v128.load(FACTORS, 16)
+  const add = v128.load(FACTORS, 32)
+  const wanted = i32x4.splat(least)
+  for (let q = at; q < at + <usize>positions; q += 16) {
+    const c0 = i32x4.eq(hashFour(q, m1, m2, add), wanted)
+    const c1 = i32x4.eq(hashFour(q + 1, m1, m2, add), wanted)
+    const c2 = i32x4.eq(hashFour(q + 2, m1, m2, add), wanted)
+    const c3 = i32x4.eq(hashFour(q + 3, m1, m2, add), wanted)
+    if (!v128.any_true(v128.or(v128.or(c0, c1), v128.or(c2, c3)))) continue
+    for (let r = q; r < q + 16 && r < at + <usize>positions; r++) {
+      if (hashOne(r) != least) continue
+      if (out == room) return q < at + <usize>WINDOW ? begin : out
+      write(out, tagAt(r), <u64>r + toPosition, 24, 4)
+      out += RECORD
+    }
+  }
+  return out
+}
+
+/** Writes the records that a window without anchors gives: its echoes, and the first two windows and lengths of a run. */
 function force(at: usize, toPosition: u64, out: usize): usize {
   const p = smallest(at)
   const tag = tagAt(p)
@@ -143,6 +176,7 @@ function force(at: usize, toPosition: u64, out: usize): usize {
     runLength = WINDOW
   }
   runNext = here + WINDOW
+  out = echoes(p, at, WINDOW, toPosition, out)
   if (runLength <= 2 * WINDOW) {
     runSecond = position
     write(out, tag, position, 24, 1)
@@ -167,6 +201,7 @@ function isBlank(at: usize): bool {
 export function sampleBlock(at: usize, positions: i32, position: f64, level: u32, out: usize, spare: usize): usize {
   const toPosition = <u64>position - <u64>at
   const end = sample(at, positions, toPosition, out)
+  const gapLevel = min(level, GAP_LEVEL)
   let gap = at
   let kept = out
   let forced = spare
@@ -174,6 +209,7 @@ export function sampleBlock(at: usize, positions: i32, position: f64, level: u32
     const where = load<u32>(r, 4)
     const rest = load<u32>(r, 8)
     const q = <usize>(((<u64>(rest & 0xffff)) << 32 | <u64>where) - toPosition)
+    if (((rest >> 16) & 0xff) < gapLevel) continue
     while (q - gap >= <usize>WINDOW) {
       forced = force(gap, toPosition, forced)
       gap += WINDOW
