@@ -38,6 +38,7 @@ import { ProcessError } from '../process/errors.ts'
 import { findGadgets } from '../process/gadgets.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
 import { releaseStragglers } from '../process/stop.ts'
+import type { SeenFile } from '../process/candidates.ts'
 import { checkTarget, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
 import { drop, type Dropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
@@ -53,6 +54,8 @@ export interface PagerOptions {
   readonly backings: readonly string[]
   /** Share of one CPU that later passes may use, 0 to 1. */
   readonly cpu: number
+  /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
+  readonly waitFor?: number
 }
 
 /** A file that serves, as it is written to `backings.json`. */
@@ -117,7 +120,7 @@ export class Controller {
   readonly #waiting = new Map<number, (reply: { result: number; message?: string }) => void>()
   readonly #files = new Map<number, number>()
   #started = performance.now()
-  #extra: { path: string; via: string }[] = []
+  readonly #extra = new Map<string, SeenFile>()
   readonly #registered = new Set<string>()
   #onEnd: (() => void) | undefined
 
@@ -452,6 +455,13 @@ export class Controller {
 
   // ---- passes
 
+  /** Adds files to the candidates of later passes, at most 10,000; returns how many are new. */
+  addFiles(files: readonly SeenFile[]): number {
+    const before = this.#extra.size
+    for (const file of files) if (this.#extra.size < 10_000) this.#extra.set(file.path, file)
+    return this.#extra.size - before
+  }
+
   /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
   async pass(level: 'quick' | 'second'): Promise<Dropped> {
     const skip: [number, number][] = []
@@ -462,7 +472,7 @@ export class Controller {
       pid: this.pid,
       skip,
       backings: this.options.backings,
-      files: this.#extra,
+      files: [...this.#extra.values()],
       level,
       ...(this.passes > 0 ? { cpuShare: Math.max(this.options.cpu * 4, 0.25) } : {}),
     })

@@ -6,18 +6,28 @@
 //   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew; anything else: the supervisor starts a successor
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { commandLine, memoryFigures, proportionalSize } from '../process/target.ts'
+import type { SeenFile } from '../process/candidates.ts'
+import { commandLine, hasUserfaultfd, memoryFigures, proportionalSize, startTime } from '../process/target.ts'
 import { ProcessError } from '../process/errors.ts'
 import { Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
 import { Passes } from './passes.ts'
 import { shed } from './shed.ts'
+import { lockTarget, readRecord } from './state-dir.ts'
+import { Seen, watch } from './watch.ts'
 
 /** What can be asked through the control socket. */
-export type Question = { ask: 'status' } | { ask: 'settled' } | { ask: 'pass' } | { ask: 'detach' }
+export type Question =
+  | { ask: 'status' }
+  | { ask: 'settled' }
+  | { ask: 'pass' }
+  | { ask: 'drop' }
+  | { ask: 'detach' }
+  /** More files that memory may have been copied from. */
+  | { ask: 'files'; files: readonly SeenFile[] }
 
 /** Figures of one attached process. Bytes, unless a name says otherwise. */
 export interface PagerStatus {
@@ -62,6 +72,18 @@ process.stdout.on('error', () => {}) // whoever waited for the first line may be
 process.on('SIGINT', () => {})
 process.on('SIGHUP', () => {})
 
+const lock = lockTarget(dirname(directory), pid)
+if (lock === undefined) {
+  say({ type: 'refused', code: 'busy', message: `Process ${pid} has a pager already; see lethe status` })
+  process.exit(3)
+}
+// `lethe run`: the command has just been started, or has not been yet.
+let seen: Seen | undefined
+if (options.waitFor !== undefined)
+  seen = existsSync(join(directory, 'journal'))
+    ? new Seen(pid)
+    : await watch(pid, directory, options.waitFor, say)
+
 let controller: Controller
 let adopted = false
 try {
@@ -73,6 +95,9 @@ try {
     } catch (error) {
       // A journal of an earlier process with this number, or one that never got as far as a userfaultfd.
       if (!(error instanceof PagerError) || (error.code !== 'adopt' && error.code !== 'journal')) throw error
+      // What this process's own predecessor left is never thrown away: its pages may be out.
+      const start = startTime(pid)
+      if (hasUserfaultfd(pid) && (readRecord(directory)?.start ?? start) === start) throw error
       adopted = false
       rmSync(directory, { recursive: true, force: true })
       controller = new Controller(pid, directory, options)
@@ -87,8 +112,10 @@ function refuse(error: unknown): never {
   const known = error instanceof ProcessError || error instanceof PagerError
   say({ type: 'refused', code: known ? error.code : 'failed', message: (error as Error).message })
   if (!known) console.error(error)
-  if (!adopted) rmSync(directory, { recursive: true, force: true })
-  process.exit(3)
+  const gone = known && error.code === 'gone'
+  if (!adopted || gone) rmSync(directory, { recursive: true, force: true })
+  // A target that was served before waits for us: the supervisor tries again.
+  process.exit(adopted && !gone ? 1 : 3)
 }
 
 const c: Controller = controller
@@ -96,7 +123,7 @@ const passes = new Passes(c, adopted)
 const started = performance.now()
 writeFileSync(
   join(directory, 'pager.json'),
-  JSON.stringify({ pager: process.pid, supervisor: process.ppid, options }),
+  JSON.stringify({ pager: process.pid, supervisor: process.ppid, start: startTime(pid), options }),
 )
 
 function status(): PagerStatus {
@@ -142,10 +169,15 @@ async function answer(question: Question): Promise<object> {
     case 'pass':
       await passes.now()
       return status()
+    case 'drop':
+      c.dropClean(() => true)
+      return status()
     case 'detach':
       await passes.stop()
       await c.detach()
       return { type: 'detached', pid }
+    case 'files':
+      return { type: 'files', added: c.addFiles(question.files) }
   }
 }
 
@@ -167,11 +199,13 @@ const socketPath = join(directory, 'control.sock')
 rmSync(socketPath, { force: true })
 server.listen(socketPath)
 
+if (seen !== undefined) c.addFiles(seen.drain())
 passes.begin()
 say({ type: 'serving', pid, adopted, pager: process.pid })
 
 const interval = options.budget === undefined ? 1000 : 100
 const timer = setInterval(() => {
+  if (seen !== undefined) c.addFiles(seen.drain())
   try {
     c.beat()
     passes.beat()

@@ -1,6 +1,7 @@
 // Where journals and control sockets are: one directory per target, `<state>/<pid>`.
-import { accessSync, constants, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { accessSync, closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { lockByte } from '../sys/fd.ts'
 
 /** `--state DIR`, $LETHE_STATE, /run/lethe for root, $XDG_RUNTIME_DIR/lethe, /tmp/lethe-UID. */
 export function stateDirectory(option?: string): string {
@@ -40,10 +41,30 @@ export function knownTargets(stateDir: string): number[] {
   }
 }
 
+/**
+ * Makes this process the only pager of a target, until it ends: byte `pid` of `<state>/lock` is locked. The descriptor
+ * of the lock, or undefined when another pager has it. Waits a little for one that is dying.
+ */
+export function lockTarget(stateDir: string, pid: number): number | undefined {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const fd = openSync(join(stateDir, 'lock'), constants.O_RDWR | constants.O_CREAT, 0o600)
+  const end = performance.now() + 2000
+  while (lockByte(fd, pid) < 0) {
+    if (performance.now() > end) {
+      closeSync(fd)
+      return undefined
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+  }
+  return fd
+}
+
 /** What a pager wrote about itself into its directory. */
 export interface PagerRecord {
   readonly pager: number
   readonly supervisor: number
+  /** When the target started: with its pid, its identity. */
+  readonly start?: number
   readonly options: { budget?: number; backings: string[]; cpu: number }
 }
 

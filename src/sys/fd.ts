@@ -91,6 +91,16 @@ export const unlease = (fd: number): number => call(nr.fcntl, fd, F_SETLEASE, 2)
 /** Whether the file is under our read lease and nobody waits for it. */
 export const leased = (fd: number): boolean => call(nr.fcntl, fd, F_GETLK_LEASE) === 0
 
+/** Locks one byte of an open file for as long as the descriptor lives; 0, or -EAGAIN when somebody else has it. */
+export function lockByte(fd: number, at: number): number {
+  // struct flock: l_type F_WRLCK, l_whence SEEK_SET, l_start at 8, l_len at 16, l_pid at 24
+  u32.fill(0, 16, 24)
+  u32[16] = 1
+  putAddress(u32, 18, at)
+  putAddress(u32, 20, 1)
+  return call(nr.fcntl, fd, 37 /* F_OFD_SETLK */, memory.address + 64)
+}
+
 /** Sends descriptors and a few bytes through a unix socket; bytes sent or a negative errno. */
 export function sendFds(socket: number, fds: readonly number[], payload: Uint8Array): number {
   message(payload.length, fds.length === 0 ? 0 : 16 + fds.length * 4)

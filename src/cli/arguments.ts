@@ -1,0 +1,87 @@
+// What several commands take, under one name and with one text each.
+import { existsSync } from 'node:fs'
+import { Option } from 'commander'
+import { UsageError } from './errors.ts'
+import { parseSize } from './size.ts'
+
+/** A process id. Throws UsageError. */
+export function parsePid(text: string): number {
+  const pid = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(pid) || pid <= 0 || pid > 2 ** 22)
+    throw new UsageError(`'${text}' is not a process id: give a positive number, as ps shows it`)
+  return pid
+}
+
+function parsePercent(text: string): number {
+  const percent = Number(text.replace(/%$/, ''))
+  if (!(percent > 0 && percent <= 100))
+    throw new UsageError(`'${text}' is not a share of one CPU: give a number of percent above 0, at most 100`)
+  return percent / 100
+}
+
+function collectPath(path: string, paths: string[] | undefined): string[] {
+  if (!existsSync(path)) throw new UsageError(`--backing ${path}: there is no such file or directory`)
+  return [...(paths ?? []), path]
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text)
+  if (!(seconds > 0 && seconds <= 86_400))
+    throw new UsageError(`'${text}' is not a number of seconds: give one above 0, at most 86400`)
+  return seconds
+}
+
+export const options = {
+  json: (text = 'print JSON'): Option => new Option('--json', text),
+  backing: (): Option =>
+    new Option(
+      '--backing <path>',
+      'a file, or a folder of files, that memory may be a copy of (repeatable)',
+    ).argParser(collectPath),
+  budget: (): Option =>
+    new Option('--budget <size>', 'most explained memory to leave resident, such as 64M or 1.5G').argParser(
+      parseSize,
+    ),
+  cpu: (): Option =>
+    new Option('--cpu <percent>', 'share of one CPU for looking again later')
+      .argParser(parsePercent)
+      .default(0.05, '5'),
+  state: (): Option =>
+    new Option('--state <dir>', 'where journals and sockets are (default: $LETHE_STATE, /run/lethe)'),
+  after: (): Option =>
+    new Option(
+      '--after <seconds>',
+      'look at the command after this time instead of when its memory is stable',
+    ).argParser(parseSeconds),
+  size: (text: string): Option => new Option('--size <size>', text).argParser(parseSize),
+} as const
+
+/** Options of commands that start a pager, as commander gives them. */
+export interface PagerFlags {
+  readonly backing?: string[]
+  readonly budget?: number
+  readonly cpu: number
+  readonly state?: string
+  readonly json?: boolean
+}
+
+/** The part of the flags that the pager gets. */
+export function pagerOptions(flags: PagerFlags): {
+  backings: string[]
+  cpu: number
+  budget?: number
+  state?: string
+} {
+  return {
+    backings: flags.backing ?? [],
+    cpu: flags.cpu,
+    ...(flags.budget === undefined ? {} : { budget: flags.budget }),
+    ...(flags.state === undefined ? {} : { state: flags.state }),
+  }
+}
+
+/** Text of the examples below a command's help. */
+export function examples(lines: readonly (readonly [command: string, what: string])[]): string {
+  const width = Math.max(...lines.map(([command]) => command.length))
+  return `\nExamples:\n${lines.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`).join('\n')}\n`
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+// lethe: only wires. Commands are in files of their own; every error ends here, as one sentence and an exit code.
+import { CommanderError } from 'commander'
+import { codeOf } from './errors.ts'
+import { endWithReader, say } from './output.ts'
+import { program } from './program.ts'
+
+endWithReader()
+try {
+  await program().parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Help and version come as errors too, with code 0; help for want of a command is a wrong use.
+    if (error.exitCode !== 0) {
+      if (!error.code.startsWith('commander.help'))
+        say(`${error.message.replace(/^error: /, '')}; see lethe --help`)
+      process.exitCode = 2
+    }
+  } else {
+    say((error as Error).message)
+    if (process.env['NODE_DEBUG']?.includes('lethe')) console.error(error)
+    process.exitCode = codeOf(error)
+  }
+}

@@ -1,0 +1,35 @@
+// Data goes to standard output, talk to standard error; colour and progress only on a terminal.
+import { styleText } from 'node:util'
+
+export type Style = Parameters<typeof styleText>[0]
+
+/** A line of data. */
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** One document, or one line of a stream. */
+export function printJson(value: object, indent = 0): void {
+  print(JSON.stringify(value, null, indent === 0 ? undefined : indent))
+}
+
+/** A sentence for people. */
+export function say(sentence: string): void {
+  process.stderr.write(`lethe: ${sentence}\n`)
+}
+
+/** Styles text that is meant for standard output; styleText itself looks at NO_COLOR and whether it is a terminal. */
+export function paint(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout })
+}
+
+/** Width of the terminal, or 100. */
+export const columns = (): number => process.stdout.columns ?? 100
+
+/** Whoever reads our output may go away (`lethe status | head`): then we end quietly, as others do. */
+export function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+}

@@ -1,0 +1,30 @@
+// The whole command line, as definitions: help, completion and the man page are made from it.
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { attachCommand } from './attach.ts'
+import { detachCommand } from './detach.ts'
+import { statusCommand } from './status.ts'
+
+/** The version in package.json. */
+export function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+/** All commands. Parsing throws CommanderError instead of exiting. */
+export function program(): Command {
+  const lethe = new Command('lethe')
+    .description('Gives back the memory that running programs spend on copies of files.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .enablePositionalOptions()
+  for (const command of [attachCommand(), detachCommand(), statusCommand()]) lethe.addCommand(command)
+  for (const command of [lethe, ...lethe.commands])
+    command
+      .exitOverride()
+      .helpOption('-h, --help', 'print help')
+      .configureOutput({ outputError: () => {} })
+      .configureHelp({ sortOptions: false })
+  return lethe
+}
