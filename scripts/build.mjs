@@ -6,7 +6,16 @@
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -41,7 +50,18 @@ function buildKernels() {
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
     const part = `${wasm}.${process.pid}`
     const entry = relative(root, join(kernels, 'assembly', `${name}.ts`))
-    run(process.execPath, [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert'])
+    run(process.execPath, [
+      asc,
+      entry,
+      '-o',
+      part,
+      '-O3',
+      '--enable',
+      'simd',
+      '--runtime',
+      'stub',
+      '--noAssert',
+    ])
     renameSync(part, wasm)
   }
 }

@@ -29,7 +29,8 @@ export function randomBytes(length: number, seed: number): Uint8Array {
   return new Uint8Array(words.buffer, 0, length)
 }
 
-const WORDS = 'alpha beta GET POST 200 404 error connection reset by peer timeout user session info warn'.split(' ')
+const WORDS =
+  'alpha beta GET POST 200 404 error connection reset by peer timeout user session info warn'.split(' ')
 
 /** A log: lines of a time, a number and some words. */
 export function logBytes(length: number, seed: number): Uint8Array {
@@ -95,7 +96,8 @@ export class FakeMemory implements MemorySource {
     this.onRead?.()
     const at = address - this.base
     let length = 0
-    while (length < into.length && at + length < this.bytes.length && !this.absent.has((at + length) / PAGE)) length += PAGE
+    while (length < into.length && at + length < this.bytes.length && !this.absent.has((at + length) / PAGE))
+      length += PAGE
     length = Math.min(length, into.length)
     into.set(this.bytes.subarray(at, at + length))
     return length
@@ -149,7 +151,8 @@ export function judge(
     const at = start - memory.base
     if (start < last || start % PAGE !== 0) wrong++
     last = start + pages * PAGE
-    if (got !== bytes.length || Buffer.compare(bytes, memory.bytes.subarray(at, at + bytes.length)) !== 0) wrong++
+    if (got !== bytes.length || Buffer.compare(bytes, memory.bytes.subarray(at, at + bytes.length)) !== 0)
+      wrong++
     explained.fill(1, at / PAGE, at / PAGE + pages)
   }
   const missed: number[] = []

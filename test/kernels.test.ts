@@ -10,7 +10,8 @@ function anchors(kernel: SearchKernel, bytes: Uint8Array, level = 0): number[] {
   const records = kernel.sampleFile(bytes.length - 31, 0, level)
   const view = new DataView(records.buffer, records.byteOffset, records.length)
   const found: number[] = []
-  for (let at = 0; at < records.length; at += RECORD) if (view.getUint8(at + 11) === 0) found.push(view.getUint32(at + 4, true))
+  for (let at = 0; at < records.length; at += RECORD)
+    if (view.getUint8(at + 11) === 0) found.push(view.getUint32(at + 4, true))
   return found
 }
 
@@ -89,7 +90,9 @@ describe('paths in memory', () => {
     kernel.memory.set(Buffer.from(text))
     const found: string[] = []
     kernel.paths(Buffer.byteLength(text), path => found.push(path))
-    expect(found).toEqual(expect.arrayContaining(['/tmp/a.bin', '/etc/passwd', '/usr/lib/x.so', '/home/é.txt']))
+    expect(found).toEqual(
+      expect.arrayContaining(['/tmp/a.bin', '/etc/passwd', '/usr/lib/x.so', '/home/é.txt']),
+    )
     expect(found).not.toContain('/b/c')
   })
 })

@@ -9,7 +9,9 @@ for (const offset of [0, 1, 33, 1000]) {
 describe('verbatim', () => {
   it('refuses a put beyond its size and an offset that is no byte offset', () => {
     const backing = bytesBacking(new Uint8Array(10))
-    expect(() => verbatim(4).put?.(backing, 3, new Uint8Array(4))).toThrow('Invalid put of 4 bytes at 3 in memory of 6 bytes')
+    expect(() => verbatim(4).put?.(backing, 3, new Uint8Array(4))).toThrow(
+      'Invalid put of 4 bytes at 3 in memory of 6 bytes',
+    )
     expect(() => verbatim(-1)).toThrow(RangeError)
     expect(() => verbatim(0.5)).toThrow(RangeError)
   })

@@ -60,7 +60,11 @@ export interface AuditReport {
   readonly mappings: readonly AuditMapping[]
   /** Those that explain something, most bytes first. */
   readonly files: readonly AuditFile[]
-  readonly totals: PageTally & { readonly pages: number; readonly unreadable: number; readonly swapped: number }
+  readonly totals: PageTally & {
+    readonly pages: number
+    readonly unreadable: number
+    readonly swapped: number
+  }
   /** Files that were considered. */
   readonly candidates: number
   readonly bytesScanned: number
@@ -87,7 +91,8 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
   }
   const tallies = tallyMappings(pid, mappings, found, options.virtual, addFile)
   const seconds = (performance.now() - began) / 1000
-  const sum = (of: (mapping: AuditMapping) => number): number => tallies.reduce((total, one) => total + of(one), 0)
+  const sum = (of: (mapping: AuditMapping) => number): number =>
+    tallies.reduce((total, one) => total + of(one), 0)
   return {
     pid,
     command: readCommand(pid),

@@ -35,8 +35,10 @@ function shorten(text: string, width: number): string {
 
 export function formatAudit(report: AuditReport, options: PrintOptions = {}): string {
   const width = Math.max(60, options.width ?? 80)
-  const bold = (text: string): string => (options.colour ? styleText('bold', text, { validateStream: false }) : text)
-  const green = (text: string): string => (options.colour ? styleText('green', text, { validateStream: false }) : text)
+  const bold = (text: string): string =>
+    options.colour ? styleText('bold', text, { validateStream: false }) : text
+  const green = (text: string): string =>
+    options.colour ? styleText('green', text, { validateStream: false }) : text
   const { totals } = report
   const lines: string[] = []
 
@@ -54,14 +56,18 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
     const line = `${formatBytes(totals[key] * PAGE).padStart(10)} ${percent(totals[key], totals.pages).padStart(8)}  ${text}`
     lines.push(key === 'explained' || key === 'virtual' ? green(line) : line)
   }
-  if (totals.unreadable > 0) lines.push(`${formatBytes(totals.unreadable * PAGE).padStart(10)}           could not be read`)
-  if (totals.swapped > 0) lines.push(`${formatBytes(totals.swapped * PAGE).padStart(10)}           swapped out, not looked at`)
+  if (totals.unreadable > 0)
+    lines.push(`${formatBytes(totals.unreadable * PAGE).padStart(10)}           could not be read`)
+  if (totals.swapped > 0)
+    lines.push(`${formatBytes(totals.swapped * PAGE).padStart(10)}           swapped out, not looked at`)
 
   if (report.files.length > 0) {
     lines.push('', bold(`${'from'.padStart(10)}  file`))
     for (const file of report.files.slice(0, MOST_FILES)) {
       const tail = ` (${file.lens}; ${file.how})`
-      lines.push(`${formatBytes(file.bytes).padStart(10)}  ${shorten(file.path, Math.max(20, width - 12 - tail.length))}${tail}`)
+      lines.push(
+        `${formatBytes(file.bytes).padStart(10)}  ${shorten(file.path, Math.max(20, width - 12 - tail.length))}${tail}`,
+      )
     }
     const rest = report.files.slice(MOST_FILES)
     const bytes = rest.reduce((sum, file) => sum + file.bytes, 0)
@@ -81,7 +87,8 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
     const name = `${mapping.start.toString(16)} ${mapping.name}`
     lines.push(`${columns.join(' ')}  ${shorten(name.trim(), width - 44)}`)
   }
-  if (largest.length > MOST_MAPPINGS) lines.push(`${String(largest.length - MOST_MAPPINGS).padStart(10)} more mappings`)
+  if (largest.length > MOST_MAPPINGS)
+    lines.push(`${String(largest.length - MOST_MAPPINGS).padStart(10)} more mappings`)
 
   const speed = report.gigabytesPerSecond.toFixed(2)
   lines.push(

@@ -36,7 +36,14 @@ export interface Backing {
   close(): void
 }
 
-export type BackingErrorCode = 'not-found' | 'denied' | 'not-regular' | 'too-many-open' | 'closed' | 'range' | 'io'
+export type BackingErrorCode =
+  | 'not-found'
+  | 'denied'
+  | 'not-regular'
+  | 'too-many-open'
+  | 'closed'
+  | 'range'
+  | 'io'
 
 /** What can go wrong with a backing and is nobody's mistake. `code` is stable; `path` names the backing. */
 export class BackingError extends Error {

@@ -46,7 +46,12 @@ const CODES: Readonly<Record<string, BackingErrorCode>> = {
 function failure(path: string, doing: string, error: unknown): BackingError {
   const system = systemCode(error)
   const code = CODES[system] ?? 'io'
-  return new BackingError(code, path, `Cannot ${doing} ${path} as a backing: ${system || String(error)}`, error)
+  return new BackingError(
+    code,
+    path,
+    `Cannot ${doing} ${path} as a backing: ${system || String(error)}`,
+    error,
+  )
 }
 
 export class FileBacking implements Backing {
@@ -68,7 +73,11 @@ export class FileBacking implements Backing {
     try {
       const stats = fstatSync(descriptor, { bigint: true })
       if (!stats.isFile()) {
-        throw new BackingError('not-regular', path, `${path} is not a regular file, so it cannot be a backing`)
+        throw new BackingError(
+          'not-regular',
+          path,
+          `${path} is not a regular file, so it cannot be a backing`,
+        )
       }
       this.identity = identityOf(stats)
     } catch (error) {
@@ -81,14 +90,19 @@ export class FileBacking implements Backing {
 
   /** The descriptor, for those who lend it to the kernel. It stays this object's. */
   get descriptor(): number {
-    if (this.#descriptor < 0) throw new BackingError('closed', this.path, `The backing ${this.path} is closed`)
+    if (this.#descriptor < 0)
+      throw new BackingError('closed', this.path, `The backing ${this.path} is closed`)
     return this.#descriptor
   }
 
   read(offset: number, into: Uint8Array): number {
     const { descriptor } = this
     if (!Number.isSafeInteger(offset) || offset < 0) {
-      throw new BackingError('range', this.path, `Invalid offset ${offset} in a backing of ${this.size} bytes`)
+      throw new BackingError(
+        'range',
+        this.path,
+        `Invalid offset ${offset} in a backing of ${this.size} bytes`,
+      )
     }
     let done = 0
     while (done < into.length) {

@@ -99,11 +99,21 @@ function main(): void {
   for (const [index, candidate] of result.candidates.entries()) {
     if (used.has(index)) write({ type: 'backing', index, ...candidate })
   }
-  const row = ({ start, pages, backing, offset }: Extent): [number, number, number, number] => [start, pages, backing, offset]
+  const row = ({ start, pages, backing, offset }: Extent): [number, number, number, number] => [
+    start,
+    pages,
+    backing,
+    offset,
+  ]
   for (const group of groups(result.extents)) write({ type: 'extents', extents: group.map(row) })
   const pair = ({ start, pages }: Run): [number, number] => [start, pages]
   for (const group of groups(result.zero)) write({ type: 'zeros', runs: group.map(pair) })
-  write({ type: 'done', ...result.counts, peakRss: process.resourceUsage().maxRSS * 1024, cpuSeconds: cpuSeconds() })
+  write({
+    type: 'done',
+    ...result.counts,
+    peakRss: process.resourceUsage().maxRSS * 1024,
+    cpuSeconds: cpuSeconds(),
+  })
 }
 
 try {

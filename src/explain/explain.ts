@@ -67,7 +67,11 @@ export interface Explanations {
 /** Gives the candidates of a tier, best first. Gets what is still unexplained. */
 export type Tier = (unexplained: readonly Run[], kernel: SearchKernel) => readonly Candidate[]
 
-export function explain(memory: MemorySource, tiers: readonly Tier[], options: ExplainOptions = {}): Explanations {
+export function explain(
+  memory: MemorySource,
+  tiers: readonly Tier[],
+  options: ExplainOptions = {},
+): Explanations {
   const began = performance.now()
   const pause = options.pause ?? ((): void => undefined)
   const kernel = new SearchKernel()

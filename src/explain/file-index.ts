@@ -84,7 +84,8 @@ export class FileIndex {
       const base = this.#bases[i] ?? 0
       const size = this.#pool.size(file)
       if (batch.sparse && size > 4 * MIB) {
-        for (let at = 0; at < size; at += MIB) this.#range(file, at, Math.min(size, at + PIECE), size, base, level)
+        for (let at = 0; at < size; at += MIB)
+          this.#range(file, at, Math.min(size, at + PIECE), size, base, level)
       } else {
         this.#whole(file, size, base, level)
       }

@@ -67,7 +67,8 @@ export class IndexCache {
     try {
       const header = Buffer.alloc(HEADER)
       if (readSync(descriptor, header, 0, HEADER, 0) !== HEADER) throw new Error('short header')
-      if (header.toString('latin1', 0, 8) !== MAGIC || header.readUInt32LE(8) !== VERSION) throw new Error('not an index')
+      if (header.toString('latin1', 0, 8) !== MAGIC || header.readUInt32LE(8) !== VERSION)
+        throw new Error('not an index')
       const length = header.readDoubleLE(20)
       if (header.readUInt32LE(12) !== level) return false
       if (statSync(path).size !== HEADER + length) throw new Error('wrong length')

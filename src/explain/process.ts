@@ -34,8 +34,8 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
   const pause = throttle(options.cpuShare)
   const cache = options.cacheFolder === false ? undefined : new IndexCache(options.cacheFolder)
   const tiers: Tier[] = [() => firstCandidates(pid, options)]
-  if (options.level !== 'quick') tiers.push((left, kernel) => secondCandidates(pid, memory, left, kernel, pause))
+  if (options.level !== 'quick')
+    tiers.push((left, kernel) => secondCandidates(pid, memory, left, kernel, pause))
   const explanations = explain(memory, tiers, { pause, ...(cache ? { cache } : {}) })
   return { ...explanations, present }
 }
-

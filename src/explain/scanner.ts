@@ -69,7 +69,12 @@ export class Scanner {
           continue
         }
         let n = 1
-        while (n < SCAN_PAGES && i + n < run.pages && (state[first + i + n] === UNKNOWN || state[first + i + n] === UNEXPLAINED)) n++
+        while (
+          n < SCAN_PAGES &&
+          i + n < run.pages &&
+          (state[first + i + n] === UNKNOWN || state[first + i + n] === UNEXPLAINED)
+        )
+          n++
         i += this.#block(run.start, first, i, n)
         this.#pause()
       }
@@ -118,7 +123,8 @@ export class Scanner {
         state[firstOrdinal + k] = EXPLAINED
         continue
       }
-      if (k > open) this.#findings.add(address + open * PAGE, k - open, this.#file, address + open * PAGE + this.#shift)
+      if (k > open)
+        this.#findings.add(address + open * PAGE, k - open, this.#file, address + open * PAGE + this.#shift)
       if (zero) state[firstOrdinal + k] = ZERO
       open = k + 1
     }
@@ -199,7 +205,12 @@ export class Scanner {
     const saved = this.#kernel.memory
     while (before >= 0) {
       let n = 0
-      while (n < step && before - n >= 0 && (state[first + before - n] === UNEXPLAINED || state[first + before - n] === ZERO)) n++
+      while (
+        n < step &&
+        before - n >= 0 &&
+        (state[first + before - n] === UNEXPLAINED || state[first + before - n] === ZERO)
+      )
+        n++
       if (n === 0) return
       let from = before - n + 1
       let address = runStart + from * PAGE
@@ -208,7 +219,8 @@ export class Scanner {
       from += short
       address += short * PAGE
       if (n <= 0) return
-      const matched = from >= i ? this.#suffixHere(address, from - i, n) : this.#suffixElsewhere(address, n, saved)
+      const matched =
+        from >= i ? this.#suffixHere(address, from - i, n) : this.#suffixElsewhere(address, n, saved)
       for (let k = before; k > before - matched; k--) {
         if (state[first + k] !== UNEXPLAINED) continue
         state[first + k] = EXPLAINED

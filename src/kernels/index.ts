@@ -10,22 +10,23 @@ import { readFileSync } from 'node:fs'
 export const PAGE = 4096
 
 /** What we use of WebAssembly; neither es2024 nor @types/node declares it. */
-declare namespace WebAssembly {
-  class Module {
-    constructor(bytes: Uint8Array)
-  }
-  class Instance {
-    readonly exports: unknown
-    constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, () => never>>>>)
-  }
-  interface Memory {
-    readonly buffer: ArrayBuffer
-    grow(wasmPages: number): number
-  }
+declare const WebAssembly: {
+  readonly Module: new (bytes: Uint8Array) => WasmModule
+  readonly Instance: new (
+    module: WasmModule,
+    imports: Readonly<Record<string, Readonly<Record<string, () => never>>>>,
+  ) => { readonly exports: unknown }
+}
+
+type WasmModule = object
+
+interface WasmMemory {
+  readonly buffer: ArrayBuffer
+  grow(wasmPages: number): number
 }
 
 interface PagesExports {
-  readonly memory: WebAssembly.Memory
+  readonly memory: WasmMemory
   equalPages(a: number, b: number, out: number, pages: number): number
   equalPrefix(a: number, b: number, pages: number): number
   equalSuffix(a: number, b: number, pages: number): number
@@ -41,13 +42,20 @@ interface SearchExports extends PagesExports {
   resetLadder(): void
   resetRuns(): void
   sample(at: number, positions: number, toPosition: bigint, out: number): number
-  sampleBlock(at: number, positions: number, position: number, level: number, out: number, spare: number): number
+  sampleBlock(
+    at: number,
+    positions: number,
+    position: number,
+    level: number,
+    out: number,
+    spare: number,
+  ): number
   insertRecords(at: number, end: number, base: number): void
   probePage(at: number, out: number): number
   findPaths(at: number, length: number, out: number, most: number): number
 }
 
-const modules = new Map<string, WebAssembly.Module>()
+const modules = new Map<string, WasmModule>()
 
 function instantiate(name: 'pages' | 'search'): unknown {
   let module = modules.get(name)
@@ -63,7 +71,7 @@ function instantiate(name: 'pages' | 'search'): unknown {
 
 const START = 65536
 
-function reserve(memory: WebAssembly.Memory, bytes: number): void {
+function reserve(memory: WasmMemory, bytes: number): void {
   const missing = Math.ceil((bytes - memory.buffer.byteLength) / 65536)
   if (missing > 0) memory.grow(missing)
 }
@@ -179,7 +187,8 @@ export class SearchKernel {
       this.#views = this.#makeViews()
     }
     new Uint8Array(this.#buffer, this.#table, Math.min(before, this.tableBytes)).fill(0)
-    if (before > this.tableBytes) new Uint8Array(this.#buffer, this.#table + this.tableBytes, before - this.tableBytes).fill(0)
+    if (before > this.tableBytes)
+      new Uint8Array(this.#buffer, this.#table + this.tableBytes, before - this.tableBytes).fill(0)
     this.#wasm.setup(this.#table, slots, level, this.#ladder, this.#scratch, this.#records)
   }
 

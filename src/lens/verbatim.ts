@@ -6,7 +6,8 @@ import type { Backing } from '../backing/backing.ts'
 import type { Edit, Lens } from './lens.ts'
 
 export function verbatim(offset = 0): Lens {
-  if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`Invalid offset ${offset} of a verbatim lens`)
+  if (!Number.isSafeInteger(offset) || offset < 0)
+    throw new RangeError(`Invalid offset ${offset} of a verbatim lens`)
 
   function size(backing: Backing): number {
     return Math.max(0, backing.size - offset)
@@ -15,13 +16,16 @@ export function verbatim(offset = 0): Lens {
   function get(backing: Backing, at: number, out: Uint8Array): void {
     if (at < 0) throw new RangeError(`Invalid position ${at} of a verbatim lens`)
     const wanted = Math.max(0, Math.min(out.length, size(backing) - at))
-    const done = wanted > 0 ? backing.read(offset + at, wanted === out.length ? out : out.subarray(0, wanted)) : 0
+    const done =
+      wanted > 0 ? backing.read(offset + at, wanted === out.length ? out : out.subarray(0, wanted)) : 0
     out.fill(0, done)
   }
 
   function put(backing: Backing, at: number, bytes: Uint8Array): Edit[] {
     if (at < 0 || at + bytes.length > size(backing)) {
-      throw new RangeError(`Invalid put of ${bytes.length} bytes at ${at} in memory of ${size(backing)} bytes`)
+      throw new RangeError(
+        `Invalid put of ${bytes.length} bytes at ${at} in memory of ${size(backing)} bytes`,
+      )
     }
     return bytes.length > 0 ? [{ offset: offset + at, bytes }] : []
   }

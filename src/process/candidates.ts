@@ -28,7 +28,17 @@ const MOST_IN_FOLDER = 2000
 const MOST_MEMORY = 2 ** 30
 
 /** How likely a file found in this way is the origin; lower is likelier. */
-const RANKS = { named: 0, seen: 1, descriptor: 1, argument: 2, script: 3, environment: 4, mapped: 5, memory: 6, folder: 7 }
+const RANKS = {
+  named: 0,
+  seen: 1,
+  descriptor: 1,
+  argument: 2,
+  script: 3,
+  environment: 4,
+  mapped: 5,
+  memory: 6,
+  folder: 7,
+}
 type Way = keyof typeof RANKS
 
 interface Found extends Candidate {
@@ -129,7 +139,13 @@ function addNamed(files: Collection, path: string): void {
 function addDescriptors(files: Collection, pid: number): void {
   for (const name of attempt(() => readdirSync(`/proc/${pid}/fd`), [])) {
     const link = `/proc/${pid}/fd/${name}`
-    addLink(files, link, attempt(() => readlinkSync(link), ''), 'descriptor', `open descriptor ${name}`)
+    addLink(
+      files,
+      link,
+      attempt(() => readlinkSync(link), ''),
+      'descriptor',
+      `open descriptor ${name}`,
+    )
   }
 }
 
@@ -176,7 +192,10 @@ function addScript(files: Collection, path: string, folder: string): void {
 /** What could be a path in a text: quoted strings, absolute paths, values after `=`, words with a slash or a dot. */
 export function pathStrings(text: string): string[] {
   const found = new Set<string>()
-  const patterns = [/(["'`])((?:(?!\1)[^\n\\]){1,1024})\1/g, /[=:,(\s[]([^\s"'`=:,;()[\]{}<>|&]*[./][^\s"'`=:,;()[\]{}<>|&]+)/g]
+  const patterns = [
+    /(["'`])((?:(?!\1)[^\n\\]){1,1024})\1/g,
+    /[=:,(\s[]([^\s"'`=:,;()[\]{}<>|&]*[./][^\s"'`=:,;()[\]{}<>|&]+)/g,
+  ]
   for (const pattern of patterns) {
     for (const match of ` ${text}`.matchAll(pattern)) {
       found.add(match[2] ?? match[1] ?? '')

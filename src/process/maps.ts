@@ -95,5 +95,10 @@ export function isPrivateAnonymous(mapping: Mapping): boolean {
   if (mapping.shared || !mapping.readable || !mapping.writable || mapping.inode !== 0) return false
   if (mapping.name.startsWith('/') || KERNELS.has(mapping.name)) return false
   if (mapping.name.startsWith('[stack')) return false
-  return !mapping.flags.has('ht') && !mapping.flags.has('lo') && !mapping.flags.has('io') && !mapping.flags.has('pf')
+  return (
+    !mapping.flags.has('ht') &&
+    !mapping.flags.has('lo') &&
+    !mapping.flags.has('io') &&
+    !mapping.flags.has('pf')
+  )
 }

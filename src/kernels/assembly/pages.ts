@@ -2,12 +2,11 @@
  * Whole pages compared, tested and hashed, 4096 bytes at a time. AssemblyScript; every pointer is an offset
  * into this module's own memory, so that read() can fill a buffer that is compared without another copy.
  */
+// oxlint-disable no-loss-of-precision -- these are 64-bit integers of AssemblyScript
 
 const PAGE: usize = 4096
 
 /** Whether the page at `a` equals the page at `b`. */
-// @ts-ignore: decorator
-@inline
 function samePage(a: usize, b: usize): bool {
   for (let i: usize = 0; i < PAGE; i += 128) {
     const x = v128.or(
@@ -66,10 +65,7 @@ export function equalSuffix(a: usize, b: usize, pages: i32): i32 {
 export function isZero(at: usize, length: i32): bool {
   const end = at + <usize>length
   for (let p = at; p < end; p += 64) {
-    const x = v128.or(
-      v128.or(v128.load(p), v128.load(p, 16)),
-      v128.or(v128.load(p, 32), v128.load(p, 48)),
-    )
+    const x = v128.or(v128.or(v128.load(p), v128.load(p, 16)), v128.or(v128.load(p, 32), v128.load(p, 48)))
     if (v128.any_true(x)) return false
   }
   return true
@@ -89,7 +85,7 @@ export function zeroPages(at: usize, out: usize, pages: i32): i32 {
 /** A keyed 64-bit hash of a page, stored at `out`: four lanes of multiply and rotate, folded at the end. */
 export function hashPage(at: usize, key: u32, out: usize): void {
   const M: u64 = 0x9e3779b97f4a7c15
-  let a: u64 = M ^ (<u64>key)
+  let a: u64 = M ^ <u64>key
   let b: u64 = a * 0xbf58476d1ce4e5b9
   let c: u64 = b * 0x94d049bb133111eb
   let d: u64 = c * 0xd6e8feb86659fd93

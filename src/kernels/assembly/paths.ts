@@ -1,10 +1,24 @@
 /** Absolute paths in memory: `/`, not preceded by a path character, then path characters up to an end mark. */
 
-// @ts-ignore: decorator
-@inline
 function isPathByte(c: u8): bool {
-  return c > 0x20 && c != 0x22 && c != 0x27 && c != 0x60 && c != 0x3a && c != 0x2c && c != 0x3b && c != 0x7f &&
-    c != 0x3c && c != 0x3e && c != 0x28 && c != 0x29 && c != 0x5b && c != 0x5d && c != 0x7b && c != 0x7d
+  return (
+    c > 0x20 &&
+    c != 0x22 &&
+    c != 0x27 &&
+    c != 0x60 &&
+    c != 0x3a &&
+    c != 0x2c &&
+    c != 0x3b &&
+    c != 0x7f &&
+    c != 0x3c &&
+    c != 0x3e &&
+    c != 0x28 &&
+    c != 0x29 &&
+    c != 0x5b &&
+    c != 0x5d &&
+    c != 0x7b &&
+    c != 0x7d
+  )
 }
 
 /**

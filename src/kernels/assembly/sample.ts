@@ -15,6 +15,7 @@
  * Record, 12 bytes: u32 tag · u32 position, low · u16 position, high · u8 level · u8 kind
  * Kinds: 0 anchor · 1 forced · 2 forced, run of 32 KiB · 3 forced, run of 1 MiB · 4 echo
  */
+// oxlint-disable no-loss-of-precision -- these are 64-bit integers of AssemblyScript
 
 const M1: u32 = 0x9e3779b1
 const M2: u32 = 0x85ebca6b
@@ -30,14 +31,10 @@ const MOST_ECHOES: i32 = 64
 // two thirds of the time.
 const FACTORS: usize = memory.data<u32>([M1, M1, M1, M1, M2, M2, M2, M2, ADD, ADD, ADD, ADD], 16)
 
-// @ts-ignore: decorator
-@inline
 function hashFour(p: usize, m1: v128, m2: v128, add: v128): v128 {
   return i32x4.add(i32x4.add(i32x4.mul(v128.load(p), m1), i32x4.mul(v128.load(p, 4), m2)), add)
 }
 
-// @ts-ignore: decorator
-@inline
 function hashOne(p: usize): u32 {
   return load<u32>(p) * M1 + load<u32>(p, 4) * M2 + ADD
 }
@@ -60,8 +57,6 @@ function repeats(p: usize): bool {
   return false
 }
 
-// @ts-ignore: decorator
-@inline
 function write(out: usize, tag: u32, position: u64, level: u32, kind: u32): void {
   store<u32>(out, tag)
   store<u32>(out, <u32>position, 4)
@@ -100,7 +95,10 @@ export function sample(at: usize, positions: i32, toPosition: u64, out: usize): 
   const add = v128.load(FACTORS, 32)
   const end = at + <usize>positions
   for (let p = at; p < end; p += 16) {
-    const low = i32x4.min_u(i32x4.min_u(hashFour(p, m1, m2, add), hashFour(p + 1, m1, m2, add)), i32x4.min_u(hashFour(p + 2, m1, m2, add), hashFour(p + 3, m1, m2, add)))
+    const low = i32x4.min_u(
+      i32x4.min_u(hashFour(p, m1, m2, add), hashFour(p + 1, m1, m2, add)),
+      i32x4.min_u(hashFour(p + 2, m1, m2, add), hashFour(p + 3, m1, m2, add)),
+    )
     if (!i32x4.all_true(i32x4.shr_u(low, 24))) out = anchorsOf16(p, end, toPosition, out)
   }
   return out
@@ -113,7 +111,13 @@ export function smallest(at: usize): usize {
   const add = v128.load(FACTORS, 32)
   let low = i32x4.splat(-1)
   for (let p = at; p < at + <usize>WINDOW; p += 16) {
-    low = i32x4.min_u(low, i32x4.min_u(i32x4.min_u(hashFour(p, m1, m2, add), hashFour(p + 1, m1, m2, add)), i32x4.min_u(hashFour(p + 2, m1, m2, add), hashFour(p + 3, m1, m2, add))))
+    low = i32x4.min_u(
+      low,
+      i32x4.min_u(
+        i32x4.min_u(hashFour(p, m1, m2, add), hashFour(p + 1, m1, m2, add)),
+        i32x4.min_u(hashFour(p + 2, m1, m2, add), hashFour(p + 3, m1, m2, add)),
+      ),
+    )
   }
   let least: u32 = <u32>i32x4.extract_lane(low, 0)
   least = min(least, <u32>i32x4.extract_lane(low, 1))
@@ -198,7 +202,14 @@ function isBlank(at: usize): bool {
  * Writes the records that a block of a file puts into the index: its anchors of `level` and up, then
  * the forced ones. `spare` is room for the forced ones meanwhile. Gives the end of what it wrote.
  */
-export function sampleBlock(at: usize, positions: i32, position: f64, level: u32, out: usize, spare: usize): usize {
+export function sampleBlock(
+  at: usize,
+  positions: i32,
+  position: f64,
+  level: u32,
+  out: usize,
+  spare: usize,
+): usize {
   const toPosition = <u64>position - <u64>at
   const end = sample(at, positions, toPosition, out)
   const gapLevel = min(level, GAP_LEVEL)
@@ -208,7 +219,7 @@ export function sampleBlock(at: usize, positions: i32, position: f64, level: u32
   for (let r = out; r < end; r += RECORD) {
     const where = load<u32>(r, 4)
     const rest = load<u32>(r, 8)
-    const q = <usize>(((<u64>(rest & 0xffff)) << 32 | <u64>where) - toPosition)
+    const q = <usize>((((<u64>(rest & 0xffff)) << 32) | <u64>where) - toPosition)
     if (((rest >> 16) & 0xff) < gapLevel) continue
     while (q - gap >= <usize>WINDOW) {
       forced = force(gap, toPosition, forced)

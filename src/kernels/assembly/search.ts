@@ -46,7 +46,14 @@ let otherCount: u64 = 0 // the same for the other ladder: there is one for ancho
 let otherLadder: usize = 0
 
 /** Says where things lie. The table must be zeroed. */
-export function setup(tableAt: usize, slotCount: u32, anchorLevel: u32, ladderAt: usize, scratchAt: usize, recordsAt: usize): void {
+export function setup(
+  tableAt: usize,
+  slotCount: u32,
+  anchorLevel: u32,
+  ladderAt: usize,
+  scratchAt: usize,
+  recordsAt: usize,
+): void {
   table = tableAt
   slots = slotCount
   used = 0
@@ -87,7 +94,7 @@ export function resetLadder(): void {
 function insert(tag: u32, position: u64): bool {
   if (used >= room) return true
   const mark = (<u64>(tag & 0xffffff)) << 40
-  let slot = ((<u64>tag) * slots) >> 32
+  let slot = (<u64>tag * slots) >> 32
   let same = 0
   while (true) {
     const at = table + ((<usize>slot) << 3)
@@ -97,7 +104,7 @@ function insert(tag: u32, position: u64): bool {
       used++
       return true
     }
-    if ((entry ^ mark) < (1 << 40) && ++same == FOUR) return false
+    if ((entry ^ mark) < 1 << 40 && ++same == FOUR) return false
     if (++slot == slots) slot = 0
   }
 }
@@ -105,12 +112,12 @@ function insert(tag: u32, position: u64): bool {
 /** Writes the positions of a tag to `out` and gives their number, at most FOUR. */
 function lookup(tag: u32, out: usize): i32 {
   const mark = (<u64>(tag & 0xffffff)) << 40
-  let slot = ((<u64>tag) * slots) >> 32
+  let slot = (<u64>tag * slots) >> 32
   let found = 0
   while (true) {
     const entry = load<u64>(table + ((<usize>slot) << 3))
     if (entry == 0) return found
-    if ((entry ^ mark) < (1 << 40)) {
+    if ((entry ^ mark) < 1 << 40) {
       store<u64>(out + ((<usize>found) << 3), (entry & 0xffffffffff) - 1)
       if (++found == FOUR) return found
     }
@@ -118,16 +125,12 @@ function lookup(tag: u32, out: usize): i32 {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function rung(i: u64, order: i32): usize {
-  return ladder + (((<usize>i) & (RING - 1)) << 5) + ((<usize>order) << 2)
+  return ladder + ((<usize>i & (RING - 1)) << 5) + ((<usize>order) << 2)
 }
 
-// @ts-ignore: decorator
-@inline
 function placeOf(i: u64): usize {
-  return ladder + (RING << 5) + (((<usize>i) & (RING - 1)) << 3)
+  return ladder + (RING << 5) + ((<usize>i & (RING - 1)) << 3)
 }
 
 /** Puts an anchor on the ladder; gives the number of orders that its surroundings allow. */
@@ -161,7 +164,7 @@ function touch(at: usize, end: usize): void {
   let sum: u64 = 0
   for (let r = at; r < end; r += RECORD) {
     if (((load<u32>(r, 8) >> 16) & 0xff) < level) continue
-    sum ^= load<u64>(table + (<usize>(((<u64>load<u32>(r)) * slots) >> 32) << 3))
+    sum ^= load<u64>(table + ((<usize>((<u64>load<u32>(r) * slots) >> 32)) << 3))
   }
   touched ^= sum
 }
@@ -173,15 +176,15 @@ function insertSome(at: usize, end: usize, base: f64): void {
     const rest = load<u32>(r, 8)
     const kind = rest >> 24
     if (((rest >> 16) & 0xff) < level) continue
-    const position = from + ((<u64>(rest & 0xffff)) << 32 | <u64>load<u32>(r, 4))
+    const position = from + (((<u64>(rest & 0xffff)) << 32) | <u64>load<u32>(r, 4))
     if (kind == 0) {
       insertClimbing(tag, position)
     } else if (kind == ECHO) {
       swapLadders()
-      insertClimbing(tag ^ ECHO * KIND_SALT, position)
+      insertClimbing(tag ^ (ECHO * KIND_SALT), position)
       swapLadders()
     } else {
-      insert(tag ^ kind * KIND_SALT, position)
+      insert(tag ^ (kind * KIND_SALT), position)
     }
   }
 }
@@ -190,9 +193,11 @@ function insertClimbing(tag: u32, position: u64): void {
   const i = count
   // Where the last anchors come again and again nothing new can be learnt: all orders are full long since.
   for (let period: u64 = 1; period <= 4 && i > 8; period++) {
-    const same = load<u32>(rung(i - period, 0)) == tag &&
-      position - load<u64>(placeOf(i - 1)) == load<u64>(placeOf(i - period)) - load<u64>(placeOf(i - period - 1))
-    const counter = steady + (<usize>period << 2)
+    const same =
+      load<u32>(rung(i - period, 0)) == tag &&
+      position - load<u64>(placeOf(i - 1)) ==
+        load<u64>(placeOf(i - period)) - load<u64>(placeOf(i - period - 1))
+    const counter = steady + ((<usize>period) << 2)
     const length = same ? load<u32>(counter) + 1 : 0
     store<u32>(counter, length)
     if (length < 1024) continue
@@ -263,7 +268,7 @@ function probeForced(at: usize, out: usize): i32 {
   let found = 0
   for (let r = records; r < end; r += RECORD) {
     const place = <u64>load<u32>(r, 4)
-    const orders = climb(load<u32>(r) ^ ECHO * KIND_SALT, place)
+    const orders = climb(load<u32>(r) ^ (ECHO * KIND_SALT), place)
     const i = count - 1
     let n = 0
     let c = FOUR
@@ -275,8 +280,8 @@ function probeForced(at: usize, out: usize): i32 {
     least = n
     found = keep(place, n, out)
   }
-  let n = lookup(tag ^ 3 * KIND_SALT, scratch)
-  n += lookup(tag ^ 2 * KIND_SALT, scratch + ((<usize>n) << 3))
+  let n = lookup(tag ^ (3 * KIND_SALT), scratch)
+  n += lookup(tag ^ (2 * KIND_SALT), scratch + ((<usize>n) << 3))
   n += lookup(tag ^ KIND_SALT, scratch + ((<usize>n) << 3))
   return found + keep(<u64>(p - at), n, out + ((<usize>found) << 3), false)
 }
