@@ -104,7 +104,7 @@ export class Server {
       for (let i = this.#spaces.length - 1; i >= 0; i--)
         if (ready[i + 2] !== 0) {
           const space = this.#spaces[i] as Space
-          this.#drain(space)
+          if (this.#drain(space) > 0) this.#readAhead(space, list, ready)
         }
       if (ready[0] !== 0) {
         fds.clearEvent(this.#data.wake)
@@ -118,13 +118,27 @@ export class Server {
     }
   }
 
-  /** Reads and handles messages until none is left. */
-  #drain(space: Space): void {
+  // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
+  #readAhead(space: Space, list: readonly number[], ready: Uint16Array): void {
+    for (let steps = 0; steps < 16; steps++) {
+      if (fds.poll(list, ready, 0) > 0 || !space.readAhead()) return
+      if (this.#cpu >= 0) {
+        pinTo(-1)
+        this.#cpu = -1
+        this.#faultsSincePin = -64
+      }
+    }
+  }
+
+  /** Reads and handles messages until none is left. How many. */
+  #drain(space: Space): number {
+    let total = 0
     const { journal } = space
     for (let rounds = 0; rounds < 64; rounds++) {
       const n = call(nr.read, space.fd, journal.inboxAddress, drainSlots * uffd.messageSize)
       if (n === -EINTR) continue
-      if (n <= 0) return
+      if (n <= 0) return total
+      total += n
       space.tick = Atomics.load(this.#shared, shared.tick)
       const began = performance.now()
       const count = n / uffd.messageSize
@@ -136,6 +150,7 @@ export class Server {
       const spent = (performance.now() - began) * 1000
       Atomics.add(this.#main.journal.counters, counter.stallMicroseconds, Math.round(spent))
     }
+    return total
   }
 
   /** Handles the message in a slot of the inbox, if there is one, and clears it. */
@@ -150,7 +165,7 @@ export class Server {
       const tid = inbox[at + 6] as number
       inbox[at] = 0
       Atomics.add(this.#main.journal.counters, counter.faults, 1)
-      if (this.#faultsSincePin++ >= 64 || this.#cpu < 0) this.#follow(tid)
+      if (this.#faultsSincePin++ >= 64 || (this.#cpu < 0 && this.#faultsSincePin > 0)) this.#follow(tid)
       this.#serve(space, () => space.fault(address, flags))
       return
     }

@@ -151,6 +151,21 @@ export class Space {
     return end > at + pageBytes ? this.refill(at + pageBytes, end, true) : 'done'
   }
 
+  /**
+   * After a fault of a long forward stream: brings the next cluster before it is asked for, while the thread that
+   * was woken runs on another CPU. False when there is nothing to bring.
+   */
+  readAhead(): boolean {
+    const start = this.#streams.ahead()
+    if (start < 0 || this.journal.stateOf(start) !== state.virtual) return false
+    const step = maxCluster / 4
+    let end = start + pageBytes
+    while (end - start < step * pageBytes && this.journal.stateOf(end) === state.virtual) end += pageBytes
+    if (this.refill(start, end, !this.child) !== 'done') return false
+    this.#streams.extended(end)
+    return true
+  }
+
   /** Fills the virtual pages of [start, end) from their backings. `protect`: they stay clean. */
   refill(start: number, end: number, protect: boolean): Served {
     const { journal } = this
@@ -188,8 +203,9 @@ export class Space {
     while (copied < length) {
       const result = uffd.copy(this.fd, at + copied, this.#buffer.address + copied, length - copied, protect)
       const bytes = uffd.completed
-      for (let done = 0; done < bytes; done += pageBytes)
-        journal.exchange(at + copied + done, state.virtual, protect ? state.clean : state.present)
+      const to = protect ? state.clean : state.present
+      for (let p = at + copied; p < at + copied + bytes; p += pageBytes)
+        p = journal.exchangeRun(p, at + copied + bytes, state.virtual, to)
       if (bytes > 0) {
         for (let p = at + copied; p < at + copied + bytes; p += 16 * pageBytes) journal.setAge(p, this.tick)
         journal.setAge(at + copied + bytes - pageBytes, this.tick)

@@ -57,6 +57,17 @@ export class Streams {
     return want
   }
 
+  /** Where the current stream goes on, if it is a long forward one; else -1. */
+  ahead(): number {
+    const i = this.#current
+    return this.#size[i] === most && this.#want.backward === false ? (this.#end[i] as number) : -1
+  }
+
+  /** Tells that the current stream has been brought up to `end`. */
+  extended(end: number): void {
+    this.#end[this.#current] = end
+  }
+
   /** Tells what the last `next` led to: [start, end) is there now. */
   brought(start: number, end: number): void {
     this.#start[this.#current] = start
