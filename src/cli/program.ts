@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { attachCommand } from './attach.ts'
 import { detachCommand } from './detach.ts'
+import { doctorCommand } from './doctor.ts'
+import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
 
 /** The version in package.json. */
@@ -19,7 +21,8 @@ export function program(): Command {
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help for a command')
     .enablePositionalOptions()
-  for (const command of [attachCommand(), detachCommand(), statusCommand()]) lethe.addCommand(command)
+  for (const command of [runCommand(), attachCommand(), detachCommand(), statusCommand(), doctorCommand()])
+    lethe.addCommand(command)
   for (const command of [lethe, ...lethe.commands])
     command
       .exitOverride()

@@ -45,6 +45,7 @@ import { PagerError } from './errors.ts'
 import { explain, type Explained, type FoundBacking } from './explainer.ts'
 import { blockBytes, counter, Journal, pageBytes, state } from './journal.ts'
 import { type Reply, type RequestBody, type ServerData, shared } from './protocol.ts'
+import type { ReportOptions } from './report.ts'
 import { type Guess, Verifier } from './verify.ts'
 
 export interface PagerOptions {
@@ -56,6 +57,7 @@ export interface PagerOptions {
   readonly cpu: number
   /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
   readonly waitFor?: number
+  readonly report?: ReportOptions
 }
 
 /** A file that serves, as it is written to `backings.json`. */

@@ -15,6 +15,7 @@ import { Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
 import { Passes } from './passes.ts'
+import { report } from './report.ts'
 import { shed } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
 import { Seen, watch } from './watch.ts'
@@ -80,9 +81,7 @@ if (lock === undefined) {
 // `lethe run`: the command has just been started, or has not been yet.
 let seen: Seen | undefined
 if (options.waitFor !== undefined)
-  seen = existsSync(join(directory, 'journal'))
-    ? new Seen(pid)
-    : await watch(pid, directory, options.waitFor, say)
+  seen = existsSync(join(directory, 'journal')) ? new Seen(pid) : await watch(pid, directory, options, say)
 
 let controller: Controller
 let adopted = false
@@ -201,6 +200,7 @@ server.listen(socketPath)
 
 if (seen !== undefined) c.addFiles(seen.drain())
 passes.begin()
+void passes.first.then(() => report(options.report, pid, 'attached', status()))
 say({ type: 'serving', pid, adopted, pager: process.pid })
 
 const interval = options.budget === undefined ? 1000 : 100
@@ -214,14 +214,27 @@ const timer = setInterval(() => {
     console.error(`lethe: process ${pid}: ${error.message}`)
   }
 }, interval)
-const shedding = setTimeout(shed, 1500)
+// Small again soon after work, not in the middle of it.
+let worked = 0
+let small = -1
+let beats = 0
+const shedding = setInterval(() => {
+  const work = c.passes + (c.journal.counters[counter.faults] as number)
+  const busy = work !== worked || passes.running
+  worked = work
+  if (work === small || (busy && ++beats % 20 !== 0)) return
+  small = work
+  shed()
+}, 1500)
 
 await c.over
 clearInterval(timer)
-clearTimeout(shedding)
+report(options.report, pid, 'ended', status())
+clearInterval(shedding)
 server.close()
 // Let the answer to `detach` go out first.
 setTimeout(() => {
   rmSync(directory, { recursive: true, force: true })
+  if (c.ended !== 'exec') rmSync(`${directory}.log`, { force: true })
   process.exit(c.ended === 'exec' ? 75 : 0)
 }, 50)

@@ -36,6 +36,10 @@ export class Passes {
     void this.now()
   }
 
+  get running(): boolean {
+    return this.#running !== undefined
+  }
+
   /** Makes a pass now, or waits for the one that runs. */
   now(): Promise<void> {
     this.#running ??= this.#pass().finally(() => {

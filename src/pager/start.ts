@@ -20,12 +20,7 @@ import type { PagerStatus } from './main.ts'
 import { knownTargets, readRecord, stateDirectory, targetDirectory } from './state-dir.ts'
 
 /** What makes node small. Measured as Pss of an idle pager: see docs/how-it-works.md. */
-const nodeFlags = [
-  '--expose-gc',
-  '--max-semi-space-size=1',
-  '--max-old-space-size=96',
-  '--single-threaded-gc',
-]
+const nodeFlags = ['--expose-gc', '--max-semi-space-size=1', '--v8-pool-size=0']
 
 export interface StartOptions extends Partial<PagerOptions> {
   /** --state; see `stateDirectory`. */

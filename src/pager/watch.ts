@@ -10,6 +10,8 @@ import type { SeenFile } from '../process/candidates.ts'
 import { memoryFigures, startTime } from '../process/target.ts'
 import { fanotifyInit, fileSystems, markOpens, readOpens } from '../sys/fanotify.ts'
 import { socketPath } from './client.ts'
+import type { PagerOptions } from './controller.ts'
+import { report } from './report.ts'
 
 const interval = 100
 const smallest = 4096
@@ -74,22 +76,25 @@ export class Seen {
 }
 
 /**
- * Says `waiting`, and resolves when the process has `bytes` of anonymous memory. Ends this process when the target ends, or
+ * Says `waiting`, and resolves when the process has `options.waitFor` bytes of anonymous memory. Ends this process when the target ends, or
  * when somebody asks for `detach`.
  */
 export function watch(
   pid: number,
   directory: string,
-  bytes: number,
+  options: PagerOptions,
   say: (line: object) => void,
 ): Promise<Seen> {
   const seen = new Seen(pid)
   const started = startTime(pid)
+  const bytes = options.waitFor ?? 0
   const waiting = { type: 'waiting', pid, pager: process.pid }
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const path = socketPath(directory)
   rmSync(path, { force: true })
   const leave = (): void => {
+    report(options.report, pid, 'ended', undefined)
+    rmSync(`${directory}.log`, { force: true })
     rmSync(directory, { recursive: true, force: true })
     process.exit(0)
   }

@@ -1,0 +1,112 @@
+// lethe run: becomes its command. Nothing of ours stays between the terminal and the program: bin/lethe is the process
+// that will exec it, so signals, job control, standard streams, resource limits and the wait status are
+// the program's own. Here, before that, a pager is started for this very process id; it waits until there is enough memory.
+//
+// bin/lethe (sh, $LETHE_RUN_PID) → node: this file → `words` on descriptor 3 → bin/lethe: exec COMMAND
+import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:fs'
+import { delimiter, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Command, Option } from 'commander'
+import { examples, options, type PagerFlags, pagerOptions } from './arguments.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { say } from './output.ts'
+
+interface RunFlags extends Omit<PagerFlags, 'json'> {
+  readonly json?: string | true
+  readonly verbose?: boolean
+}
+
+/** Anonymous memory below which there is nothing to gain. */
+const worthwhile = 16 << 20
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('run a command and serve its memory from the start; ends as the command ends')
+    .argument('<command...>', 'the command and its arguments, after --')
+    .passThroughOptions()
+    .addOption(options.backing())
+    .addOption(options.budget())
+    .addOption(options.cpu())
+    .addOption(
+      new Option('--json [file]', 'write what lethe does as NDJSON to the file, or to standard error'),
+    )
+    .option('-v, --verbose', 'say on standard error what lethe does')
+    .addOption(options.state())
+    .addHelpText(
+      'after',
+      `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).\n${examples(
+        [
+          ['lethe run -- python3 serve.py', 'as python3 serve.py, with less memory'],
+          ['lethe run --budget 256M -- node app.js', 'keep at most 256 MiB of copies resident'],
+          ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
+        ],
+      )}`,
+    )
+    .action(run)
+}
+
+async function run(command: string[], flags: RunFlags): Promise<void> {
+  const own = Number(process.env['LETHE_RUN_PID'])
+  const argv = process.argv.slice(2)
+  if (!Number.isSafeInteger(own) || own <= 0) {
+    // Not started through bin/lethe: become it.
+    const launcher = fileURLToPath(new URL('../../bin/lethe', import.meta.url))
+    process.removeAllListeners('warning')
+    process.execve?.(launcher, ['lethe', ...argv], process.env)
+    throw new CommandError(1, `${launcher} can't be started; run it instead of this file`)
+  }
+  findCommand(command[0] ?? '')
+  const record = flags.json === undefined ? undefined : flags.json === true ? '' : resolve(flags.json)
+  if (record !== undefined && record !== '') createRecord(record)
+  try {
+    const { whyNot } = await import('./doctor.ts')
+    const obstacle = await whyNot(flags.state)
+    if (obstacle !== undefined) say(`${obstacle}. The command runs without lethe`)
+    else {
+      const { startPager } = await import('../pager/start.ts')
+      await startPager(own, {
+        ...pagerOptions({ ...flags, json: false }),
+        waitFor: worthwhile,
+        ...(record !== undefined || flags.verbose
+          ? { report: { json: record !== undefined, path: record ?? '' } }
+          : {}),
+        verbose: flags.verbose === true || record === '',
+      })
+    }
+  } catch (error) {
+    say(`${(error as Error).message}. The command runs without lethe`)
+  }
+  writeSync(3, `${argv.length - command.length}\n`)
+}
+
+function createRecord(path: string): void {
+  try {
+    writeFileSync(path, '')
+  } catch (error) {
+    throw new UsageError(`--json ${path} can't be written (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+// As a shell would: 127 when it is not there, 126 when it can't be run.
+function findCommand(name: string): void {
+  const paths = name.includes('/')
+    ? [name]
+    : (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin')
+        .split(delimiter)
+        .map(folder => join(folder, name))
+  let there = false
+  for (const path of paths) {
+    try {
+      if (!statSync(path).isFile()) continue
+      there = true
+      accessSync(path, constants.X_OK)
+      return
+    } catch {
+      // the next one
+    }
+  }
+  throw new CommandError(
+    there ? 126 : 127,
+    there ? `${name} can't be executed` : `There is no command '${name}'; check its name and PATH`,
+  )
+}
