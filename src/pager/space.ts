@@ -200,8 +200,10 @@ export class Space {
   #copy(at: number, length: number, protect: boolean): Served {
     const { journal } = this
     let copied = 0
+    let most = length
     while (copied < length) {
-      const result = uffd.copy(this.fd, at + copied, this.#buffer.address + copied, length - copied, protect)
+      const size = Math.min(length - copied, most)
+      const result = uffd.copy(this.fd, at + copied, this.#buffer.address + copied, size, protect)
       const bytes = uffd.completed
       const to = protect ? state.clean : state.present
       for (let p = at + copied; p < at + copied + bytes; p += pageBytes)
@@ -215,7 +217,13 @@ export class Space {
       if (result === 0 || copied >= length) continue
       if (result === -EAGAIN && bytes === 0) return 'again'
       if (result === -ESRCH) return 'gone'
-      if (result === -ENOENT) return 'again'
+      if (result === -ENOENT) {
+        // The range goes from one mapping into the next (mprotect, madvise and mlock split them): in smaller steps then.
+        if (size > pageBytes) most = Math.ceil(size / 2 / pageBytes) * pageBytes
+        else if (this.#foreign(at + copied)) copied += pageBytes
+        else return 'again'
+        continue
+      }
       if (result === -EEXIST || result === -EAGAIN) {
         // The page is there although we took it for virtual: it is the program's.
         if (result === -EEXIST) {
@@ -229,6 +237,17 @@ export class Space {
       return 'done'
     }
     return 'done'
+  }
+
+  /**
+   * After an ENOENT for one page: whether it is registered no more, and no event can be on its way that says what became
+   * of it (then the kernel would say EAGAIN). It is forgotten, and who waits looks for himself.
+   */
+  #foreign(at: number): boolean {
+    if (uffd.writeprotect(this.fd, at, pageBytes, false) !== -ENOENT) return false
+    this.journal.forget(at, at + pageBytes)
+    uffd.wake(this.fd, at, pageBytes)
+    return true
   }
 
   #zero(at: number): Served {
