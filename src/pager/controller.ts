@@ -17,6 +17,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -89,6 +90,22 @@ const uffdFeatures =
   uffd.feature.eventRemove |
   uffd.feature.eventUnmap |
   uffd.feature.threadId
+
+/** File systems whose files somebody else than this kernel can change, by their magic numbers (linux/magic.h). */
+const changeableFileSystems = new Map([
+  [0x6969, 'NFS'],
+  [0x65735546, 'FUSE'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB'],
+  [0x01021997, '9p'],
+  [0x00c36400, 'Ceph'],
+  [0x5346414f, 'AFS'],
+  [0x47504653, 'GPFS'],
+  [0x0bd00bd0, 'Lustre'],
+  [0x01161970, 'GFS2'],
+  [0x7461636f, 'OCFS2'],
+  [0x786f4256, 'a VirtualBox share'],
+])
 
 const noFooting: Footing = { area: 0, uffd: 0, parkIn: 0, parkOut: 0, control: 0, tid: 0 }
 
@@ -425,6 +442,15 @@ export class Controller {
     if (known !== undefined) {
       closeSync(fd)
       return known.index
+    }
+    const changeable = changeableFileSystems.get(statfsSync(`/proc/self/fd/${fd}`).type)
+    if (changeable !== undefined) {
+      this.#refused.set(
+        found.path,
+        `${found.path} is on ${changeable}, where files can change without our being told`,
+      )
+      closeSync(fd)
+      return undefined
     }
     const index = this.backings.length
     const leased = await this.#ask({ kind: 'backing', index, path: found.path, fd })

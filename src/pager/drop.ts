@@ -86,6 +86,14 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
+  // A rehearsal: the code that runs while the target stands still must have been compiled by then.
+  for (const run of runs) {
+    for (const piece of stillProtected(target, run))
+      journal.exchangeRun(piece.start, piece.end, state.clean, state.clean)
+    if (run.end - run.start > 64 * blockBytes) break
+  }
+  remote(agent, [[nr.gettid]])
+  target.sync(settleLimit)
   const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
   if (stop !== undefined) {
     const inTime = (): boolean => performance.now() - stop.began < stopLimit
@@ -120,6 +128,8 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
         to += length
       }
     }
+    // A child forked before they are freed must not keep them.
+    if (moved.length > 0) remote(agent, [[nr.madvise, scratch, bytes, 10 /* MADV_DONTFORK */]], 1000)
     const stood = stop.release()
     sum.longest = Math.max(sum.longest, stood)
     sum.total += stood

@@ -4,8 +4,10 @@
 // the fork event has been read.
 import { blockBytes, Journal, pageBytes, type Place, state } from './journal.ts'
 
-export function forkJournal(parent: Journal, path: string, pid: number): Journal {
-  const child = Journal.create(path, pid, 0)
+/** `spare`: a journal that is not needed any more. */
+export function forkJournal(parent: Journal, path: string, pid: number, spare?: Journal): Journal {
+  spare?.reuse(path, pid)
+  const child = spare ?? Journal.create(path, pid, 0)
   const place: Place = { backing: 0, offset: 0, pages: 0 }
   for (const block of parent.blocks()) {
     child.grow(block * blockBytes, (block + 1) * blockBytes)

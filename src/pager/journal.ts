@@ -14,7 +14,7 @@
 //
 // Threads: the server allocates and writes extents; states are changed by both threads, always by
 // compare-and-exchange (see `state`), except that filling of a run while the target stands still is plain.
-import { closeSync, ftruncateSync, openSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, readSync, renameSync } from 'node:fs'
 import { errnoName } from '../sys/errno.ts'
 import { allocate } from '../sys/fd.ts'
 import { type Arena, arenaOfFile } from '../sys/ffi.ts'
@@ -87,7 +87,7 @@ const h = {
   control: 9,
   generation: 10,
 }
-const hf = { startTime: 16, area: 17, scratch: 18, scratchLength: 19 } // 64-bit words
+const hf = { startTime: 16, area: 17, scratch: 18, scratchLength: 19, park: 20 } // 64-bit words
 const magic = 0x4548544c
 
 /** Where an explanation says that the bytes of a page are. */
@@ -99,7 +99,7 @@ export interface Place {
 }
 
 export class Journal {
-  readonly path: string
+  path: string
   readonly memory: Arena
   /** State bytes of all blocks: index with `stateIndex`. */
   readonly pages: Uint8Array
@@ -189,6 +189,13 @@ export class Journal {
     u32[h.control] = f.control
     u32[h.tid] = f.tid
     u32[h.uffd] = f.uffd
+  }
+  /** Inode of the park's socket: by it a process is known that has inherited the park. */
+  get park(): number {
+    return this.memory.f64[hf.park] as number
+  }
+  set park(inode: number) {
+    this.memory.f64[hf.park] = inode
   }
   /** The range of the target's addresses that a drop in progress moves pages to. */
   get scratch(): { start: number; length: number } {
@@ -490,8 +497,45 @@ export class Journal {
     )
   }
 
+  /**
+   * Makes an empty journal of this one, under another path. The memory of a journal is never unmapped, so one
+   * that has done its service is used again for the next child.
+   */
+  reuse(path: string, pid: number): void {
+    const { u32, f64 } = this.memory
+    u32[h.magic] = 0
+    const used = u32[h.blocks] as number
+    u32.fill(0, 0, directoryAt / 4)
+    f64.fill(0, directoryAt / 8, (directoryAt + used * 16) / 8)
+    u32[h.version] = version
+    u32[h.pid] = pid
+    this.#blocks.clear()
+    this.#freeBlocks = []
+    this.#freeExtents = []
+    this.#generation = 0
+    u32[h.magic] = magic
+    renameSync(this.path, path)
+    this.path = path
+  }
+
   close(): void {
     closeSync(this.#fd)
+  }
+}
+
+/** Where to look for the park of a journal, without opening it: descriptor and inode. Undefined: no journal, or no park. */
+export function parkOf(path: string): { fd: number; inode: number } | undefined {
+  try {
+    const fd = openSync(path, 'r')
+    const head = Buffer.alloc(256)
+    readSync(fd, head, 0, 256, 0)
+    closeSync(fd)
+    const inode = head.readDoubleLE(hf.park * 8)
+    return head.readUInt32LE(h.magic * 4) === magic && inode !== 0
+      ? { fd: head.readUInt32LE(h.parkIn * 4), inode }
+      : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -15,6 +15,8 @@ export type Request = { id: number } & (
   | { kind: 'backing'; index: number; path: string; fd: number }
   /** refill every virtual page, of one backing or of all */
   | { kind: 'refill'; backing?: number }
+  /** look now which address spaces are no more; answered by the number of living children */
+  | { kind: 'bury' }
   /** refill everything and stop serving: the last request */
   | { kind: 'leave' }
 )
@@ -27,7 +29,7 @@ export type Reply =
   | { kind: 'lost'; index: number; why: string }
   | { kind: 'report'; message: string }
   | { kind: 'children'; count: number }
-  | { kind: 'gone' }
+  | { kind: 'gone'; children: number }
 
 /** What the server starts with. */
 export interface ServerData {
@@ -38,6 +40,7 @@ export interface ServerData {
   directory: string
   wake: number
   parkIn: number
+  parkOut: number
   /** 0: requests for a sync, 1: acknowledged, 2: current tick */
   shared: SharedArrayBuffer
   /** Children of a predecessor: their descriptors and numbers. */

@@ -7,7 +7,7 @@
 //
 // Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
 // predecessor left there is handled first of all.
-import { fstatSync, openSync, readFileSync, unlinkSync } from 'node:fs'
+import { fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'
@@ -37,6 +37,10 @@ export class Server {
   /** Backings whose lease is being broken. */
   readonly #broken: number[] = []
   #childCount = 0
+  #parked = 0
+  #marks = 0
+  /** Journals of children that are no more. */
+  readonly #spares: Journal[] = []
   #running = true
   #faultsSincePin = 0
   #cpu = -1
@@ -49,7 +53,12 @@ export class Server {
     const journal = Journal.open(data.journal)
     journal.collect()
     journal.recount()
-    const pagemap = openSync(`/proc/${data.pid}/pagemap`, 'r')
+    let pagemap = -1
+    try {
+      pagemap = openSync(`/proc/${data.pid}/pagemap`, 'r')
+    } catch {
+      // The target has ended and we serve its children.
+    }
     this.#main = this.#space(data.uffd, journal, false, pagemap)
     this.#spaces.push(this.#main)
     for (const one of data.backings) this.#adoptBacking(one)
@@ -258,16 +267,40 @@ export class Server {
   // A fork. The kernel has made the child's descriptor in our table; it must not exist only there.
   #forked(space: Space, fd: number): void {
     const n = ++this.#childCount
-    const parked = fds.sendFds(
-      this.#data.parkIn,
-      [fd],
-      new TextEncoder().encode(JSON.stringify({ child: n })),
-    )
+    const name = new TextEncoder().encode(JSON.stringify({ child: n }))
+    if (++this.#parked % 64 === 0) this.#clearPark()
+    let parked = fds.sendFds(this.#data.parkIn, [fd], name)
+    if (parked === -EAGAIN) {
+      this.#clearPark()
+      parked = fds.sendFds(this.#data.parkIn, [fd], name)
+    }
     if (parked < 0) this.#report(`a forked child's descriptor could not be parked (${errnoName(parked)})`)
-    const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid)
+    const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid, this.#spares.pop())
     const child = this.#space(fd, journal, true, -1)
     this.#spaces.push(child)
     this.#post({ kind: 'children', count: this.#spaces.length - 1 })
+  }
+
+  // Takes the descriptors of children that are no more out of the park. Each one that stays is sent anew before it is
+  // taken from the front, so that at no time it is held by us alone.
+  #clearPark(): void {
+    const { parkIn, parkOut } = this.#data
+    const mark = new TextEncoder().encode(JSON.stringify({ mark: ++this.#marks }))
+    let marked = fds.sendFds(parkIn, [], mark) > 0
+    for (let turns = 0; turns < 100_000; turns++) {
+      const seen = fds.recvFds(parkOut, true)
+      if (seen === undefined) return
+      const [fd] = seen.fds
+      const text = new TextDecoder().decode(seen.payload)
+      const stays = fd !== undefined && (!text.includes('child') || uffd.alive(fd))
+      const sent = stays ? fds.sendFds(parkIn, [fd], seen.payload) : 0
+      for (const one of fds.recvFds(parkOut)?.fds ?? []) fds.close(one)
+      // No room: now there is some.
+      if (sent < 0) fds.sendFds(parkIn, [fd as number], seen.payload)
+      if (fd !== undefined) fds.close(fd)
+      else if (marked && text === new TextDecoder().decode(mark)) return
+      if (!marked) marked = fds.sendFds(parkIn, [], mark) > 0
+    }
   }
 
   #buryChildren(): void {
@@ -275,18 +308,11 @@ export class Server {
       const child = this.#spaces[i] as Space
       if (uffd.alive(child.fd)) continue
       fds.close(child.fd)
-      child.journal.close()
+      this.#spares.push(child.journal)
       this.#spaces.splice(i, 1)
       this.#post({ kind: 'children', count: this.#spaces.length - 1 })
-      try {
-        unlinkSync(child.journal.path)
-      } catch {
-        // already cleared away
-      }
     }
-    if (!uffd.alive(this.#main.fd)) {
-      this.#post({ kind: 'gone' })
-    }
+    if (!uffd.alive(this.#main.fd)) this.#post({ kind: 'gone', children: this.#spaces.length - 1 })
   }
 
   /** Requests of the controller. */
@@ -335,6 +361,9 @@ export class Server {
       }
       case 'refill':
         return this.#refill(request.backing)
+      case 'bury':
+        this.#buryChildren()
+        return this.#spaces.length - 1
       case 'leave':
         return this.#leave()
     }

@@ -256,17 +256,22 @@ export class Space {
       // A registered mapping that has grown in place.
       journal.grow(at, at + pageBytes)
     }
-    if (journal.stateOf(at) === state.none) journal.set(at, state.absent)
     const want = this.#zeroStreams.next(at)
     let start = at
     let end = at + pageBytes
-    const inside = (p: number): boolean => journal.stateOf(p) === state.absent
+    // Pages of a mapping that has grown in place are not known yet; the kernel tells if they are not registered.
+    const inside = (p: number): boolean => {
+      const s = journal.stateOf(p)
+      return s === state.absent || (s === state.none && journal.stateIndex(p) >= 0)
+    }
     if (want.backward)
       while (end - start < want.pages * pageBytes && inside(start - pageBytes)) start -= pageBytes
     else while (end - start < want.pages * pageBytes && inside(end)) end += pageBytes
     this.#zeroStreams.brought(start, end)
     const result = uffd.zeropage(this.fd, start, end - start)
     const pages = uffd.completed / pageBytes
+    for (let p = start; p < start + uffd.completed; p += pageBytes)
+      journal.exchange(p, state.none, state.absent)
     if (pages > 0) Atomics.add(journal.counters, counter.zeroPages, pages)
     if (result === 0) return 'done'
     if (result === -ESRCH) return 'gone'
@@ -279,6 +284,7 @@ export class Space {
 
   #zeroOne(at: number): Served {
     const result = uffd.zeropage(this.fd, at, pageBytes)
+    if (result === 0) this.journal.exchange(at, state.none, state.absent)
     if (result === -ESRCH) return 'gone'
     if (result === -EAGAIN) return 'again'
     if (result < 0) uffd.wake(this.fd, at, pageBytes)

@@ -71,7 +71,6 @@ const records: Arena = arena(4096)
  */
 export function createAgent(pid: number, footing: Footing): Agent {
   const gadgets = findGadgets(pid)
-  const began = performance.now()
   const borrowed = borrowThread(pid, gadgets)
   const next = { ...footing }
   let tid: number
@@ -95,7 +94,7 @@ export function createAgent(pid: number, footing: Footing): Agent {
   } finally {
     borrowed.release()
   }
-  const pause = performance.now() - began
+  const pause = performance.now() - borrowed.since
   next.tid = tid
   const control = setUp(pid, next, gadgets)
   return { footing: next, control, pause }

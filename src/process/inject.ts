@@ -37,6 +37,8 @@ export class StoppedThread {
   readonly #mask: bigint
   #prepared = false
   readonly registers: BigUint64Array<ArrayBuffer>
+  /** `performance.now()` at which it was told to stop. */
+  readonly since: number
 
   /** `tid` must be stopped under ptrace by this thread; `landing` is where `writeLanding` put its way home. */
   constructor(
@@ -46,6 +48,7 @@ export class StoppedThread {
     landing: number,
     registers: BigUint64Array<ArrayBuffer>,
     mask: bigint,
+    since: number = performance.now(),
   ) {
     this.tid = tid
     this.#pid = pid
@@ -53,6 +56,7 @@ export class StoppedThread {
     this.#landing = landing
     this.#mask = mask
     this.registers = registers
+    this.since = since
   }
 
   /** Makes one system call in the thread; its result, or minus errno. Throws ProcessError when the thread dies. */
@@ -205,6 +209,7 @@ export function stopThread(
       `Process ${pid} can't be traced (${errnoName(seized)}): a debugger or another lethe holds it, or you may not trace it`,
     )
   }
+  const since = performance.now()
   ptrace.interrupt(tid)
   if (!settle(tid, ms)) {
     return undefined
@@ -228,7 +233,7 @@ export function stopThread(
     ptrace.detach(tid)
     return undefined
   }
-  return new StoppedThread(pid, tid, gadgets, at, registers, mask)
+  return new StoppedThread(pid, tid, gadgets, at, registers, mask, since)
 }
 
 /** Waits for the stop that INTERRUPT asked for, handing on signals that arrive before it. */
