@@ -72,15 +72,19 @@ function buildDist() {
   const sources = filesBelow(join(root, 'src')).filter(path => !path.includes('/assembly/'))
   const settings = ['tsconfig.json', 'tsconfig.build.json'].map(name => join(root, name))
   if (time(stamp) > newest([...sources, ...settings])) return
-  rmSync(dist, { recursive: true, force: true })
+  const part = `${dist}.${process.pid}`
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin/tsc')
-  run(process.execPath, [tsc, '-p', 'tsconfig.build.json'])
+  run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', part])
   for (const path of sources.filter(source => source.endsWith('.wasm'))) {
-    const copy = join(dist, relative(join(root, 'src'), path))
+    const copy = join(part, relative(join(root, 'src'), path))
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)
   }
-  writeFileSync(stamp, '')
+  writeFileSync(join(part, '.built'), '')
+  const old = `${part}.old`
+  if (existsSync(dist)) renameSync(dist, old)
+  renameSync(part, dist)
+  rmSync(old, { recursive: true, force: true })
 }
 
 buildKernels()

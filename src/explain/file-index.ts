@@ -2,10 +2,11 @@
  * Fills the kernel's index from a batch of candidate files.
  *
  * Files lie one after another in the index's positions, with a gap of two pages between, so that no page seems to lie
- * in two files. A *full* batch samples all bytes; a *sparse* one 64 KiB of every MiB: enough to find every
- * long copy, at a sixteenth of the work. How many anchors are kept (the level) follows from the batch's
- * size, so that the table stays below 112 MB; if it fills up, the batch is made again with a larger
- * table, then coarser.
+ * in two files. A *full* batch samples all bytes; a *sparse* one 64 KiB of every MiB: enough to find every long
+ * copy, at a sixteenth of the work. Of large programs and libraries a full batch samples 64 KiB of every 256 KiB.
+ *
+ * How many anchors are kept (the level) follows from the batch's size, so that the table stays below 112 MB; if it fills
+ * up, the batch is made again with a larger table, then coarser.
  */
 import { BLOCK, OVERLAP, RECORD, type SearchKernel } from '../kernels/index.ts'
 import type { IndexCache } from './index-cache.ts'
@@ -51,7 +52,7 @@ export class FileIndex {
       this.#bases[i] = position
       const size = this.#pool.size(file)
       position += size + GAP
-      sampled += batch.sparse && size > 4 * MIB ? size / 16 : size
+      sampled += (size * PIECE) / this.#stride(file, batch.sparse)
     }
     this.#bases[files.length] = position
     let level = levelFor(sampled)
@@ -83,8 +84,9 @@ export class FileIndex {
     for (const [i, file] of batch.files.entries()) {
       const base = this.#bases[i] ?? 0
       const size = this.#pool.size(file)
-      if (batch.sparse && size > 4 * MIB) {
-        for (let at = 0; at < size; at += MIB)
+      const stride = this.#stride(file, batch.sparse)
+      if (stride > PIECE) {
+        for (let at = 0; at < size; at += stride)
           this.#range(file, at, Math.min(size, at + PIECE), size, base, level)
       } else {
         this.#whole(file, size, base, level)
@@ -92,6 +94,13 @@ export class FileIndex {
       if (this.#kernel.full) return false
     }
     return true
+  }
+
+  /** A PIECE is sampled every so many bytes. */
+  #stride(file: number, sparse: boolean): number {
+    if (this.#pool.size(file) <= 4 * MIB) return PIECE
+    if (sparse) return MIB
+    return this.#pool.candidates[file]?.program ? 4 * PIECE : PIECE
   }
 
   #whole(file: number, size: number, base: number, level: number): void {

@@ -16,6 +16,8 @@ export interface Candidate {
   readonly identity: Identity
   /** How it was found, for people: 'open descriptor 7', 'command line'. */
   readonly how: string
+  /** A program or library that is mapped to run: rarely copied. A large one is never sampled fully. */
+  readonly program?: boolean
 }
 
 export class Pool {

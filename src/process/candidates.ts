@@ -43,6 +43,7 @@ type Way = keyof typeof RANKS
 
 interface Found extends Candidate {
   readonly rank: number
+  readonly program: boolean
 }
 
 function isKernels(path: string): boolean {
@@ -74,7 +75,7 @@ class Collection {
   }
 
   /** Whether the path is a regular file that can be a candidate. */
-  add(path: string, way: Way, how: string, openPath: string = path): boolean {
+  add(path: string, way: Way, how: string, openPath: string = path, program = false): boolean {
     if (isKernels(path) || path.includes('\0')) return false
     const stats = statOf(openPath)
     if (!stats?.isFile()) return false
@@ -83,14 +84,15 @@ class Collection {
     const key = `${identity.device}:${identity.inode}`
     const known = this.#byFile.get(key)
     const rank = RANKS[way]
-    if (known ? known.rank > rank : !this.full) this.#byFile.set(key, { path, openPath, identity, how, rank })
+    if (known ? known.rank > rank : !this.full)
+      this.#byFile.set(key, { path, openPath, identity, how, rank, program })
     return true
   }
 
   ranked(): Candidate[] {
     return [...this.#byFile.values()]
       .toSorted((a, b) => a.rank - b.rank || b.identity.size - a.identity.size)
-      .map(({ path, openPath, identity, how }) => ({ path, openPath, identity, how }))
+      .map(({ path, openPath, identity, how, program }) => ({ path, openPath, identity, how, program }))
   }
 }
 
@@ -160,14 +162,16 @@ function addLink(files: Collection, link: string, target: string, way: Way, how:
 
 function addMapped(files: Collection, pid: number): void {
   const done = new Set<string>()
-  for (const mapping of attempt(() => readMaps(pid), [] as Mapping[])) {
+  const mappings = attempt(() => readMaps(pid), [] as Mapping[])
+  const programs = new Set(mappings.filter(one => one.executable).map(one => `${one.device} ${one.inode}`))
+  for (const mapping of mappings) {
     const key = `${mapping.device} ${mapping.inode}`
     if (mapping.inode === 0 || !mapping.name.startsWith('/') || done.has(key)) continue
     done.add(key)
     const hex = (n: number): string => n.toString(16)
     const link = `/proc/${pid}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`
     if (mapping.deleted) addLink(files, link, `${mapping.name} (deleted)`, 'mapped', 'mapped')
-    else files.add(mapping.name, 'mapped', 'mapped')
+    else files.add(mapping.name, 'mapped', 'mapped', mapping.name, programs.has(key))
   }
 }
 

@@ -2,7 +2,7 @@
  * Anchors: the positions that memory and files agree on without talking to each other.
  *
  * Position p is an anchor when the top 8 bits of a hash of the 8 bytes at p are zero and the bytes there do
- * not repeat with a period of 8 or less. Every position is hashed on its own (two 32-bit multiplies), four
+ * not repeat with a period of 8 or less. Every position is hashed on its own (four 16-bit products, summed), four
  * to a vector. An anchor's *level* is the number of further leading zero bits: the anchors of level 1 and up
  * are half of all, and so on, so a coarser rule picks a subset of a finer one. Its *tag* is a 32-bit hash of
  * the 32 bytes at p. All rules look at content only, never at where the content lies.
@@ -32,11 +32,18 @@ const MOST_ECHOES: i32 = 64
 const FACTORS: usize = memory.data<u32>([M1, M1, M1, M1, M2, M2, M2, M2, ADD, ADD, ADD, ADD], 16)
 
 function hashFour(p: usize, m1: v128, m2: v128, add: v128): v128 {
-  return i32x4.add(i32x4.add(i32x4.mul(v128.load(p), m1), i32x4.mul(v128.load(p, 4), m2)), add)
+  return i32x4.shl(
+    i32x4.add(i32x4.add(i32x4.dot_i16x8_s(v128.load(p), m1), i32x4.dot_i16x8_s(v128.load(p, 4), m2)), add),
+    9,
+  )
+}
+
+function halves(p: usize, m: u32): i32 {
+  return <i32>load<i16>(p) * <i32>(<i16>m) + <i32>load<i16>(p, 2) * (<i32>m >> 16)
 }
 
 function hashOne(p: usize): u32 {
-  return load<u32>(p) * M1 + load<u32>(p, 4) * M2 + ADD
+  return <u32>((halves(p, M1) + halves(p + 4, M2) + <i32>ADD) << 9)
 }
 
 /** The 32-bit tag of the 32 bytes at p. */
