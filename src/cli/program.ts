@@ -2,8 +2,12 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { attachCommand } from './attach.ts'
+import { auditCommand } from './audit.ts'
+import { completionCommand } from './completion.ts'
+import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
+import { manCommand } from './man.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
 
@@ -21,8 +25,18 @@ export function program(): Command {
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help for a command')
     .enablePositionalOptions()
-  for (const command of [runCommand(), attachCommand(), detachCommand(), statusCommand(), doctorCommand()])
-    lethe.addCommand(command)
+  const commands = [
+    auditCommand(),
+    attachCommand(),
+    detachCommand(),
+    statusCommand(),
+    runCommand(),
+    doctorCommand(),
+    demoCommand(),
+    completionCommand(program),
+    manCommand(program),
+  ]
+  for (const command of commands) lethe.addCommand(command)
   for (const command of [lethe, ...lethe.commands])
     command
       .exitOverride()

@@ -7,15 +7,17 @@
 // lock (main.ts), the loser is refused as `busy` and its supervisor ends.
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ProcessError, type ProcessErrorCode } from '../process/errors.ts'
+import { heir } from '../process/heir.ts'
 import { checkTarget, startTime } from '../process/target.ts'
 import { type Answer, ask, socketPath } from './client.ts'
 import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
+import { parkOf } from './journal.ts'
 import type { PagerStatus } from './main.ts'
 import { knownTargets, readRecord, stateDirectory, targetDirectory } from './state-dir.ts'
 
@@ -84,7 +86,6 @@ export async function startPager(pid: number, options: StartOptions = {}): Promi
   socketPath(directory)
   // One that was served before is still registered, so it can't be checked as if it were new.
   if (readRecord(directory) === undefined) checkTarget(pid, options.waitFor === undefined)
-  else checkTarget(pid, false)
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const first = await launch(pid, directory, options)
   if (first.type !== 'refused')
@@ -170,7 +171,10 @@ export async function listPagers(state?: string): Promise<Attached[]> {
     const answer = await ask(directory, { ask: 'status' }, 5000).catch(() => undefined)
     const started = startTime(pid)
     const record = readRecord(directory)
-    if (answer === undefined && (started === undefined || (record?.start ?? started) !== started)) {
+    const park = parkOf(join(directory, 'journal'))
+    const ended = started === undefined || (record?.start ?? started) !== started
+    // Children that it left may still wait for a pager.
+    if (answer === undefined && ended && (park === undefined || heir(park) === undefined)) {
       rmSync(directory, { recursive: true, force: true })
       rmSync(`${directory}.log`, { force: true })
       return []

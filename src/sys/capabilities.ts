@@ -267,7 +267,7 @@ function zram(): Capability {
 }
 
 async function withChild<T>(use: (pid: number) => T): Promise<T> {
-  const child: ChildProcess = spawn('sleep', ['20'], { stdio: 'ignore' })
+  const child: ChildProcess = spawn('/bin/sh', ['-c', 'read line'], { stdio: ['pipe', 'ignore', 'ignore'] })
   try {
     await new Promise((resolve, reject) => {
       child.once('spawn', resolve)

@@ -1,0 +1,149 @@
+// lethe audit: what of a process's memory is a copy of files. Reads only.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { Command } from 'commander'
+import type { AuditReport } from '../audit/audit.ts'
+import { memoryFigures } from '../process/target.ts'
+import { examples, options, parsePid } from './arguments.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { columns, printJson, say } from './output.ts'
+
+interface AuditFlags {
+  readonly backing?: string[]
+  readonly after?: number
+  readonly json?: boolean
+  readonly state?: string
+}
+
+export function auditCommand(): Command {
+  return new Command('audit')
+    .description('say what of the memory of a process, or of a command, is a copy of files; changes nothing')
+    .usage('[options] <pid>\n       lethe audit [options] -- <command...>')
+    .argument('<what...>', 'a process id; or, after --, a command and its arguments')
+    .addOption(options.backing())
+    .addOption(options.after())
+    .addOption(options.json())
+    .addOption(options.state())
+    .addHelpText(
+      'after',
+      `\nA command is started, looked at when its memory has stopped growing, and ended (SIGTERM, after 3 s SIGKILL); its
+standard output goes to standard error. One that ends earlier, by itself, can't be looked at.\n${examples([
+        ['lethe audit 1234', 'a running process'],
+        ['lethe audit --backing /data 1234', 'look in these files too'],
+        ['lethe audit -- python3 load.py', 'start it, look, end it'],
+        ['lethe audit --after 10 -- ./server', 'look after 10 seconds'],
+      ])}`,
+    )
+    .action(auditWhat)
+}
+
+async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
+  const word = words[0] ?? ''
+  if (!startsCommand(words)) {
+    if (words.length > 1)
+      throw new UsageError(`audit takes one process id, or -- and a command; '${words[1] ?? ''}' is too much`)
+    await show(parsePid(word), flags)
+    return
+  }
+  const child = await start(words)
+  try {
+    await grown(child, flags.after)
+    await show(child.pid as number, flags)
+  } finally {
+    await end(child)
+  }
+}
+
+// Only what stands after -- is a command.
+function startsCommand(words: readonly string[]): boolean {
+  return process.argv[process.argv.length - words.length - 1] === '--'
+}
+
+async function show(pid: number, flags: AuditFlags): Promise<void> {
+  const report = await auditProcess(pid, flags)
+  if (flags.json) printJson({ type: 'audit', ...report }, 2)
+  else await printAudit(report)
+}
+
+/** Audits a process, attached or not. Throws ProcessError. */
+export async function auditProcess(
+  pid: number,
+  flags: Pick<AuditFlags, 'backing' | 'state'>,
+): Promise<AuditReport> {
+  const { checkTarget } = await import('../process/target.ts')
+  checkTarget(pid, false)
+  const { audit } = await import('../audit/audit.ts')
+  const { virtualRuns } = await import('../pager/virtual.ts')
+  const { stateDirectory, targetDirectory } = await import('../pager/state-dir.ts')
+  const virtual = virtualRuns(targetDirectory(stateDirectory(flags.state), pid))
+  return audit(pid, { backings: flags.backing ?? [], ...(virtual === undefined ? {} : { virtual }) })
+}
+
+/** Writes an audit for people. */
+export async function printAudit(report: AuditReport): Promise<void> {
+  const { formatAudit } = await import('../audit/print.ts')
+  const colour = process.stdout.isTTY && process.env['NO_COLOR'] === undefined
+  process.stdout.write(formatAudit(report, { width: columns(), colour }))
+}
+
+async function start(words: readonly string[]): Promise<ChildProcess> {
+  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'] })
+  await new Promise((resolve, reject) => {
+    child.once('spawn', resolve)
+    child.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        new CommandError(
+          error.code === 'ENOENT' ? 127 : 126,
+          `'${words[0] ?? ''}' can't be started (${error.code}); check its name and PATH`,
+        ),
+      ),
+    )
+  })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      child.kill(signal)
+      process.exit(128 + (signal === 'SIGINT' ? 2 : signal === 'SIGTERM' ? 15 : 1))
+    })
+  return child
+}
+
+const period = 200
+/** Periods of the same size that count as stable, and the longest wait. */
+const stable = 5
+const longest = 60_000
+
+// Waits until the memory has stopped growing, or for `seconds`.
+async function grown(child: ChildProcess, seconds: number | undefined): Promise<void> {
+  let same = 0
+  let before = -1
+  const began = performance.now()
+  for (;;) {
+    await new Promise(after => setTimeout(after, period))
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new CommandError(
+        1,
+        `The command ended (${child.signalCode ?? `exit code ${child.exitCode}`}) before its memory could be looked at; let it wait, or give a shorter --after`,
+      )
+    const elapsed = performance.now() - began
+    if (seconds !== undefined) {
+      if (elapsed >= seconds * 1000) return
+      continue
+    }
+    const now = memoryFigures(child.pid as number)?.anonymous ?? 0
+    same = Math.abs(now - before) < 1 << 20 ? same + 1 : 0
+    before = now
+    if (same >= stable) return
+    if (elapsed > longest) {
+      say('its memory still grows after a minute; looking at it as it is')
+      return
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), 3000)
+  await ended
+  clearTimeout(timer)
+}
