@@ -37,6 +37,7 @@ import {
 } from '../process/agent.ts'
 import { ProcessError } from '../process/errors.ts'
 import { findGadgets } from '../process/gadgets.ts'
+import { heir, parkInode } from '../process/heir.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
 import { releaseStragglers } from '../process/stop.ts'
 import type { SeenFile } from '../process/candidates.ts'
@@ -44,7 +45,7 @@ import { checkTarget, type MemoryFigures, memoryFigures, startTime } from '../pr
 import { drop, type Dropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
 import { explain, type Explained, type FoundBacking } from './explainer.ts'
-import { blockBytes, counter, Journal, pageBytes, state } from './journal.ts'
+import { blockBytes, counter, Journal, pageBytes, parkOf, state } from './journal.ts'
 import { type Reply, type RequestBody, type ServerData, shared } from './protocol.ts'
 import type { ReportOptions } from './report.ts'
 import { type Guess, Verifier } from './verify.ts'
@@ -109,6 +110,9 @@ const changeableFileSystems = new Map([
 
 const noFooting: Footing = { area: 0, uffd: 0, parkIn: 0, parkOut: 0, control: 0, tid: 0 }
 
+/** Bytes of descriptors that may wait in the park: some ten thousand children. */
+const parkRoom = 8 << 20
+
 /** Seconds that a refilled cluster stays before it is dropped again, by how often it came back soon. */
 const patience = [20, 80, 320, 1280, 3600]
 
@@ -116,6 +120,8 @@ export class Controller {
   readonly pid: number
   readonly directory: string
   readonly options: PagerOptions
+  /** The target has ended; its children are served until they end too. */
+  orphaned = false
   readonly pauses: Pauses = { stops: 0, longest: 0, total: 0 }
   readonly backings: BackingRecord[] = []
   readonly reports: string[] = []
@@ -125,6 +131,8 @@ export class Controller {
   passes = 0
   cpuUsed = 0
   readonly #identity: number
+  /** Who has our descriptors: the target, or a child that it left behind. */
+  readonly #holder: number
   #journal!: Journal
   #uffd = -1
   #pagemap = -1
@@ -148,8 +156,12 @@ export class Controller {
     this.directory = directory
     this.options = options
     const identity = startTime(pid)
-    if (identity === undefined) throw new ProcessError('gone', `No process ${pid} is running`)
-    this.#identity = identity
+    const park = identity === undefined ? parkOf(join(directory, 'journal')) : undefined
+    const holder = park === undefined ? undefined : heir(park)
+    if (identity === undefined && holder === undefined)
+      throw new ProcessError('gone', `No process ${pid} is running`)
+    this.#identity = identity ?? 0
+    this.#holder = holder ?? pid
   }
 
   get journal(): Journal {
@@ -186,6 +198,7 @@ export class Controller {
           `The kernel refused the userfaultfd features that lethe needs (${errnoName(features)}); it takes Linux 6.7 or later`,
         )
       // From here on a successor can take over.
+      this.#journal.park = parkInode(this.pid, agent.footing.parkIn)
       this.#journal.footing = agent.footing
     } catch (error) {
       if (agent !== undefined) this.#withdraw(agent)
@@ -201,11 +214,13 @@ export class Controller {
     const path = join(this.directory, 'journal')
     this.#journal = Journal.open(path)
     const { footing } = this.#journal
-    if (this.#journal.startTime !== this.#identity || footing.uffd === 0)
+    this.orphaned = this.#holder !== this.pid
+    if ((this.#journal.startTime !== this.#identity && !this.orphaned) || footing.uffd === 0)
       throw new PagerError('adopt', `The journal in ${this.directory} is of another process ${this.pid}`)
     this.#uffd = this.#take(footing.uffd)
     this.backings.push(...this.#readBackings())
     this.#begin(this.#emptyPark(footing))
+    if (this.orphaned) return
     // The predecessor's agent may be in its last call, held up by an event that the server now reads.
     const end = performance.now() + 10_000
     while (footing.tid !== 0 && threads(this.pid).includes(footing.tid) && performance.now() < end) sleep(1)
@@ -215,9 +230,10 @@ export class Controller {
   }
 
   #begin(kept: Kept): void {
-    this.#pagemap = openSync(`/proc/${this.pid}/pagemap`, 'r')
+    if (!this.orphaned) this.#pagemap = openSync(`/proc/${this.pid}/pagemap`, 'r')
     const { footing } = this.#journal
     this.#parkIn = this.#take(footing.parkIn)
+    fds.sendRoom(this.#parkIn, parkRoom)
     for (const [index, fd] of kept.backings) this.#files.set(index, fd)
     const data: ServerData = {
       uffd: this.#uffd,
@@ -226,6 +242,7 @@ export class Controller {
       directory: this.directory,
       wake: this.#wake,
       parkIn: this.#parkIn,
+      parkOut: this.#take(footing.parkOut),
       shared: this.#shared.buffer,
       children: kept.children,
       backings: this.backings.flatMap(b => {
@@ -272,6 +289,7 @@ export class Controller {
         this.children = reply.count
         return
       case 'gone':
+        this.children = reply.children
         this.#gone()
     }
   }
@@ -309,13 +327,13 @@ export class Controller {
   }
 
   #take(fd: number): number {
-    const pidfd = fds.pidfdOpen(this.pid)
+    const pidfd = fds.pidfdOpen(this.#holder)
     const ours = pidfd < 0 ? pidfd : fds.pidfdGetfd(pidfd, fd)
     if (pidfd >= 0) fds.close(pidfd)
     if (ours < 0)
       throw new PagerError(
         'adopt',
-        `Descriptor ${fd} of process ${this.pid} can't be had (${errnoName(ours)})`,
+        `Descriptor ${fd} of process ${this.#holder} can't be had (${errnoName(ours)})`,
       )
     return ours
   }
@@ -396,26 +414,30 @@ export class Controller {
     renameSync(`${this.#backingsPath}.new`, this.#backingsPath)
   }
 
-  // What a predecessor parked. Each message is sent back as soon as it has been taken, so that at no time more
-  // than one descriptor is held by us alone.
+  // What a predecessor parked. Each message is sent anew before it is taken from the front, so that at no time a
+  // descriptor is held by us alone; one that is seen again marks the end.
   #emptyPark(footing: Footing): Kept {
     const kept: Kept = { children: [], backings: new Map() }
     const out = this.#take(footing.parkOut)
     const back = this.#take(footing.parkIn)
     const seen = new Set<string>()
     for (;;) {
-      const message = fds.recvFds(out)
+      const message = fds.recvFds(out, true)
       if (message === undefined) break
       const [fd] = message.fds
-      if (fd === undefined) continue
       const text = new TextDecoder().decode(message.payload)
-      const again = seen.has(text)
-      const what = JSON.parse(text) as { child?: number; backing?: number }
-      if (what.child === undefined || uffd.alive(fd)) fds.sendFds(back, [fd], message.payload)
-      if (again) {
-        fds.close(fd)
+      if (seen.has(text)) {
+        if (fd !== undefined) fds.close(fd)
         break
       }
+      const what = JSON.parse(text) as { child?: number; backing?: number }
+      const sent =
+        fd === undefined || (what.child !== undefined && !uffd.alive(fd))
+          ? 0
+          : fds.sendFds(back, [fd], message.payload)
+      for (const one of fds.recvFds(out)?.fds ?? []) fds.close(one)
+      if (fd === undefined) continue
+      if (sent < 0) fds.sendFds(back, [fd], message.payload)
       seen.add(text)
       if (what.backing !== undefined) kept.backings.set(what.backing, fd)
       else if (what.child !== undefined) {
@@ -492,6 +514,7 @@ export class Controller {
 
   /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
   async pass(level: 'quick' | 'second'): Promise<Dropped> {
+    if (this.orphaned) return { pages: 0, longest: 0, total: 0, stops: 0 }
     const skip: [number, number][] = []
     this.#eachRun((start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
@@ -605,7 +628,8 @@ export class Controller {
   }
 
   #drop(runs: readonly Run[]): Dropped {
-    if (runs.length === 0 || this.ended !== undefined) return { pages: 0, longest: 0, total: 0, stops: 0 }
+    if (runs.length === 0 || this.ended !== undefined || this.orphaned)
+      return { pages: 0, longest: 0, total: 0, stops: 0 }
     const agent = this.#withAgent()
     const dropped = drop(
       {
@@ -635,11 +659,14 @@ export class Controller {
     const tick = Math.floor((performance.now() - this.#started) / 1000) + 1
     Atomics.store(this.#shared, shared.tick, tick & 0xffff)
     releaseStragglers()
+    if (this.ended !== undefined || this.orphaned) return
     if (startTime(this.pid) !== this.#identity) {
-      this.#gone()
+      void this.#ask({ kind: 'bury' }).then(children => {
+        this.children = children
+        this.#gone()
+      })
       return
     }
-    if (this.ended !== undefined) return
     this.reclaim()
     // The agent is a thread that the program did not make: it goes when it has nothing to do.
     if (this.#agent !== undefined && performance.now() - this.#agentUsed > 1500) this.#dismissAgent()
@@ -690,13 +717,22 @@ export class Controller {
         'backing',
         `${left} pages of process ${this.pid} can't be rebuilt yet; it stays attached`,
       )
-    this.#withdraw(this.#withAgent())
+    try {
+      if (!this.orphaned) this.#withdraw(this.#withAgent())
+    } catch (error) {
+      // Nothing depends on us any more; what could not be taken out of the target does no harm.
+      if (!(error instanceof ProcessError)) throw error
+      this.#report(`something of ours stays in it: ${error.message}`)
+    }
     this.#finish('detached')
   }
 
   #gone(): void {
     if (this.ended !== undefined) return
-    this.#finish(startTime(this.pid) === this.#identity ? 'exec' : 'exited')
+    if (this.children > 0) {
+      this.orphaned = true
+      this.#dismissAgent()
+    } else this.#finish(startTime(this.pid) === this.#identity ? 'exec' : 'exited')
   }
 
   #finish(how: 'exited' | 'exec' | 'detached'): void {

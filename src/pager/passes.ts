@@ -87,7 +87,13 @@ export class Passes {
 
   /** Called at intervals: starts a pass if it is time for one. */
   beat(): void {
-    if (this.#running !== undefined || this.#stopped || this.#controller.ended !== undefined) return
+    if (
+      this.#running !== undefined ||
+      this.#stopped ||
+      this.#controller.ended !== undefined ||
+      this.#controller.orphaned
+    )
+      return
     const now = performance.now()
     const unexplained = this.#unexplained()
     const growing = unexplained - this.#previous > worthwhile / 4

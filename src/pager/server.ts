@@ -7,13 +7,13 @@
 //
 // Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
 // predecessor left there is handled first of all.
-import { fstatSync, openSync, readFileSync } from 'node:fs'
+import { fstatSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, getAddress, nr } from '../sys/ffi.ts'
-import { pinTo } from '../sys/memory.ts'
+import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
@@ -41,6 +41,8 @@ export class Server {
   #marks = 0
   /** Journals of children that are no more. */
   readonly #spares: Journal[] = []
+  /** Children whose fork stands in an inbox: their descriptors, out of the park. */
+  readonly #unfinished = new Map<number, number>()
   #running = true
   #faultsSincePin = 0
   #cpu = -1
@@ -62,9 +64,23 @@ export class Server {
     this.#main = this.#space(data.uffd, journal, false, pagemap)
     this.#spaces.push(this.#main)
     for (const one of data.backings) this.#adoptBacking(one)
-    for (const { fd, n } of data.children) {
+    // Journals of children that a predecessor buried, or made and never came to use.
+    for (const name of readdirSync(data.directory)) {
+      const n = Number(/^child-(\d+)\.journal$/.exec(name)?.[1] ?? 0)
       this.#childCount = Math.max(this.#childCount, n)
-      this.#spaces.push(this.#space(fd, Journal.open(this.#childPath(n)), true, -1))
+      if (n > 0 && !data.children.some(c => c.n === n)) rmSync(join(data.directory, name), { force: true })
+    }
+    // Parents before their children: a fork that stands in an inbox has to be made anew, see `#resumeFork`.
+    const unfinished = new Set(forksIn(journal))
+    for (const { fd, n } of [...data.children].sort((a, b) => a.n - b.n)) {
+      if (unfinished.has(n)) {
+        this.#unfinished.set(n, fd)
+        continue
+      }
+      const child = Journal.open(this.#childPath(n))
+      child.collect()
+      for (const m of forksIn(child)) unfinished.add(m)
+      this.#spaces.push(this.#space(fd, child, true, -1))
     }
   }
 
@@ -98,9 +114,14 @@ export class Server {
 
   /** Serves until the controller says `leave`. */
   run(): void {
+    // Whenever this thread has something to do, a thread of the target waits for it.
+    setPriority(0, -18)
     // First what a predecessor had read but perhaps not handled, then the threads that wait in vain.
-    for (const space of [...this.#spaces]) {
-      for (let slot = 0; slot < inboxSlots; slot++) this.#message(space, slot)
+    for (const space of this.#spaces) {
+      for (let slot = 0; slot < inboxSlots; slot++)
+        if (((space.journal.inbox[slot * 8] as number) & 0xff) === uffd.event.fork)
+          this.#resumeFork(space, slot)
+        else this.#message(space, slot)
       this.#wakeAll(space)
     }
     for (const index of this.#broken) this.#giveUp(index)
@@ -184,7 +205,7 @@ export class Server {
     const c = getAddress(inbox, at + 6)
     const { start, length } = space.journal.scratch
     const ours = (address: number): boolean => length > 0 && address >= start && address < start + length
-    if (kind === uffd.event.fork) this.#forked(space, inbox[at + 2] as number)
+    if (kind === uffd.event.fork) this.#forked(space, at)
     else if (kind === uffd.event.remove) space.removed(a, b)
     else if (kind === uffd.event.unmap) {
       if (!ours(a)) space.unmapped(a, b)
@@ -264,9 +285,29 @@ export class Server {
     for (const block of space.journal.blocks()) uffd.wake(space.fd, block * blockBytes, blockBytes)
   }
 
-  // A fork. The kernel has made the child's descriptor in our table; it must not exist only there.
-  #forked(space: Space, fd: number): void {
+  // A fork that a predecessor had read. Its number for the child's descriptor means nothing to us, but if it got as far
+  // as parking it, the child is there; its journal is made anew, for the parent's has not changed since.
+  #resumeFork(space: Space, slot: number): void {
+    const { inbox } = space.journal
+    const n = inbox[slot * 8 + 1] as number
+    const fd = this.#unfinished.get(n)
+    if (fd === undefined)
+      this.#report('a child that was forked in the moment when the last pager died can’t be served')
+    else {
+      rmSync(this.#childPath(n), { force: true })
+      const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid)
+      this.#spaces.push(this.#space(fd, journal, true, -1))
+      this.#post({ kind: 'children', count: this.#spaces.length - 1 })
+    }
+    inbox[slot * 8] = 0
+  }
+
+  // A fork. The kernel has made the child's descriptor in our table; it must not exist only there. The second word of
+  // the message is reserved by the kernel: ours to note the child's number.
+  #forked(space: Space, at: number): void {
     const n = ++this.#childCount
+    space.journal.inbox[at + 1] = n
+    const fd = space.journal.inbox[at + 2] as number
     const name = new TextEncoder().encode(JSON.stringify({ child: n }))
     if (++this.#parked % 64 === 0) this.#clearPark()
     let parked = fds.sendFds(this.#data.parkIn, [fd], name)
@@ -495,6 +536,15 @@ export class Server {
     this.#running = false
     return 0
   }
+}
+
+/** Numbers of the children whose fork has been read and not finished. */
+function forksIn(journal: Journal): number[] {
+  const numbers: number[] = []
+  for (let at = 0; at < journal.inbox.length; at += 8)
+    if (((journal.inbox[at] as number) & 0xff) === uffd.event.fork)
+      numbers.push(journal.inbox[at + 1] as number)
+  return numbers
 }
 
 /** Whether somebody waits for our lease on this file to be let go. */

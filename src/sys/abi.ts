@@ -20,6 +20,7 @@ export interface Calls {
   readonly fallocate: number
   readonly socketpair: number
   readonly sendmsg: number
+  readonly setsockopt: number
   readonly recvmsg: number
   readonly clone: number
   readonly exit: number
@@ -63,6 +64,7 @@ const x64: Calls = {
   fallocate: 285,
   socketpair: 53,
   sendmsg: 46,
+  setsockopt: 54,
   recvmsg: 47,
   clone: 56,
   exit: 60,
@@ -107,6 +109,7 @@ export const arm64: Calls = {
   fallocate: 47,
   socketpair: 199,
   sendmsg: 211,
+  setsockopt: 208,
   recvmsg: 212,
   clone: 220,
   exit: 93,

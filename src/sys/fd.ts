@@ -101,6 +101,13 @@ export function lockByte(fd: number, at: number): number {
   return call(nr.fcntl, fd, 37 /* F_OFD_SETLK */, memory.address + 64)
 }
 
+/** Lets up to `bytes` wait in a socket unread; a privileged process may exceed the system's limit. */
+export function sendRoom(socket: number, bytes: number): void {
+  u32[16] = bytes
+  if (call(nr.setsockopt, socket, 1, 32 /* SO_SNDBUFFORCE */, memory.address + 64, 4) < 0)
+    call(nr.setsockopt, socket, 1, 7 /* SO_SNDBUF */, memory.address + 64, 4)
+}
+
 /** Sends descriptors and a few bytes through a unix socket; bytes sent or a negative errno. */
 export function sendFds(socket: number, fds: readonly number[], payload: Uint8Array): number {
   message(payload.length, fds.length === 0 ? 0 : 16 + fds.length * 4)
