@@ -221,11 +221,21 @@ export class Controller {
     this.backings.push(...this.#readBackings())
     this.#begin(this.#emptyPark(footing))
     if (this.orphaned) return
-    // The predecessor's agent may be in its last call, held up by an event that the server now reads.
-    const end = performance.now() + 10_000
-    while (footing.tid !== 0 && threads(this.pid).includes(footing.tid) && performance.now() < end) sleep(1)
-    settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
     this.before = memoryFigures(this.pid)
+    this.#settle(footing.tid)
+  }
+
+  // After an agent was lost, ours or a predecessor's: it may be in its last call, held up by an event that the server
+  // reads. When it has ended the page table tells what it did.
+  #settle(tid: number): void {
+    this.#dismissAgent()
+    const end = performance.now() + 10_000
+    while (tid !== 0 && threads(this.pid).includes(tid)) {
+      if (performance.now() > end)
+        throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
+      sleep(1)
+    }
+    settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
     if (this.#journal.scratch.length > 0) freeScratch(this.#withAgent(), this.#journal)
   }
 
@@ -646,6 +656,7 @@ export class Controller {
     this.pauses.total += dropped.total
     this.pauses.longest = Math.max(this.pauses.longest, dropped.longest)
     this.#agentUsed = performance.now()
+    if (dropped.unsettled === true) this.#settle(agent.footing.tid)
     return dropped
   }
 

@@ -33,13 +33,19 @@ export interface Dropped {
   longest: number
   total: number
   stops: number
+  /** The agent was lost in a call: it must have ended, and then `settle` be called. */
+  unsettled?: boolean
 }
 
 /** How long one stop may last, milliseconds, before the rest is left for the next. */
 const stopLimit = 6
 /** How long to wait for all threads to stop before giving up for now. */
 const settleLimit = 10
+/** How long one move may take before the agent is given up, milliseconds. */
+const moveLimit = 100
 const mostPerStop = 2 ** 32
+/** A run is looked at and moved in pieces of this size, so that a stop can end between two of them. */
+const largestRun = 64 << 20
 
 export interface DropTarget {
   readonly pid: number
@@ -54,9 +60,13 @@ export interface DropTarget {
 /** Drops the clean pages of `runs`. */
 export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
   const dropped: Dropped = { pages: 0, longest: 0, total: 0, stops: 0 }
-  const queue = [...runs].sort((a, b) => a.end - a.start - (b.end - b.start))
+  const queue: Run[] = []
+  for (const { start, end } of runs)
+    for (let at = start; at < end; at += largestRun)
+      queue.push({ start: at, end: Math.min(end, at + largestRun) })
+  queue.sort((a, b) => a.end - a.start - (b.end - b.start))
   let failures = 0
-  while (queue.length > 0 && failures < 5) {
+  while (queue.length > 0 && failures < 5 && !dropped.unsettled) {
     const batch: Run[] = []
     let bytes = 0
     while (queue.length > 0 && batch.length < 400 && bytes < mostPerStop) {
@@ -104,6 +114,10 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
         continue
       }
       for (const piece of stillProtected(target, run)) {
+        if (sum.unsettled || !inTime()) {
+          rest.push(piece)
+          continue
+        }
         // The same offset in 2 MiB as at the source lets the kernel move whole page tables.
         to =
           Math.ceil((to - (piece.start % blockBytes)) / blockBytes) * blockBytes + (piece.start % blockBytes)
@@ -118,10 +132,14 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
           7 /* MAYMOVE | FIXED | DONTUNMAP */,
           to,
         ]
-        const done = remote(agent, [move], 5000)
-        if (done === undefined || (done[0] as number) < 0) {
-          // Undefined: the agent is gone in the middle of the call; whether it moved them is for `settleDropping`.
-          if (done !== undefined) journal.exchangeRun(piece.start, end, state.dropping, state.clean)
+        const done = remote(agent, [move], moveLimit)
+        if (done === undefined) {
+          // The agent is gone or late: whether it moved them is for `settle` to find out.
+          sum.unsettled = true
+          continue
+        }
+        if ((done[0] as number) < 0) {
+          journal.exchangeRun(piece.start, end, state.dropping, state.clean)
           continue
         }
         moved.push({ start: piece.start, end })
@@ -129,7 +147,8 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
       }
     }
     // A child forked before they are freed must not keep them.
-    if (moved.length > 0) remote(agent, [[nr.madvise, scratch, bytes, 10 /* MADV_DONTFORK */]], 1000)
+    if (moved.length > 0 && !sum.unsettled)
+      remote(agent, [[nr.madvise, scratch, bytes, 10 /* MADV_DONTFORK */]], 1000)
     const stood = stop.release()
     sum.longest = Math.max(sum.longest, stood)
     sum.total += stood
@@ -143,7 +162,7 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   // Faults that came while a page was `dropping` wait; they fault again and find it virtual.
   if (Atomics.exchange(journal.counters, counter.waiting, 0) > 0)
     for (const { start, end } of moved) uffd.wake(target.fd, start, end - start)
-  freeScratch(agent, journal)
+  if (!sum.unsettled) freeScratch(agent, journal)
   return stop === undefined ? undefined : rest
 }
 

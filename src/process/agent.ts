@@ -19,7 +19,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { errnoName, must } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { type Arena, arena, call, getAddress, nr, putAddress } from '../sys/ffi.ts'
-import { writeProcess, readProcess } from '../sys/memory.ts'
+import { readProcess, setPriority, writeProcess } from '../sys/memory.ts'
 import * as ptrace from '../sys/ptrace.ts'
 import * as uffd from '../sys/uffd.ts'
 import { reg } from '../sys/abi.ts'
@@ -71,7 +71,15 @@ const records: Arena = arena(4096)
  */
 export function createAgent(pid: number, footing: Footing): Agent {
   const gadgets = findGadgets(pid)
-  const borrowed = borrowThread(pid, gadgets)
+  // A thread of the program stands still from here on: nobody else's work comes before ours.
+  setPriority(0, -18)
+  let borrowed: StoppedThread
+  try {
+    borrowed = borrowThread(pid, gadgets)
+  } catch (error) {
+    setPriority(0, 0)
+    throw error
+  }
   const next = { ...footing }
   let tid: number
   try {
@@ -93,6 +101,7 @@ export function createAgent(pid: number, footing: Footing): Agent {
     if (tid < 0) throw refused(pid, 'clone', tid)
   } finally {
     borrowed.release()
+    setPriority(0, 0)
   }
   const pause = performance.now() - borrowed.since
   next.tid = tid
@@ -203,6 +212,7 @@ function setUp(pid: number, footing: Footing, gadgets: Gadgets): number {
     r[reg.r12] = BigInt(area + packets)
     r[reg.r13] = BigInt(footing.control)
     r[reg.orig_rax] = ~0n & 0xffff_ffff_ffff_ffffn
+    setPriority(tid, -18)
     ptrace.setSignalMask(tid, 0xffff_ffff_ffff_ffffn)
     ptrace.setRegisters(tid, r)
     ptrace.detach(tid)

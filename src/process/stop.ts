@@ -7,8 +7,12 @@
 // Such a thread stays seized until it wakes: `release` and the next `stopAll` let it go then.
 import { readFileSync } from 'node:fs'
 import { EPERM, ESRCH } from '../sys/errno.ts'
+import { setPriority } from '../sys/memory.ts'
 import * as ptrace from '../sys/ptrace.ts'
 import { threads } from './agent.ts'
+
+/** Nice value while threads of the target stand still. */
+const urgent = -18
 
 /** Threads of other calls that were interrupted and had not stopped when we gave up. */
 const stragglers = new Set<number>()
@@ -26,7 +30,9 @@ export class Stop {
   /** Lets all go on; returns for how many milliseconds they stood. */
   release(): number {
     for (const tid of this.tids) ptrace.detach(tid)
-    return performance.now() - this.began
+    const stood = performance.now() - this.began
+    setPriority(0, 0)
+    return stood
   }
 }
 
@@ -55,6 +61,7 @@ export function stopAll(pid: number, except: number, ms: number): Stop | undefin
   const giveUp = (waiting: readonly number[]): undefined => {
     for (const tid of waiting) stragglers.add(tid)
     for (const tid of stopped) ptrace.detach(tid)
+    setPriority(0, 0)
     releaseStragglers()
     return undefined
   }
@@ -69,8 +76,13 @@ export function stopAll(pid: number, except: number, ms: number): Stop | undefin
         continue
       else return giveUp(fresh)
     }
-    if (fresh.length === 0) return stopped.length === 0 ? undefined : new Stop(stopped, began)
+    if (fresh.length === 0) {
+      if (stopped.length === 0) setPriority(0, 0)
+      return stopped.length === 0 ? undefined : new Stop(stopped, began)
+    }
     if (began === 0) {
+      // Others wait for us now: as long as they stand still, nobody else's work comes before ours.
+      setPriority(0, urgent)
       began = performance.now()
       deadline = began + ms
     }

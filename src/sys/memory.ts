@@ -86,3 +86,6 @@ export function pinTo(cpu: number): number {
 /** Gives advice on a range of our own memory. */
 export const advise = (start: number, length: number, advice: number): number =>
   call(nr.madvise, start, length, advice)
+
+/** Nice value of one thread (0: the calling one). 0, or a negative errno (EACCES, EPERM without privilege). */
+export const setPriority = (tid: number, nice: number): number => call(nr.setpriority, 0, tid, nice)
