@@ -33,9 +33,10 @@ function filesBelow(folder) {
 const time = path => (existsSync(path) ? statSync(path).mtimeMs : 0)
 const newest = paths => paths.reduce((latest, path) => Math.max(latest, time(path)), 0)
 
-function run(command, args) {
+function run(command, args, part) {
   const result = spawnSync(command, args, { cwd: root, stdio: 'inherit' })
   if (result.status !== 0) {
+    rmSync(part, { recursive: true, force: true })
     console.error(`build: ${args[0]} failed`)
     process.exit(1)
   }
@@ -50,18 +51,11 @@ function buildKernels() {
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
     const part = `${wasm}.${process.pid}`
     const entry = relative(root, join(kernels, 'assembly', `${name}.ts`))
-    run(process.execPath, [
-      asc,
-      entry,
-      '-o',
+    run(
+      process.execPath,
+      [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert'],
       part,
-      '-O3',
-      '--enable',
-      'simd',
-      '--runtime',
-      'stub',
-      '--noAssert',
-    ])
+    )
     renameSync(part, wasm)
   }
 }
@@ -74,7 +68,7 @@ function buildDist() {
   if (time(stamp) > newest([...sources, ...settings])) return
   const part = `${dist}.${process.pid}`
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin/tsc')
-  run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', part])
+  run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', part], part)
   for (const path of sources.filter(source => source.endsWith('.wasm'))) {
     const copy = join(part, relative(join(root, 'src'), path))
     mkdirSync(dirname(copy), { recursive: true })
