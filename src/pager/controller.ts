@@ -39,7 +39,7 @@ import { ProcessError } from '../process/errors.ts'
 import { findGadgets } from '../process/gadgets.ts'
 import { heir, parkInode } from '../process/heir.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
-import { releaseStragglers } from '../process/stop.ts'
+import { releaseStragglers } from '../process/stragglers.ts'
 import type { SeenFile } from '../process/candidates.ts'
 import { checkTarget, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
 import { drop, type Dropped, freeScratch, type Run, settle } from './drop.ts'
@@ -545,8 +545,9 @@ export class Controller {
   async #make(explained: Explained): Promise<Dropped> {
     const nothing: Dropped = { pages: 0, longest: 0, total: 0, stops: 0 }
     const indices = new Map<number, number>()
+    const worth = worthOpening(explained.guesses)
     for (const found of explained.backings) {
-      if (!explained.guesses.some(g => g.backing === found.index)) continue
+      if (!worth.has(found.index)) continue
       const index = await this.#openBacking(found)
       if (index !== undefined) indices.set(found.index, index)
     }
@@ -754,6 +755,20 @@ export class Controller {
     void this.#server.terminate()
     this.#onEnd?.()
   }
+}
+
+/** Backings to hold: all but those that give next to nothing, for each costs a descriptor and a lease on somebody's file. */
+function worthOpening(guesses: readonly Guess[]): Set<number> {
+  const pages = new Map<number, number>()
+  for (const g of guesses) pages.set(g.backing, (pages.get(g.backing) ?? 0) + g.pages)
+  let spare = [...pages.values()].reduce((sum, n) => sum + n, 0) / 250
+  const worth = new Set(pages.keys())
+  for (const [backing, n] of [...pages].sort((a, b) => a[1] - b[1])) {
+    spare -= n
+    if (n >= 16 || spare < 0) break
+    worth.delete(backing)
+  }
+  return worth
 }
 
 function identityOf(fd: number): string {
