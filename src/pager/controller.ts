@@ -41,7 +41,7 @@ import { heir, parkInode } from '../process/heir.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
 import { releaseStragglers } from '../process/stragglers.ts'
 import type { SeenFile } from '../process/candidates.ts'
-import { checkTarget, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
+import { checkTarget, isStopped, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
 import { drop, type Dropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
 import { explain, type Explained, type FoundBacking } from './explainer.ts'
@@ -201,7 +201,10 @@ export class Controller {
       this.#journal.park = parkInode(this.pid, agent.footing.parkIn)
       this.#journal.footing = agent.footing
     } catch (error) {
-      if (agent !== undefined) this.#withdraw(agent)
+      if (agent !== undefined) {
+        dismiss(agent)
+        this.#withdraw(agent)
+      }
       rmSync(path, { force: true })
       throw error
     }
@@ -229,12 +232,8 @@ export class Controller {
   // reads. When it has ended the page table tells what it did.
   #settle(tid: number): void {
     this.#dismissAgent()
-    const end = performance.now() + 10_000
-    while (tid !== 0 && threads(this.pid).includes(tid)) {
-      if (performance.now() > end)
-        throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
-      sleep(1)
-    }
+    if (!this.#agentEnded(tid, 10_000))
+      throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
     settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
     if (this.#journal.scratch.length > 0) freeScratch(this.#withAgent(), this.#journal)
   }
@@ -357,15 +356,29 @@ export class Controller {
   }
 
   #withAgent(): Agent {
+    if (isStopped(this.pid)) throw new ProcessError('busy', `Process ${this.pid} is stopped`)
     const alive = this.#agent !== undefined && remote(this.#agent, [[nr.gettid]], 2000) !== undefined
     if (!alive) {
-      if (this.#agent !== undefined) dismiss(this.#agent)
+      this.#dismissAgent()
+      // Two agents at a time would read each other's packets.
+      if (!this.#agentEnded(this.#journal.footing.tid, 2000))
+        throw new ProcessError('busy', `The agent in process ${this.pid} does not answer`)
       const agent = createAgent(this.pid, this.#journal.footing)
       this.#noteStop(agent.pause)
       this.#useAgent(agent)
     }
     this.#agentUsed = performance.now()
     return this.#agent as Agent
+  }
+
+  // Waits until an agent that was dismissed has ended.
+  #agentEnded(tid: number, ms: number): boolean {
+    const end = performance.now() + ms
+    while (tid !== 0 && threads(this.pid).includes(tid)) {
+      if (performance.now() > end) return false
+      sleep(1)
+    }
+    return true
   }
 
   #dismissAgent(): void {
@@ -380,29 +393,20 @@ export class Controller {
     this.pauses.total += ms
   }
 
-  // Our descriptors and our area out of the target, by the agent and at last by a borrowed thread.
-  #withdraw(agent: Agent): void {
-    const f = agent.footing
-    remote(
-      agent,
-      [f.uffd, f.parkIn, f.parkOut].map(fd => [nr.close, fd] as const),
-    )
-    remote(agent, [[nr.close, f.control]], 200)
-    dismiss(agent)
-    const end = performance.now() + 2000
-    while (threads(this.pid).includes(f.tid) && performance.now() < end) sleep(1)
+  // Our descriptors and our area out of the target, by a borrowed thread: the agent may stand still with the program.
+  #withdraw({ footing: f }: { footing: Footing }): void {
+    this.#dismissAgent()
+    const ended = this.#agentEnded(f.tid, isStopped(this.pid) ? 50 : 2000)
+    const thread = borrowThread(this.pid, findGadgets(this.pid))
     try {
-      const began = performance.now()
-      const thread = borrowThread(this.pid, findGadgets(this.pid))
-      try {
-        thread.call(nr.munmap, f.area, 16384)
-      } finally {
-        thread.release()
-      }
-      this.#noteStop(performance.now() - began)
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error
+      for (const fd of [f.uffd, f.parkIn, f.parkOut, f.control]) thread.call(nr.close, fd)
+      // The area is the ground under an agent's feet.
+      if (ended) thread.call(nr.munmap, f.area, 16384)
+    } finally {
+      thread.release()
     }
+    this.#noteStop(performance.now() - thread.since)
+    if (!ended) this.#report('its agent thread ends when the process goes on; 16 KiB stay mapped')
   }
 
   // ---- backings
@@ -639,7 +643,7 @@ export class Controller {
   }
 
   #drop(runs: readonly Run[]): Dropped {
-    if (runs.length === 0 || this.ended !== undefined || this.orphaned)
+    if (runs.length === 0 || this.ended !== undefined || this.orphaned || isStopped(this.pid))
       return { pages: 0, longest: 0, total: 0, stops: 0 }
     const agent = this.#withAgent()
     const dropped = drop(
@@ -657,7 +661,14 @@ export class Controller {
     this.pauses.total += dropped.total
     this.pauses.longest = Math.max(this.pauses.longest, dropped.longest)
     this.#agentUsed = performance.now()
-    if (dropped.unsettled === true) this.#settle(agent.footing.tid)
+    if (dropped.unsettled === true)
+      try {
+        this.#settle(agent.footing.tid)
+      } catch (error) {
+        // What it does when it goes on can only be known by who begins anew.
+        console.error(`lethe: process ${this.pid}: ${(error as Error).message}`)
+        process.exit(70)
+      }
     return dropped
   }
 
@@ -730,7 +741,7 @@ export class Controller {
         `${left} pages of process ${this.pid} can't be rebuilt yet; it stays attached`,
       )
     try {
-      if (!this.orphaned) this.#withdraw(this.#withAgent())
+      if (!this.orphaned) this.#withdraw(this.#journal)
     } catch (error) {
       // Nothing depends on us any more; what could not be taken out of the target does no harm.
       if (!(error instanceof ProcessError)) throw error

@@ -13,13 +13,15 @@
 //
 // Order matters and is the whole protocol: state is first changed by setting the registers to a call whose return
 // path restores everything, and last by setting them back.
+import { readFileSync } from 'node:fs'
 import { reg } from '../sys/abi.ts'
-import { errnoName } from '../sys/errno.ts'
+import { errnoName, ESRCH } from '../sys/errno.ts'
 import { nr } from '../sys/ffi.ts'
 import { writeProcess } from '../sys/memory.ts'
 import * as ptrace from '../sys/ptrace.ts'
 import { ProcessError } from './errors.ts'
 import type { Gadgets } from './gadgets.ts'
+import { abandon, isStraggler, releaseStragglers } from './stragglers.ts'
 
 /** Bytes of a landing: return address, ucontext, alignment, extended state of up to 16 KiB. */
 const contextBytes = 304
@@ -201,9 +203,10 @@ export function stopThread(
   ms: number,
   stackRoom: (pointer: number) => boolean,
 ): StoppedThread | undefined {
+  releaseStragglers()
   const seized = ptrace.seize(tid, ptrace.O_TRACESYSGOOD | ptrace.O_TRACECLONE)
   if (seized < 0) {
-    if (seized === -3) return undefined
+    if (seized === -ESRCH || isStraggler(tid) || isDead(pid, tid)) return undefined
     throw new ProcessError(
       'traced',
       `Process ${pid} can't be traced (${errnoName(seized)}): a debugger or another lethe holds it, or you may not trace it`,
@@ -212,28 +215,40 @@ export function stopThread(
   const since = performance.now()
   ptrace.interrupt(tid)
   if (!settle(tid, ms)) {
+    abandon(tid)
     return undefined
   }
   const registers = ptrace.getRegisters(tid)
   const extended = ptrace.getExtendedState(tid)
   const mask = ptrace.getSignalMask(tid)
   if (typeof registers === 'number' || typeof extended === 'number' || typeof mask === 'number') {
-    ptrace.detach(tid)
+    ptrace.letGo(tid)
     return undefined
   }
+  ptrace.restartable(registers)
   const stack = Number(registers[reg.rsp])
   const room = 128 + 8 + contextBytes + 64 + extended.length + 64
   const at = Math.floor((stack - room) / 64) * 64 - 8
   if (!stackRoom(at)) {
-    ptrace.detach(tid)
+    ptrace.letGo(tid)
     return undefined
   }
   const frame = landing(at, registers, extended, mask, gadgets.sigreturn)
   if (writeProcess(pid, at, frame) !== frame.length) {
-    ptrace.detach(tid)
+    ptrace.letGo(tid)
     return undefined
   }
   return new StoppedThread(pid, tid, gadgets, at, registers, mask, since)
+}
+
+/** Whether a thread has ended (a main thread's entry stays until the others have ended too). */
+export function isDead(pid: number, tid: number): boolean {
+  try {
+    const line = readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1')
+    return /^[ZX]/.test(line.slice(line.lastIndexOf(')') + 2))
+  } catch {
+    return true
+  }
 }
 
 /** Waits for the stop that INTERRUPT asked for, handing on signals that arrive before it. */

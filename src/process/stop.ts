@@ -4,18 +4,17 @@
 //   → … → detach all
 //
 // A thread that sleeps uninterruptibly can't be stopped; then nobody stays stopped, and the caller tries later.
-// Such a thread stays seized until it wakes: `release` and the next `stopAll` let it go then.
+// Such a thread stays seized until it wakes; see stragglers.ts.
 import { readFileSync } from 'node:fs'
 import { EPERM, ESRCH } from '../sys/errno.ts'
 import { setPriority } from '../sys/memory.ts'
 import * as ptrace from '../sys/ptrace.ts'
 import { threads } from './agent.ts'
+import { isDead } from './inject.ts'
+import { abandon, releaseStragglers } from './stragglers.ts'
 
 /** Nice value while threads of the target stand still. */
 const urgent = -18
-
-/** Threads of other calls that were interrupted and had not stopped when we gave up. */
-const stragglers = new Set<number>()
 
 /** All threads of a process, stopped. */
 export class Stop {
@@ -29,38 +28,23 @@ export class Stop {
 
   /** Lets all go on; returns for how many milliseconds they stood. */
   release(): number {
-    for (const tid of this.tids) ptrace.detach(tid)
+    for (const tid of this.tids) ptrace.letGo(tid)
     const stood = performance.now() - this.began
     setPriority(0, 0)
     return stood
   }
 }
 
-/** Lets threads go that were interrupted by an attempt that failed, once they have stopped. */
-export function releaseStragglers(): void {
-  for (const tid of stragglers) {
-    const seen = ptrace.poll(tid)
-    if (seen.kind === 'gone') stragglers.delete(tid)
-    else if (seen.kind === 'stopped') {
-      if (seen.event === ptrace.EVENT_STOP) {
-        ptrace.detach(tid)
-        stragglers.delete(tid)
-      } else ptrace.resume(tid, seen.event === 0 ? seen.signal : 0)
-    }
-  }
-}
-
 /** Stops all threads but `except` within `ms` milliseconds, or none: then undefined. */
 export function stopAll(pid: number, except: number, ms: number): Stop | undefined {
-  releaseStragglers()
-  if (stragglers.size > 0) return undefined
+  if (releaseStragglers() > 0) return undefined
   const stopped: number[] = []
   const seen = new Set<number>([except])
   let began = 0
   let deadline = Number.POSITIVE_INFINITY
   const giveUp = (waiting: readonly number[]): undefined => {
-    for (const tid of waiting) stragglers.add(tid)
-    for (const tid of stopped) ptrace.detach(tid)
+    for (const tid of waiting) abandon(tid)
+    for (const tid of stopped) ptrace.letGo(tid)
     setPriority(0, 0)
     releaseStragglers()
     return undefined
@@ -112,11 +96,6 @@ function stat(pid: number, tid: number): string {
   } catch {
     return ''
   }
-}
-
-function isDead(pid: number, tid: number): boolean {
-  const line = stat(pid, tid)
-  return line === '' || /^[ZX]/.test(line.slice(line.lastIndexOf(')') + 2))
 }
 
 // Threads of io_uring run in the kernel only and can't be traced.

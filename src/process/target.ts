@@ -30,6 +30,12 @@ export function startTime(pid: number): number | undefined {
   return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19])
 }
 
+/** Whether a process stands still by SIGSTOP or its terminal. No thread of it makes a call then, ours there neither. */
+export function isStopped(pid: number): boolean {
+  const stat = text(`/proc/${pid}/stat`) ?? ''
+  return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')
+}
+
 export function memoryFigures(pid: number): MemoryFigures | undefined {
   const status = text(`/proc/${pid}/status`)
   if (status === undefined) return undefined
@@ -92,6 +98,8 @@ export function checkTarget(pid: number, serve: boolean): void {
       `Process ${pid} is already traced by process ${tracer} (${commandLine(tracer)}); end that first`,
     )
   directWrites(pid, refuse)
+  if (isStopped(pid))
+    throw new ProcessError('busy', `Process ${pid} is stopped; let it go on first: kill -CONT ${pid}`)
 }
 
 // Writes by devices that outlive the system call: O_DIRECT together with asynchronous I/O.

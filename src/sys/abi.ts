@@ -164,6 +164,15 @@ export const reg = {
   gs_base: 22,
 } as const
 
+/**
+ * System calls that return EINTR after any stop and may then be made again, x86-64: epoll_wait, epoll_pwait,
+ * epoll_pwait2, rt_sigtimedwait, semop, semtimedop, io_getevents, and those on sockets with a timeout: read, write, readv,
+ * writev, accept, accept4, recvfrom, recvmsg, recvmmsg, sendto, sendmsg.
+ */
+export const repeatable: ReadonlySet<number> = new Set([
+  232, 281, 441, 128, 65, 220, 208, 0, 1, 19, 20, 43, 288, 45, 47, 299, 44, 46,
+])
+
 /** Words in `struct user_regs_struct` on x86-64. */
 export const regWords = 27
 

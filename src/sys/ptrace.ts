@@ -2,7 +2,7 @@
 // (never ATTACH: no SIGSTOP is sent) and never set EXITKILL: when we die the kernel lets every thread go on.
 import { arena, call, nr, putAddress } from './ffi.ts'
 import { ECHILD, EINTR } from './errno.ts'
-import { regWords } from './abi.ts'
+import { reg, regWords, repeatable } from './abi.ts'
 
 const CONT = 7
 const SYSCALL = 24
@@ -39,6 +39,28 @@ export const resume = (tid: number, signal = 0): number => call(nr.ptrace, CONT,
 export const toSyscall = (tid: number, signal = 0): number => call(nr.ptrace, SYSCALL, tid, 0, signal)
 /** Lets a stopped thread go; `signal` is delivered to it (one that arrived while we held it). */
 export const detach = (tid: number, signal = 0): number => call(nr.ptrace, DETACH, tid, 0, signal)
+
+/**
+ * An interrupt must not be seen by the program. Most interrupted calls are restarted by the kernel; some return EINTR
+ * after any stop, with or without a signal (signal(7), "Interruption of system calls by stop signals"). Nothing was done
+ * by such a call, so it can be restarted: the registers are changed to say so. Whether they had to be.
+ */
+export function restartable(registers: BigUint64Array): boolean {
+  if (registers[reg.rax] !== interrupted || !repeatable.has(Number(registers[reg.orig_rax]))) return false
+  registers[reg.rax] = restart
+  return true
+}
+const interrupted = BigInt.asUintN(64, -4n)
+/** ERESTARTNOHAND: EINTR when a signal handler runs, otherwise once more. */
+const restart = BigInt.asUintN(64, -514n)
+
+/** Lets a thread go that INTERRUPT has stopped; its system call goes on as if nothing had been. */
+export function letGo(tid: number): number {
+  const done = call(nr.ptrace, GETREGSET, tid, NT_PRSTATUS, iovec(memory.address + 4096, regWords * 8))
+  if (done === 0 && restartable(registers))
+    call(nr.ptrace, SETREGSET, tid, NT_PRSTATUS, iovec(memory.address + 4096, regWords * 8))
+  return detach(tid)
+}
 
 /** A copy of the general registers of a stopped thread. */
 export function getRegisters(tid: number): BigUint64Array<ArrayBuffer> | number {

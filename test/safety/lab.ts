@@ -31,7 +31,7 @@ import { randomBytes } from '../explain-helpers.ts'
 
 export const PAGE = 4096
 export const MiB: number = 1 << 20
-const root = fileURLToPath(new URL('../..', import.meta.url))
+export const root: string = fileURLToPath(new URL('../..', import.meta.url))
 const ownNode = join(root, 'node_modules/.bin/node')
 /** Node that runs TypeScript: the one that npm scripts find first. */
 export const node: string = existsSync(ownNode) ? ownNode : process.execPath
@@ -81,8 +81,13 @@ export class Lab {
     this.#closers.push(close)
   }
 
+  /** Ends everything that was started. */
+  endAll(): void {
+    for (const close of this.#closers.splice(0).reverse()) close()
+  }
+
   close(): void {
-    for (const close of this.#closers.reverse()) close()
+    this.endAll()
     rmSync(this.directory, { recursive: true, force: true })
   }
 }

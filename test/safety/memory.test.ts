@@ -12,19 +12,12 @@ const enough = size - 256 * 1024
 const file: string = lab.file(size)
 afterAll(() => lab.close())
 
-const started: { target: Target; pager: Pager }[] = []
-afterEach(() => {
-  for (const { target, pager } of started.splice(0)) {
-    target.process.kill('SIGKILL')
-    pager.process.kill('SIGKILL')
-  }
-})
+afterEach(() => lab.endAll())
 
 /** A target whose memory is virtual. */
 async function dropped(mode: Mode = 'mmap'): Promise<{ target: Target; pager: Pager }> {
   const target = await Target.start(lab, file, mode)
   const pager = await Pager.dropped(lab, target.pid(), enough)
-  started.push({ target, pager })
   return { target, pager }
 }
 
@@ -44,7 +37,6 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
     async mode => {
       const target = await Target.start(lab, file, mode)
       const pager = await Pager.start(lab, target.pid())
-      started.push({ target, pager })
       const before = figure(target.pid(), 'RssAnon')
       const status = await pager.ask('settled')
       if (mode !== 'locked') {
@@ -67,7 +59,6 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
     const target = await Target.start(lab, file)
     const child = await target.fork()
     const pager = await Pager.dropped(lab, target.pid(), enough)
-    started.push({ target, pager })
     await target.fill(3 * PAGE + 100, 9 * PAGE, 5)
     await target.check()
     expect(await child.number(`sum ${target.shift} ${size}`)).toBe(crcOfFile())
@@ -360,7 +351,6 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
     const target = await Target.start(lab, file)
     await target.ask(`race 3 0 ${4 * MiB} ${seed}`)
     const pager = await Pager.start(lab, target.pid())
-    started.push({ target, pager })
     const end = performance.now() + 4000
     let passes = 0
     do {
@@ -382,7 +372,6 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
     const target = await Target.start(lab, file)
     const budget = 2 * MiB
     const pager = await Pager.start(lab, target.pid(), { budget })
-    started.push({ target, pager })
     await pager.ask('settled')
     for (let i = 0; i < 4; i++) {
       await target.check()
@@ -399,7 +388,6 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
   test('threads write while a budget drops pages all the time', async () => {
     const target = await Target.start(lab, file)
     const pager = await Pager.start(lab, target.pid(), { budget: MiB })
-    started.push({ target, pager })
     await pager.ask('settled')
     await target.ask(`race 2 0 ${PAGE * 64} 7`)
     for (let i = 0; i < 12; i++)
