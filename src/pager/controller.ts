@@ -42,11 +42,11 @@ import { type Mapping, readMaps } from '../process/maps.ts'
 import { releaseStragglers } from '../process/stragglers.ts'
 import type { SeenFile } from '../process/candidates.ts'
 import { checkTarget, isStopped, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
-import { drop, type Dropped, freeScratch, type Run, settle } from './drop.ts'
+import { drop, type Dropped, nothingDropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
 import { explain, type Explained, type FoundBacking } from './explainer.ts'
 import { blockBytes, counter, Journal, pageBytes, parkOf, state } from './journal.ts'
-import { type Reply, type RequestBody, type ServerData, shared } from './protocol.ts'
+import { type Reply, type RequestBody, type ServerData, shared, tickNow } from './protocol.ts'
 import type { ReportOptions } from './report.ts'
 import { type Guess, Verifier } from './verify.ts'
 
@@ -146,7 +146,11 @@ export class Controller {
   #nextId = 1
   readonly #waiting = new Map<number, (reply: { result: number; message?: string }) => void>()
   readonly #files = new Map<number, number>()
-  #started = performance.now()
+  // Under a budget the order of refills matters within a second too.
+  readonly #tickMs: number
+  #nextCold = 0
+  /** Runs that could not be dropped because the target could not be stopped. */
+  readonly #left: Run[] = []
   readonly #extra = new Map<string, SeenFile>()
   readonly #registered = new Set<string>()
   #onEnd: (() => void) | undefined
@@ -155,6 +159,7 @@ export class Controller {
     this.pid = pid
     this.directory = directory
     this.options = options
+    this.#tickMs = options.budget === undefined ? 1000 : 20
     const identity = startTime(pid)
     const park = identity === undefined ? parkOf(join(directory, 'journal')) : undefined
     const holder = park === undefined ? undefined : heir(park)
@@ -171,7 +176,7 @@ export class Controller {
     return this.#uffd
   }
   get tick(): number {
-    return Atomics.load(this.#shared, shared.tick)
+    return tickNow(this.#tickMs)
   }
   /** Resolves when the target is gone or has been left. */
   readonly over: Promise<void> = new Promise((resolve: () => void) => {
@@ -251,6 +256,9 @@ export class Controller {
       directory: this.directory,
       wake: this.#wake,
       parkIn: this.#parkIn,
+      tickMs: this.#tickMs,
+      // Below the budget by what is dropped and not freed yet.
+      limit: Math.floor(((this.options.budget ?? 0) * 0.9) / pageBytes),
       parkOut: this.#take(footing.parkOut),
       shared: this.#shared.buffer,
       children: kept.children,
@@ -296,6 +304,10 @@ export class Controller {
         return
       case 'children':
         this.children = reply.count
+        return
+      case 'over':
+        if (this.ended === undefined) this.reclaim()
+        fds.signalEvent(this.#wake)
         return
       case 'gone':
         this.children = reply.children
@@ -528,7 +540,7 @@ export class Controller {
 
   /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
   async pass(level: 'quick' | 'second'): Promise<Dropped> {
-    if (this.orphaned) return { pages: 0, longest: 0, total: 0, stops: 0 }
+    if (this.orphaned) return nothingDropped()
     const skip: [number, number][] = []
     this.#eachRun((start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
@@ -547,7 +559,6 @@ export class Controller {
   }
 
   async #make(explained: Explained): Promise<Dropped> {
-    const nothing: Dropped = { pages: 0, longest: 0, total: 0, stops: 0 }
     const indices = new Map<number, number>()
     const worth = worthOpening(explained.guesses)
     for (const found of explained.backings) {
@@ -559,7 +570,7 @@ export class Controller {
       const backing = indices.get(g.backing)
       return backing === undefined ? [] : [{ start: g.start, pages: g.pages, backing, offset: g.offset }]
     })
-    if (guesses.length === 0 || this.ended !== undefined) return nothing
+    if (guesses.length === 0 || this.ended !== undefined) return nothingDropped()
     await this.#register(guesses)
     await this.#verify(guesses)
     return this.dropClean(() => true)
@@ -596,7 +607,8 @@ export class Controller {
     try {
       const tick = this.tick
       // A page whose removal the server has read a moment ago may not be gone yet.
-      const settled = (at: number): boolean => ((tick - this.#journal.ageOf(at)) & 0xffff) >= 3 || tick < 3
+      const settled = (at: number): boolean =>
+        ((tick - this.#journal.ageOf(at)) & 0xffff) * this.#tickMs >= 3000
       for (const guess of guesses) {
         const fd = this.#files.get(guess.backing)
         if (fd === undefined) continue
@@ -644,7 +656,7 @@ export class Controller {
 
   #drop(runs: readonly Run[]): Dropped {
     if (runs.length === 0 || this.ended !== undefined || this.orphaned || isStopped(this.pid))
-      return { pages: 0, longest: 0, total: 0, stops: 0 }
+      return nothingDropped()
     const agent = this.#withAgent()
     const dropped = drop(
       {
@@ -679,8 +691,6 @@ export class Controller {
 
   /** Called at intervals: what the target does, what is over budget, what has gone cold. */
   beat(): void {
-    const tick = Math.floor((performance.now() - this.#started) / 1000) + 1
-    Atomics.store(this.#shared, shared.tick, tick & 0xffff)
     releaseStragglers()
     if (this.ended !== undefined || this.orphaned) return
     if (startTime(this.pid) !== this.#identity) {
@@ -690,6 +700,7 @@ export class Controller {
       })
       return
     }
+    if (this.#left.length > 0) this.#drop(this.#left.splice(0))
     this.reclaim()
     // The agent is a thread that the program did not make: it goes when it has nothing to do.
     if (this.#agent !== undefined && performance.now() - this.#agentUsed > 1500) this.#dismissAgent()
@@ -703,9 +714,9 @@ export class Controller {
     const age = (at: number): number => (tick - this.#journal.ageOf(at)) & 0xffff
     if (budget !== undefined) {
       const over = clean - budget
-      if (over <= 0) return { pages: 0, longest: 0, total: 0, stops: 0 }
-      // Oldest first, down to nine tenths of the budget, so that not every page brings an episode.
-      const target = over + budget / 10
+      if (over < 0) return nothingDropped()
+      // Oldest first, down to two thirds of the budget: an episode has its price, whatever it drops.
+      const target = over + budget / 3
       const byAge = new Map<number, number>()
       this.#eachRun((start, end, s) => {
         if (s !== state.clean) return
@@ -721,7 +732,8 @@ export class Controller {
       }
       return this.dropClean((at: number) => age(at) >= enough, target)
     }
-    if (tick % 5 !== 0 || clean < 1 << 20) return { pages: 0, longest: 0, total: 0, stops: 0 }
+    if (performance.now() < this.#nextCold || clean < 1 << 20) return nothingDropped()
+    this.#nextCold = performance.now() + 5000
     const waitFor = (at: number): number =>
       patience[Math.min(this.#journal.levelOf(at), patience.length - 1)] as number
     return this.dropClean((at: number) => {

@@ -35,6 +35,8 @@ export interface Dropped {
   stops: number
   /** The agent was lost in a call: it must have ended, and then `settle` be called. */
   unsettled?: boolean
+  /** Runs that there was no stop for: the target was too busy in the kernel. Try again later. */
+  left: readonly Run[]
 }
 
 /** How long one stop may last, milliseconds, before the rest is left for the next. */
@@ -57,9 +59,11 @@ export interface DropTarget {
   sync(ms: number): boolean
 }
 
+export const nothingDropped = (): Dropped => ({ pages: 0, longest: 0, total: 0, stops: 0, left: [] })
+
 /** Drops the clean pages of `runs`. */
 export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
-  const dropped: Dropped = { pages: 0, longest: 0, total: 0, stops: 0 }
+  const dropped: Dropped = nothingDropped()
   const queue: Run[] = []
   for (const { start, end } of runs)
     for (let at = start; at < end; at += largestRun)
@@ -83,6 +87,7 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
       queue.push(...left.reverse())
     }
   }
+  dropped.left = queue
   return dropped
 }
 

@@ -29,6 +29,8 @@ export type Reply =
   | { kind: 'lost'; index: number; why: string }
   | { kind: 'report'; message: string }
   | { kind: 'children'; count: number }
+  /** the limit is reached and a fault waits for room */
+  | { kind: 'over' }
   | { kind: 'gone'; children: number }
 
 /** What the server starts with. */
@@ -40,8 +42,12 @@ export interface ServerData {
   directory: string
   wake: number
   parkIn: number
+  /** Milliseconds of a tick of the ages. */
+  tickMs: number
+  /** Most clean pages, or 0 for no limit. */
+  limit: number
   parkOut: number
-  /** 0: requests for a sync, 1: acknowledged, 2: current tick */
+  /** 0: requests for a sync, 1: acknowledged */
   shared: SharedArrayBuffer
   /** Children of a predecessor: their descriptors and numbers. */
   children: { fd: number; n: number }[]
@@ -49,4 +55,7 @@ export interface ServerData {
   backings: { index: number; path: string; fd: number; lost?: string }[]
 }
 
-export const shared = { request: 0, acknowledged: 1, tick: 2 } as const
+export const shared = { request: 0, acknowledged: 1 } as const
+
+/** The time in ticks of `ms` milliseconds, modulo 2^16: the same in both threads and across a change of pager. */
+export const tickNow = (ms: number): number => Math.floor(Date.now() / ms) & 0xffff

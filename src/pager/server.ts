@@ -17,13 +17,23 @@ import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
-import { type Reply, type Request, type ServerData, shared } from './protocol.ts'
+import { type Reply, type Request, type ServerData, shared, tickNow } from './protocol.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
 
 /** The signal by which the kernel tells that a lease is being broken. */
 const leaseSignal = 34
 /** The lower half of the inbox is for the loop, the upper for what is read in the middle of a message. */
 const drainSlots = inboxSlots / 2
+
+/** How long a fault waits for room under a budget before it is served all the same, milliseconds. */
+const waitLimit = 30
+
+/** A fault that waits for room. */
+interface WaitingFault {
+  address: number
+  flags: number
+  until: number
+}
 
 export class Server {
   readonly #data: ServerData
@@ -44,6 +54,8 @@ export class Server {
   /** Children whose fork stands in an inbox: their descriptors, out of the park. */
   readonly #unfinished = new Map<number, number>()
   #running = true
+  readonly #waiting: WaitingFault[] = []
+  #askedForRoom = 0
   #faultsSincePin = 0
   #cpu = -1
 
@@ -97,7 +109,9 @@ export class Server {
   }
 
   #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
-    return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, m => this.#report(m))
+    return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, this.#data.limit, m =>
+      this.#report(m),
+    )
   }
 
   #childPath(n: number): string {
@@ -129,7 +143,7 @@ export class Server {
     let nextTick = 0
     while (this.#running) {
       const list = [this.#data.wake, this.#signals, ...this.#spaces.map(s => s.fd)]
-      fds.poll(list, ready, 1000)
+      fds.poll(list, ready, this.#waiting.length > 0 ? 2 : 1000)
       if (ready[1] !== 0) this.#leases()
       for (let i = this.#spaces.length - 1; i >= 0; i--)
         if (ready[i + 2] !== 0) {
@@ -140,6 +154,7 @@ export class Server {
         fds.clearEvent(this.#data.wake)
         this.#requests()
       }
+      if (this.#waiting.length > 0) this.#serveWaiting()
       const now = performance.now()
       if (now > nextTick) {
         nextTick = now + 1000
@@ -148,10 +163,35 @@ export class Server {
     }
   }
 
+  // Whether as much explained memory is resident as the budget allows.
+  #full(): boolean {
+    const { limit } = this.#data
+    return limit > 0 && Atomics.load(this.#main.journal.counters, counter.clean) >= limit
+  }
+
+  #askForRoom(): void {
+    const now = performance.now()
+    if (now - this.#askedForRoom < 2) return
+    this.#askedForRoom = now
+    this.#post({ kind: 'over' })
+  }
+
+  // Faults that wait for room. They wait for a bounded time only: what must be stopped to make room may wait for them.
+  #serveWaiting(): void {
+    const now = performance.now()
+    for (let n = this.#waiting.length; n > 0; n--) {
+      const { address, flags, until } = this.#waiting.shift() as WaitingFault
+      if (this.#full() && now < until) {
+        this.#waiting.push({ address, flags, until })
+        this.#askForRoom()
+      } else this.#serve(this.#main, () => this.#main.fault(address, flags))
+    }
+  }
+
   // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
   #readAhead(space: Space, list: readonly number[], ready: Uint16Array): void {
     for (let steps = 0; steps < 16; steps++) {
-      if (fds.poll(list, ready, 0) > 0 || !space.readAhead()) return
+      if (this.#full() || fds.poll(list, ready, 0) > 0 || !space.readAhead()) return
       if (this.#cpu >= 0) {
         pinTo(-1)
         this.#cpu = -1
@@ -169,7 +209,7 @@ export class Server {
       if (n === -EINTR) continue
       if (n <= 0) return total
       total += n
-      space.tick = Atomics.load(this.#shared, shared.tick)
+      space.tick = tickNow(this.#data.tickMs)
       const began = performance.now()
       const count = n / uffd.messageSize
       // A read takes faults before events, so events stand last; they are handled first, for a fault may
@@ -196,7 +236,10 @@ export class Server {
       inbox[at] = 0
       Atomics.add(this.#main.journal.counters, counter.faults, 1)
       if (this.#faultsSincePin++ >= 64 || (this.#cpu < 0 && this.#faultsSincePin > 0)) this.#follow(tid)
-      this.#serve(space, () => space.fault(address, flags))
+      if (space === this.#main && this.#full() && space.brings(address, flags)) {
+        this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
+        this.#askForRoom()
+      } else this.#serve(space, () => space.fault(address, flags))
       return
     }
     Atomics.add(this.#main.journal.counters, counter.events, 1)

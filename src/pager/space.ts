@@ -69,6 +69,7 @@ export class Space {
   readonly #pagemap: number
   readonly #backings: ReadonlyMap<number, OpenBacking>
   readonly #buffer: Arena
+  readonly #most: number
   readonly #streams = new Streams()
   readonly #zeroStreams = new Streams()
   readonly #writeStreams = new Streams()
@@ -85,6 +86,7 @@ export class Space {
     pagemap: number,
     backings: ReadonlyMap<number, OpenBacking>,
     buffer: Arena,
+    limit: number,
     report: (message: string) => void,
   ) {
     this.fd = fd
@@ -93,6 +95,8 @@ export class Space {
     this.#pagemap = pagemap
     this.#backings = backings
     this.#buffer = buffer
+    // Under a budget one cluster must not push out much of the rest.
+    this.#most = limit === 0 ? maxCluster : Math.max(1, Math.min(maxCluster, Math.floor(limit / 16)))
     this.#report = report
   }
 
@@ -108,6 +112,12 @@ export class Space {
       for (let at = from; at < to; at += pageBytes) journal.exchange(at, state.absent, state.present)
     })
     return 0
+  }
+
+  /** Whether serving this fault would bring explained memory back. */
+  brings(address: number, flags: number): boolean {
+    const at = address - (address % pageBytes)
+    return decide(this.journal.stateOf(at), (flags & uffd.fault.wp) !== 0) === 'refill'
   }
 
   /** Serves one page fault message. */
@@ -135,13 +145,13 @@ export class Space {
   #refillAround(at: number, write: boolean): Served {
     const { journal } = this
     const want = this.#streams.next(at)
+    const most = Math.min(want.pages, this.#most)
     const inside = (p: number): boolean => journal.stateOf(p) === state.virtual
     let start = at
     let end = at + pageBytes
     // A cluster lies in the direction in which the stream moves.
-    if (want.backward)
-      while (end - start < want.pages * pageBytes && inside(start - pageBytes)) start -= pageBytes
-    else while (end - start < want.pages * pageBytes && inside(end)) end += pageBytes
+    if (want.backward) while (end - start < most * pageBytes && inside(start - pageBytes)) start -= pageBytes
+    else while (end - start < most * pageBytes && inside(end)) end += pageBytes
     this.#streams.brought(start, end)
     if (!write || this.child) return this.refill(start, end, !this.child)
     // The written page first, unprotected and alone, then the rest.
@@ -158,7 +168,7 @@ export class Space {
   readAhead(): boolean {
     const start = this.#streams.ahead()
     if (start < 0 || this.journal.stateOf(start) !== state.virtual) return false
-    const step = maxCluster / 4
+    const step = Math.max(1, Math.floor(this.#most / 4))
     let end = start + pageBytes
     while (end - start < step * pageBytes && this.journal.stateOf(end) === state.virtual) end += pageBytes
     if (this.refill(start, end, !this.child) !== 'done') return false
