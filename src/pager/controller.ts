@@ -178,6 +178,10 @@ export class Controller {
   get tick(): number {
     return tickNow(this.#tickMs)
   }
+  /** Bytes of clean pages at which room is made: below the budget by what is dropped and not freed yet. */
+  get #limit(): number | undefined {
+    return this.options.budget === undefined ? undefined : this.options.budget * 0.9
+  }
   /** Resolves when the target is gone or has been left. */
   readonly over: Promise<void> = new Promise((resolve: () => void) => {
     this.#onEnd = resolve
@@ -257,8 +261,7 @@ export class Controller {
       wake: this.#wake,
       parkIn: this.#parkIn,
       tickMs: this.#tickMs,
-      // Below the budget by what is dropped and not freed yet.
-      limit: Math.floor(((this.options.budget ?? 0) * 0.9) / pageBytes),
+      limit: Math.floor((this.#limit ?? 0) / pageBytes),
       parkOut: this.#take(footing.parkOut),
       shared: this.#shared.buffer,
       children: kept.children,
@@ -708,7 +711,7 @@ export class Controller {
 
   /** Drops what is over the budget, and what has not been touched for as long as its history asks. */
   reclaim(): Dropped {
-    const { budget } = this.options
+    const budget = this.#limit
     const clean = (this.#journal.counters[counter.clean] as number) * pageBytes
     const tick = this.tick
     const age = (at: number): number => (tick - this.#journal.ageOf(at)) & 0xffff
