@@ -35,7 +35,7 @@ export function attachCommand(): Command {
 async function attach(pid: number, flags: AttachFlags): Promise<void> {
   const { startPager } = await import('../pager/start.ts')
   const pager = await startPager(pid, pagerOptions(flags))
-  const detach = detachOnSignal(pager, flags.once === true)
+  const detach = detachOnSignal(pager, flags.once === true, flags.json === true)
   const status = await settled(pager)
   if (status === undefined) {
     if (flags.json) printJson({ type: 'ended', pid })
@@ -67,7 +67,7 @@ async function settled(
 }
 
 // The first signal detaches, the second leaves the pager serving. With --once there is nothing to wait for but the first pass.
-function detachOnSignal(pager: Pager, once: boolean): { asked: boolean; done: Promise<void> } {
+function detachOnSignal(pager: Pager, once: boolean, json: boolean): { asked: boolean; done: Promise<void> } {
   const state = { asked: false, done: Promise.resolve() }
   const onSignal = (signal: NodeJS.Signals): void => {
     const code = 128 + (signal === 'SIGINT' ? 2 : signal === 'SIGTERM' ? 15 : 1)
@@ -79,7 +79,10 @@ function detachOnSignal(pager: Pager, once: boolean): { asked: boolean; done: Pr
     state.asked = true
     say(`putting the memory of process ${pager.pid} back; once more to leave it attached`)
     state.done = pager.ask({ ask: 'detach' }, 600_000).then(
-      () => {},
+      () => {
+        if (json) printJson({ type: 'detached', pid: pager.pid })
+        else print(`${pager.pid} detached`)
+      },
       (error: Error) => {
         say(error.message)
         process.exitCode = 1

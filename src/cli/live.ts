@@ -88,7 +88,7 @@ async function exists(path: string): Promise<boolean> {
 async function sleep(ms: number, pager?: Pager): Promise<void> {
   const end = performance.now() + ms
   while (performance.now() < end) {
-    await new Promise(after => setTimeout(after, Math.min(500, end - performance.now())))
+    await new Promise(after => setTimeout(after, Math.max(1, Math.min(500, end - performance.now()))))
     if (pager !== undefined && !(await exists(pager.directory))) return
   }
 }

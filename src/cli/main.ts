@@ -13,7 +13,7 @@ try {
     // Help and version come as errors too, with code 0; help for want of a command is a wrong use.
     if (error.exitCode !== 0) {
       if (!error.code.startsWith('commander.help'))
-        say(`${error.message.replace(/^error: /, '')}; see lethe --help`)
+        say(`${error.message.replace(/^error: /, '').replaceAll('\n', ' ')}; see lethe --help`)
       process.exitCode = 2
     }
   } else {
