@@ -1,21 +1,17 @@
-/**
- * bench/explain.ts: how fast memory is explained. Prints two tables: the kernels by themselves, and audits of real
- * python3 processes that hold a file (LETHE_BENCH_MB, default 1024). Medians of ROUNDS interleaved rounds. CPU is
- * the auditing process's own; on a busy machine it says more than the wall clock.
- */
+// How fast memory is explained: the kernels by themselves, and audits of real python3 processes that hold a file. CPU is
+// the auditing process's own; on a busy machine it says more than the wall clock.
 import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BLOCK, PageKernel, SearchKernel } from '../src/kernels/index.ts'
+import type { Bench } from './main.ts'
+import { Skip, which } from './lib/cc.ts'
+import { atEnd } from './lib/cleanup.ts'
+import { median, rotated } from './lib/stats.ts'
+import { atLeast, atMost, type Cell, type Table } from './lib/table.ts'
 
-const ROUNDS = 3
 const MIB = 2 ** 20
-const megabytes = Number(process.env['LETHE_BENCH_MB'] ?? 1024)
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-}
 
 function cpuSeconds(): number {
   const { user, system } = process.cpuUsage()
@@ -47,7 +43,7 @@ function speed(bytes: number, action: () => void): number {
   return median(rounds)
 }
 
-function kernels(): void {
+function kernels(): Table {
   const search = new SearchKernel()
   noise(search.file, 1)
   noise(search.memory, 2)
@@ -56,9 +52,10 @@ function kernels(): void {
   pages.b.set(pages.a)
   const records = search.sampleFile(BLOCK, 0, 0)
   const hash = new Uint32Array(2)
-  console.log('kernel                        GB/s (CPU time)')
-  const row = (name: string, value: number): void =>
-    console.log(`${name.padEnd(28)} ${value.toFixed(2).padStart(6)}`)
+  const rows: Cell[][] = []
+  const row = (name: string, value: number): void => {
+    rows.push([name, value])
+  }
   row(
     'find anchors',
     speed(BLOCK, () => search.countAnchors(BLOCK)),
@@ -97,6 +94,7 @@ function kernels(): void {
     'test zero pages',
     speed(64 * 4096, () => pages.zeroPages(64)),
   )
+  return { title: 'Kernels by themselves', head: ['kernel', 'GB per s of CPU time'], rows }
 }
 
 interface Measured {
@@ -134,12 +132,14 @@ async function hold(code: string): Promise<{ pid: number; end: () => void }> {
   const child = spawn('python3', ['-c', `${code}\nprint(1,flush=True)\nimport sys\nsys.stdin.read()`], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
+  const end = atEnd(() => child.kill('SIGKILL'))
   await new Promise(resolve => child.stdout.once('data', resolve))
-  return { pid: child.pid ?? 0, end: () => child.kill('SIGKILL') }
+  return { pid: child.pid ?? 0, end }
 }
 
-async function audits(): Promise<void> {
+async function audits(megabytes: number, rounds: number): Promise<Table> {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-bench-'))
+  const remove = atEnd(() => rmSync(folder, { recursive: true, force: true }))
   const random = join(folder, 'random.bin')
   const text = join(folder, 'log.txt')
   const block = new Uint8Array(MIB)
@@ -157,7 +157,7 @@ async function audits(): Promise<void> {
   closeSync(first)
   closeSync(second)
   const mib = `(1<<20)`
-  const targets: readonly (readonly [string, string])[] = [
+  const programs: readonly (readonly [string, string])[] = [
     ['random bytes, one block', `x=open('${random}','rb').read()`],
     ['log, one block', `x=open('${text}','rb').read()`],
     [
@@ -170,41 +170,45 @@ async function audits(): Promise<void> {
     ],
     ['in no file', `import os\nx=os.urandom(${megabytes}*${mib})`],
   ]
-  console.log(`\naudit of python3, ${megabytes} MiB       explained  seconds   GB/s  GB/s CPU  own peak MB`)
-  try {
-    for (const [name, code] of targets) {
-      const target = await hold(code)
-      const cache = join(folder, 'cache')
-      for (const [kind, where] of [
-        ['', '-'],
-        [', index cached', cache],
-      ] as const) {
-        if (where !== '-') measure(target.pid, where)
-        const rounds = Array.from({ length: ROUNDS }, () => measure(target.pid, where))
-        const of = (pick: (one: Measured) => number): number => median(rounds.map(pick))
-        console.log(
-          [
-            `  ${name}${kind}`.padEnd(38),
-            `${of(one => (100 * one.explained) / one.pages).toFixed(1)} %`.padStart(8),
-            of(one => one.seconds)
-              .toFixed(2)
-              .padStart(8),
-            of(one => one.scanned / one.seconds / 1e9)
-              .toFixed(2)
-              .padStart(6),
-            of(one => one.scanned / one.cpu / 1e9)
-              .toFixed(2)
-              .padStart(9),
-            (of(one => one.peak) / 1e6).toFixed(0).padStart(12),
-          ].join(' '),
-        )
-      }
-      target.end()
-    }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
+  const cache = join(folder, 'cache')
+  const cases: { name: string; pid: number; cache: string; end: () => void; measured: Measured[] }[] = []
+  for (const [name, code] of programs) {
+    const target = await hold(code)
+    measure(target.pid, cache)
+    cases.push({ ...target, name, cache: '-', measured: [] })
+    cases.push({ ...target, name: `${name}, index cached`, cache, measured: [] })
+  }
+  for (let round = 0; round < rounds; round++)
+    for (const one of rotated(cases, round)) one.measured.push(measure(one.pid, one.cache))
+  for (const one of cases) one.end()
+  remove()
+  const of = (one: { measured: Measured[] }, pick: (m: Measured) => number): number =>
+    median(one.measured.map(pick))
+  const speedOf = (one: { measured: Measured[] }): number => of(one, m => m.scanned / m.seconds / 1e9)
+  const bulk = cases.filter(one => one.name.includes('one block'))
+  return {
+    title: `Audit of python3, ${megabytes} MiB`,
+    head: ['memory', 'explained %', 's', 'GB/s', 'GB per s of CPU time', 'own peak MB'],
+    rows: cases.map((one): Cell[] => [
+      one.name,
+      of(one, m => (100 * m.explained) / m.pages),
+      of(one, m => m.seconds),
+      speedOf(one),
+      of(one, m => m.scanned / m.cpu / 1e9),
+      of(one, m => m.peak) / 1e6,
+    ]),
+    notes: [`${rounds} rounds. The goal for own memory is for a target of 2 GB.`],
+    goals: [
+      atLeast('bulk copies, the slowest of them', 0.5, Math.min(...bulk.map(speedOf)), 'GB/s'),
+      atMost('own peak memory', 300, Math.max(...cases.map(one => of(one, m => m.peak) / 1e6)), 'MB'),
+    ],
   }
 }
 
-kernels()
-await audits()
+export const bench: Bench = {
+  about: 'How fast `lethe audit` explains memory.',
+  async run(options) {
+    if (which('python3') === undefined) throw new Skip('no python3')
+    return [kernels(), await audits(options.size * 3, Math.min(options.rounds, 3))]
+  },
+}

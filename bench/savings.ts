@@ -122,7 +122,7 @@ export const bench: Bench = {
           ]
         }),
         notes: [
-          `${rounds} rounds. KSM: \`ksm_process_profit\` after three full scans of memory that holds each page once. Other processes of node's make the pager's Pss smaller than it is alone; see pager-size.`,
+          `${rounds} rounds. KSM: \`ksm_process_profit\` after three full scans of memory that, but for Java's, holds each page once. Other processes of node's make the pager's Pss smaller than it is alone; see pager-size.`,
           ...notes,
         ],
         goals: found.flatMap((language, i): Goal[] => {
@@ -188,7 +188,7 @@ async function once(
     await merged.ask('digest')
     const stop = startKsm()
     await scanned(3, 30_000)
-    result.ksm = profit(merged.pid)
+    result.ksm = profit()
     await merged.end()
     stop()
   }

@@ -38,8 +38,5 @@ export async function scanned(scans: number, ms: number): Promise<boolean> {
   return true
 }
 
-/** Bytes that merging saves the process, its own records subtracted: can be negative. */
-export function profit(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/ksm_stat`, 'latin1')
-  return Number(/ksm_process_profit\s+(-?\d+)/.exec(stat)?.[1] ?? Number.NaN)
-}
+/** Bytes that merging saves on the whole machine, the records that it takes subtracted: can be negative. */
+export const profit = (): number => Number(read('general_profit'))
