@@ -1,4 +1,5 @@
 /** The command line at work on real programs: attach, status, detach, run, audit, demo; and what dies is taken over. */
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -52,6 +53,12 @@ describe.skipIf(reason !== undefined)(
         'the end of pager and supervisor',
       )
       expect(readdirSync(join(desk.folder, 'state'))).toEqual(['lock'])
+    })
+
+    test("a descriptor of the caller's does not stay open with the pager", () => {
+      const words = ['-c', '"$0" attach "$1" --once 7>&1 >/dev/null', lethe, String(holder.pid)]
+      expect(spawnSync('sh', words, { env: desk.environment, timeout: 20_000 }).error).toBeUndefined()
+      expect(statuses()).toHaveLength(1)
     })
 
     test('a second attach joins the first', () => {

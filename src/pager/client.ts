@@ -2,7 +2,9 @@
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { PagerError } from './errors.ts'
+import { startTime } from '../process/target.ts'
 import type { PagerStatus, Question } from './main.ts'
+import { readRecord } from './state-dir.ts'
 
 /** A pager that has been started by `lethe run` and waits until there is something worth attaching to. */
 export interface Waiting {
@@ -37,10 +39,15 @@ export function socketPath(directory: string): string {
  */
 export function ask(directory: string, question: Question, ms: number): Promise<Answer | undefined> {
   const path = socketPath(directory)
+  // A dead pager's sockets stay open in its keeper: nobody will ever answer there.
+  const { pager } = readRecord(directory) ?? { pager: undefined }
+  const isDead = (): boolean => pager !== undefined && startTime(pager) === undefined
+  if (isDead()) return Promise.resolve(undefined)
   return new Promise((resolve, reject) => {
     let text = ''
     const socket = connect(path)
     const timer = setTimeout(() => {
+      clearInterval(watch)
       socket.destroy()
       reject(
         new PagerError(
@@ -49,8 +56,12 @@ export function ask(directory: string, question: Question, ms: number): Promise<
         ),
       )
     }, ms)
+    const watch = setInterval(() => {
+      if (isDead()) end(() => resolve(undefined))
+    }, 250)
     const end = (settle: () => void): void => {
       clearTimeout(timer)
+      clearInterval(watch)
       socket.destroy()
       settle()
     }

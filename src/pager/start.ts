@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { ProcessError, type ProcessErrorCode } from '../process/errors.ts'
 import { heir } from '../process/heir.ts'
 import { checkTarget, startTime } from '../process/target.ts'
+import { keepFromChildren } from '../sys/fd.ts'
 import { type Answer, ask, socketPath } from './client.ts'
 import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
@@ -129,6 +130,8 @@ function launch(pid: number, directory: string, options: StartOptions): Promise<
     ...nodeFlags,
     program,
   ]
+  // It lives on: a pipe of the caller's must not stay open with it.
+  keepFromChildren()
   const child = spawn(supervisor, words, { stdio: ['ignore', 'pipe', log], detached: true, cwd: '/' })
   const output = child.stdout as Readable
   if (!verbose) closeSync(log)

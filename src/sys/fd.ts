@@ -1,4 +1,5 @@
 // Descriptors: polling, waking another thread, passing them between processes, leases on files.
+import { readdirSync } from 'node:fs'
 import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
 import { must } from './errno.ts'
 
@@ -91,11 +92,20 @@ export const unlease = (fd: number): number => call(nr.fcntl, fd, F_SETLEASE, 2)
 /** Whether the file is under our read lease and nobody waits for it. */
 export const leased = (fd: number): boolean => call(nr.fcntl, fd, F_GETLK_LEASE) === 0
 
+/** Keeps descriptors that we were started with, above the standard ones, from what we start. */
+export function keepFromChildren(): void {
+  for (const name of readdirSync('/proc/self/fd'))
+    if (Number(name) > 2) call(nr.fcntl, Number(name), 2 /* F_SETFD */, 1 /* FD_CLOEXEC */)
+}
+
 /** Locks one byte of an open file for as long as the descriptor lives; 0, or -EAGAIN when somebody else has it. */
-export function lockByte(fd: number, at: number): number {
-  // struct flock: l_type F_WRLCK, l_whence SEEK_SET, l_start at 8, l_len at 16, l_pid at 24
+export const lockByte = (fd: number, at: number): number => setLock(fd, at, 1 /* F_WRLCK */)
+export const unlockByte = (fd: number, at: number): number => setLock(fd, at, 2 /* F_UNLCK */)
+
+function setLock(fd: number, at: number, type: number): number {
+  // struct flock: l_type, l_whence SEEK_SET, l_start at 8, l_len at 16, l_pid at 24
   u32.fill(0, 16, 24)
-  u32[16] = 1
+  u32[16] = type
   putAddress(u32, 18, at)
   putAddress(u32, 20, 1)
   return call(nr.fcntl, fd, 37 /* F_OFD_SETLK */, memory.address + 64)
