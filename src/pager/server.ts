@@ -57,6 +57,8 @@ export class Server {
   readonly #waiting: WaitingFault[] = []
   #askedForRoom = 0
   #faultsSincePin = 0
+  /** Faults between two looks at where their thread runs. A look takes 50 µs: they are rarer while it stays there. */
+  #pinEvery = 64
   #cpu = -1
 
   constructor(data: ServerData, port: MessagePort) {
@@ -191,7 +193,7 @@ export class Server {
   // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
   #readAhead(space: Space, list: readonly number[], ready: Uint16Array): void {
     for (let steps = 0; steps < 16; steps++) {
-      if (this.#full() || fds.poll(list, ready, 0) > 0 || !space.readAhead()) return
+      if (!space.streaming || this.#full() || fds.poll(list, ready, 0) > 0 || !space.readAhead()) return
       if (this.#cpu >= 0) {
         pinTo(-1)
         this.#cpu = -1
@@ -235,7 +237,7 @@ export class Server {
       const tid = inbox[at + 6] as number
       inbox[at] = 0
       Atomics.add(this.#main.journal.counters, counter.faults, 1)
-      if (this.#faultsSincePin++ >= 64 || (this.#cpu < 0 && this.#faultsSincePin > 0)) this.#follow(tid)
+      if (this.#faultsSincePin++ >= this.#pinEvery || (this.#cpu < 0 && this.#faultsSincePin > 0)) this.#follow(tid)
       if (space === this.#main && this.#full() && space.brings(address, flags)) {
         this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
         this.#askForRoom()
@@ -315,10 +317,11 @@ export class Server {
     try {
       const stat = readFileSync(`/proc/${this.#data.pid}/task/${tid}/stat`, 'latin1')
       const cpu = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[36])
-      if (Number.isInteger(cpu) && cpu !== this.#cpu) {
-        pinTo(cpu)
-        this.#cpu = cpu
-      }
+      if (!Number.isInteger(cpu)) return
+      this.#pinEvery = cpu === this.#cpu ? Math.min(1024, this.#pinEvery * 2) : 64
+      if (cpu === this.#cpu) return
+      pinTo(cpu)
+      this.#cpu = cpu
     } catch {
       // a thread of a child, or one that is gone
     }

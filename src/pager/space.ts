@@ -161,6 +161,11 @@ export class Space {
     return end > at + pageBytes ? this.refill(at + pageBytes, end, true) : 'done'
   }
 
+  /** Whether the last fault belongs to a long forward stream. */
+  get streaming(): boolean {
+    return this.#streams.ahead() >= 0
+  }
+
   /**
    * After a fault of a long forward stream: brings the next cluster before it is asked for, while the thread that
    * was woken runs on another CPU. False when there is nothing to bring.
