@@ -48,7 +48,7 @@ async function attach(pid: number, flags: AttachFlags): Promise<void> {
     for (const report of status.refused) say(report)
   }
   if (flags.once) return
-  await follow(pager, flags.json === true)
+  await follow(pager, flags.json === true, () => detach.asked)
   if (detach.asked) await detach.done
   else if (flags.json) printJson({ type: 'ended', pid })
   else print(`${pid} ${paint('dim', 'has ended')}`)
@@ -77,6 +77,7 @@ function detachOnSignal(pager: Pager, once: boolean, json: boolean): { asked: bo
       process.exit(code)
     }
     state.asked = true
+    if (process.stdout.isTTY && !json) process.stdout.write('\n')
     say(`putting the memory of process ${pager.pid} back; once more to leave it attached`)
     state.done = pager.ask({ ask: 'detach' }, 600_000).then(
       () => {

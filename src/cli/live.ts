@@ -55,12 +55,13 @@ export function liveLine(status: PagerStatus, rate: Rates): string {
 }
 
 /** Shows the pager at work until it or its target has ended. Rejects when the target lives and nobody serves it. */
-export async function follow(pager: Pager, json: boolean): Promise<void> {
+export async function follow(pager: Pager, json: boolean, isOver: () => boolean): Promise<void> {
   const terminal = process.stdout.isTTY && !json
   let before: PagerStatus | undefined
   let missed = 0
   for (;;) {
     const status = await pager.status().catch(() => undefined)
+    if (isOver()) break
     if (status === undefined) {
       const { startTime } = await import('../process/target.ts')
       // A successor may be on its way.

@@ -83,15 +83,7 @@ function userfaultfd(): Capability {
   const fd = uffd.create(O_CLOEXEC)
   if (fd < 0) {
     const why = errnoName(fd)
-    return no(
-      name,
-      why,
-      why === 'EPERM'
-        ? 'run lethe as root, or set sysctl vm.unprivileged_userfaultfd=1'
-        : why === 'ENOSYS'
-          ? outside
-          : newer,
-    )
+    return no(name, why, why === 'EPERM' ? 'run lethe as root' : why === 'ENOSYS' ? outside : newer)
   }
   const done = uffd.api(fd, features)
   fds.close(fd)
@@ -284,11 +276,14 @@ export async function probe(state: string): Promise<Capability[]> {
   const architecture = yes('architecture', process.arch)
   const onChild = await withChild(pid => [tracing(pid), descriptors(pid), remoteRead(pid)])
   const writable = stateWritable(state)
+  const device = userfaultfdDevice()
+  // One of the two ways is enough.
+  const direct = { ...userfaultfd(), needed: device.state !== 'yes' }
   return [
     kernel(),
     architecture,
-    userfaultfd(),
-    userfaultfdDevice(),
+    direct,
+    device,
     ...onChild,
     pagemapScan(),
     dontUnmap(),
