@@ -237,7 +237,8 @@ export class Server {
       const tid = inbox[at + 6] as number
       inbox[at] = 0
       Atomics.add(this.#main.journal.counters, counter.faults, 1)
-      if (this.#faultsSincePin++ >= this.#pinEvery || (this.#cpu < 0 && this.#faultsSincePin > 0)) this.#follow(tid)
+      if (this.#faultsSincePin++ >= this.#pinEvery || (this.#cpu < 0 && this.#faultsSincePin > 0))
+        this.#follow(tid)
       if (space === this.#main && this.#full() && space.brings(address, flags)) {
         this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
         this.#askForRoom()
