@@ -24,7 +24,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
-import { nr } from '../sys/ffi.ts'
+import { exitNow, nr } from '../sys/ffi.ts'
 import * as uffd from '../sys/uffd.ts'
 import {
   type Agent,
@@ -283,7 +283,7 @@ export class Controller {
     this.#server.on('error', error => {
       // A server that dies is a pager that dies: the supervisor starts a successor.
       console.error('lethe: the server thread failed:', error)
-      process.exit(70)
+      exitNow(70)
     })
   }
 
@@ -682,7 +682,7 @@ export class Controller {
       } catch (error) {
         // What it does when it goes on can only be known by who begins anew.
         console.error(`lethe: process ${this.pid}: ${(error as Error).message}`)
-        process.exit(70)
+        exitNow(70)
       }
     return dropped
   }

@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline'
 import type { SeenFile } from '../process/candidates.ts'
 import { commandLine, hasUserfaultfd, memoryFigures, proportionalSize, startTime } from '../process/target.ts'
 import { ProcessError } from '../process/errors.ts'
+import { exitNow } from '../sys/ffi.ts'
 import { Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
@@ -114,7 +115,7 @@ function refuse(error: unknown): never {
   const gone = known && error.code === 'gone'
   if (!adopted || gone) rmSync(directory, { recursive: true, force: true })
   // A target that was served before waits for us: the supervisor tries again.
-  process.exit(adopted && !gone ? 1 : 3)
+  exitNow(adopted && !gone ? 1 : 3)
 }
 
 const c: Controller = controller
@@ -236,5 +237,5 @@ server.close()
 setTimeout(() => {
   rmSync(directory, { recursive: true, force: true })
   if (c.ended !== 'exec') rmSync(`${directory}.log`, { force: true })
-  process.exit(c.ended === 'exec' ? 75 : 0)
+  exitNow(c.ended === 'exec' ? 75 : 0)
 }, 50)

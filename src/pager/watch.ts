@@ -8,6 +8,7 @@ import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { SeenFile } from '../process/candidates.ts'
 import { memoryFigures, startTime } from '../process/target.ts'
+import { exitNow } from '../sys/ffi.ts'
 import { fanotifyInit, fileSystems, markOpens, readOpens } from '../sys/fanotify.ts'
 import { socketPath } from './client.ts'
 import type { PagerOptions } from './controller.ts'
@@ -96,7 +97,7 @@ export function watch(
     report(options.report, pid, 'ended', undefined)
     rmSync(`${directory}.log`, { force: true })
     rmSync(directory, { recursive: true, force: true })
-    process.exit(0)
+    exitNow(0)
   }
   return new Promise(resolve => {
     const server = createServer(socket => {

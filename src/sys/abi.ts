@@ -24,6 +24,7 @@ export interface Calls {
   readonly recvmsg: number
   readonly clone: number
   readonly exit: number
+  readonly exit_group: number
   readonly wait4: number
   readonly ptrace: number
   readonly prctl: number
@@ -68,6 +69,7 @@ const x64: Calls = {
   recvmsg: 47,
   clone: 56,
   exit: 60,
+  exit_group: 231,
   wait4: 61,
   ptrace: 101,
   prctl: 157,
@@ -113,6 +115,7 @@ export const arm64: Calls = {
   recvmsg: 212,
   clone: 220,
   exit: 93,
+  exit_group: 94,
   wait4: 260,
   ptrace: 117,
   prctl: 167,

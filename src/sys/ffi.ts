@@ -28,6 +28,15 @@ export function call(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): 
   return result === -1 ? -koffi.errno() : result
 }
 
+/**
+ * Ends this process at once. `process.exit` first joins V8's helper threads, and one of those may wait for a collection
+ * that the joining thread will never make (seen: ConcurrentBaselineCompiler in AwaitCollectionBackground).
+ */
+export function exitNow(code: number): never {
+  call(nr.exit_group, code)
+  throw new Error('exit_group returned')
+}
+
 /** Memory whose address we know, seen as bytes and as 32-bit and 64-bit words. */
 export interface Arena {
   readonly address: number
