@@ -74,8 +74,7 @@ process.stdout.on('error', () => {}) // whoever waited for the first line may be
 process.on('SIGINT', () => {})
 process.on('SIGHUP', () => {})
 
-const lock = lockTarget(dirname(directory), pid)
-if (lock === undefined) {
+if (!lockTarget(dirname(directory), pid)) {
   say({ type: 'refused', code: 'busy', message: `Process ${pid} has a pager already; see lethe status` })
   process.exit(3)
 }

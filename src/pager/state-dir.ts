@@ -1,7 +1,18 @@
 // Where journals and control sockets are: one directory per target, `<state>/<pid>`.
-import { accessSync, closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { lockByte } from '../sys/fd.ts'
+import { startTime } from '../process/target.ts'
+import { lockByte, unlockByte } from '../sys/fd.ts'
 
 /** `--state DIR`, $LETHE_STATE, /run/lethe for root, $XDG_RUNTIME_DIR/lethe, /tmp/lethe-UID. */
 export function stateDirectory(option?: string): string {
@@ -42,21 +53,35 @@ export function knownTargets(stateDir: string): number[] {
 }
 
 /**
- * Makes this process the only pager of a target, until it ends: byte `pid` of `<state>/lock` is locked. The descriptor
- * of the lock, or undefined when another pager has it. Waits a little for one that is dying.
+ * Makes this process the only pager of a target, until it ends; false when another one lives. Waits a little for one that
+ * is dying. The owner stands, by pid and start time, in 16 bytes at 16 × pid of `<state>/lock`; byte `pid` is locked
+ * only while they are looked at and changed, for a lock would outlive us in the keeper's hands.
  */
-export function lockTarget(stateDir: string, pid: number): number | undefined {
+export function lockTarget(stateDir: string, pid: number): boolean {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const fd = openSync(join(stateDir, 'lock'), constants.O_RDWR | constants.O_CREAT, 0o600)
+  const owner = new Float64Array(2)
   const end = performance.now() + 2000
-  while (lockByte(fd, pid) < 0) {
-    if (performance.now() > end) {
-      closeSync(fd)
-      return undefined
+  try {
+    for (;;) {
+      if (lockByte(fd, pid) === 0) {
+        owner.fill(0)
+        readSync(fd, owner, 0, 16, 16 * pid)
+        const [other = 0, start = 0] = owner
+        if (other === 0 || other === process.pid || startTime(other) !== start) {
+          owner[0] = process.pid
+          owner[1] = startTime(process.pid) ?? 0
+          writeSync(fd, owner, 0, 16, 16 * pid)
+          return true
+        }
+        unlockByte(fd, pid)
+      }
+      if (performance.now() > end) return false
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
     }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+  } finally {
+    closeSync(fd)
   }
-  return fd
 }
 
 /** What a pager wrote about itself into its directory. */

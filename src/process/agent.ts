@@ -67,9 +67,10 @@ const records: Arena = arena(4096)
 
 /**
  * Puts an agent into a process. `footing` is what an earlier one left there, or all zeros. Must be called
- * by the one thread of ours that traces. Throws ProcessError; the target then is as it was.
+ * by the one thread of ours that traces. Throws ProcessError; the target then is as it was. `note` hears at once of
+ * each thing that lies in the target.
  */
-export function createAgent(pid: number, footing: Footing): Agent {
+export function createAgent(pid: number, footing: Footing, note: (made: Footing) => void = () => {}): Agent {
   const gadgets = findGadgets(pid)
   // A thread of the program stands still from here on: nobody else's work comes before ours.
   setPriority(0, -18)
@@ -86,6 +87,7 @@ export function createAgent(pid: number, footing: Footing): Agent {
     if (next.area === 0) {
       next.area = borrowed.call(nr.mmap, 0, areaPages * 4096, 3, 0x22, -1, 0)
       if (next.area < 0) throw refused(pid, 'mmap', next.area)
+      note(next)
     }
     // Where the new thread goes if nobody leads it: it ends itself.
     const home = landing(
@@ -105,7 +107,8 @@ export function createAgent(pid: number, footing: Footing): Agent {
   }
   const pause = performance.now() - borrowed.since
   next.tid = tid
-  const control = setUp(pid, next, gadgets)
+  note(next)
+  const control = setUp(pid, next, gadgets, note)
   return { footing: next, control, pause }
 }
 
@@ -156,8 +159,9 @@ function stackRoom(pid: number): (address: number) => boolean {
 }
 
 /** Leads the new thread, which ptrace holds, through its set-up and into the loop. Our control socket. */
-function setUp(pid: number, footing: Footing, gadgets: Gadgets): number {
+function setUp(pid: number, footing: Footing, gadgets: Gadgets, note: (made: Footing) => void): number {
   const { tid, area } = footing
+  const found = { ...footing }
   if (!settle(tid, 1000)) throw new ProcessError('lost', `The agent in process ${pid} did not start`)
   const registers = ptrace.getRegisters(tid)
   if (typeof registers === 'number') throw new ProcessError('lost', `The agent in process ${pid} vanished`)
@@ -199,12 +203,14 @@ function setUp(pid: number, footing: Footing, gadgets: Gadgets): number {
     control = take(mine)
     agent.call(nr.close, mine)
     footing.control = raise(theirs)
+    note(footing)
     if (footing.uffd === 0) {
       const fd = openUserfault(pid, agent, area, footing.control, control)
       const [a, b] = pair()
       footing.parkIn = raise(a)
       footing.parkOut = raise(b)
       footing.uffd = raise(fd)
+      note(footing)
     }
     const r = new BigUint64Array(registers)
     r[reg.rip] = BigInt(area + code)
@@ -219,8 +225,8 @@ function setUp(pid: number, footing: Footing, gadgets: Gadgets): number {
     return control
   } catch (error) {
     // Let it end itself by its landing; give back what it opened.
-    for (const fd of [footing.control, footing.parkIn, footing.parkOut, footing.uffd])
-      if (fd !== 0) agent.call(nr.close, fd)
+    for (const key of ['control', 'parkIn', 'parkOut', 'uffd'] as const)
+      if (footing[key] !== found[key]) agent.call(nr.close, footing[key])
     ptrace.setRegisters(tid, withReturn(exitRegisters(registers, gadgets), area))
     ptrace.detach(tid)
     if (control >= 0) fds.close(control)

@@ -6,7 +6,9 @@ import { must } from './errno.ts'
 const O_CLOEXEC = 0o2000000
 const O_NONBLOCK = 0o4000
 
-const memory = arena(8192)
+const memory = arena(4096 + 8 * 8192)
+/** Descriptors that one `poll` looks at; the rest is left out. */
+export const mostPolled = 8192
 const { u32, bytes } = memory
 
 export const close = (fd: number): number => call(nr.close, fd)
@@ -25,7 +27,7 @@ export function clearEvent(fd: number): void {
 
 /** Waits until one of `fds` is readable or hung up. Returns how many are; `ready[i]` holds poll's bits. */
 export function poll(fds: ArrayLike<number>, ready: Uint16Array, ms: number): number {
-  const n = Math.min(fds.length, 500)
+  const n = Math.min(fds.length, mostPolled)
   for (let i = 0; i < n; i++) {
     u32[1024 + 2 * i] = fds[i] as number
     u32[1024 + 2 * i + 1] = 1

@@ -401,7 +401,13 @@ export class Pager {
   }
 
   async ask(ask: Question['ask'], ms = 30_000): Promise<PagerStatus> {
-    return (await question(join(this.directory, 'control.sock'), ask, ms, () => this.#errors)) as PagerStatus
+    const asked = question(join(this.directory, 'control.sock'), ask, ms, () => this.#errors)
+    // Its keeper holds the socket after its death.
+    const died = this.ended().then(() => new Promise(resolve => setTimeout(resolve, 100)))
+    const status = await Promise.race([asked, died])
+    asked.catch(() => {})
+    if (status === undefined) throw new Error(`the pager ended instead of answering '${ask}': ${this.#errors}`)
+    return status as PagerStatus
   }
 
   /** Detaches, waits for the end; throws when it says no. */
@@ -427,7 +433,7 @@ export class Pager {
   }
 
   /** A successor, in the same directory. */
-  async again(lab: Lab, options: { backings?: string[]; cpu?: number } = {}): Promise<Pager> {
+  async again(lab: Lab, options: { backings?: string[]; cpu?: number; budget?: number } = {}): Promise<Pager> {
     return await Pager.start(lab, this.target, options, this.directory)
   }
 
