@@ -60,7 +60,7 @@ function head(): string {
   return [
     `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC, commit ${commit.trim()}: ${cpus().length} × ${cpus()[0]?.model}, ${memory.toFixed(0)} GiB, Linux ${release()}, Node ${process.version}; load when it began ${load}`,
     '',
-    `\`npm run bench -- ${process.argv.slice(2).join(' ')}\` (${options.size} MB, ${options.rounds} rounds, medians)`,
+    `\`${['npm run bench', ...(process.argv.length > 2 ? ['--'] : []), ...process.argv.slice(2)].join(' ')}\` (${options.size} MB, ${options.rounds} rounds, medians)`,
     '',
   ].join('\n')
 }

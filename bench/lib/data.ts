@@ -10,7 +10,7 @@ export const kinds: readonly Kind[] = ['random', 'log', 'csv']
 
 /** What a table calls a kind of data. */
 export const kindNames: Record<Kind, string> = {
-  random: 'incompressible',
+  random: 'incompressible data',
   log: 'log text',
   csv: 'CSV numbers',
 }
