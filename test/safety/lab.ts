@@ -406,7 +406,8 @@ export class Pager {
     const died = this.ended().then(() => new Promise(resolve => setTimeout(resolve, 100)))
     const status = await Promise.race([asked, died])
     asked.catch(() => {})
-    if (status === undefined) throw new Error(`the pager ended instead of answering '${ask}': ${this.#errors}`)
+    if (status === undefined)
+      throw new Error(`the pager ended instead of answering '${ask}': ${this.#errors}`)
     return status as PagerStatus
   }
 
@@ -433,7 +434,10 @@ export class Pager {
   }
 
   /** A successor, in the same directory. */
-  async again(lab: Lab, options: { backings?: string[]; cpu?: number; budget?: number } = {}): Promise<Pager> {
+  async again(
+    lab: Lab,
+    options: { backings?: string[]; cpu?: number; budget?: number } = {},
+  ): Promise<Pager> {
     return await Pager.start(lab, this.target, options, this.directory)
   }
 
