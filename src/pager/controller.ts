@@ -15,6 +15,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -45,7 +46,9 @@ import { checkTarget, isStopped, type MemoryFigures, memoryFigures, startTime } 
 import { drop, type Dropped, nothingDropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
 import { explain, type Explained, type FoundBacking } from './explainer.ts'
+import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
 import { blockBytes, counter, Journal, pageBytes, parkOf, state } from './journal.ts'
+import { unwritten } from './lease.ts'
 import { type Reply, type RequestBody, type ServerData, shared, tickNow } from './protocol.ts'
 import type { ReportOptions } from './report.ts'
 import { type Guess, Verifier } from './verify.ts'
@@ -108,8 +111,6 @@ const changeableFileSystems = new Map([
   [0x786f4256, 'a VirtualBox share'],
 ])
 
-const noFooting: Footing = { area: 0, uffd: 0, parkIn: 0, parkOut: 0, control: 0, tid: 0 }
-
 /** Bytes of descriptors that may wait in the park: some ten thousand children. */
 const parkRoom = 8 << 20
 
@@ -154,6 +155,8 @@ export class Controller {
   readonly #extra = new Map<string, SeenFile>()
   readonly #registered = new Set<string>()
   #onEnd: (() => void) | undefined
+  #keeper: Named | undefined
+  #predecessor: Journal['keeper'] | undefined
 
   constructor(pid: number, directory: string, options: PagerOptions) {
     this.pid = pid
@@ -195,9 +198,19 @@ export class Controller {
     const path = join(this.directory, 'journal')
     rmSync(path, { force: true })
     this.#journal = Journal.create(path, this.pid, this.#identity)
+    this.#enter()
+  }
+
+  // Also for a successor whose predecessor died before it was all there.
+  #enter(): void {
+    const { path } = this.#journal
     let agent: Agent | undefined
     try {
-      agent = createAgent(this.pid, noFooting)
+      agent = createAgent(this.pid, this.#journal.footing, made => {
+        if (this.#journal.park === 0 && made.parkIn !== 0)
+          this.#journal.park = parkInode(this.pid, made.parkIn)
+        this.#journal.footing = made
+      })
       this.#noteStop(agent.pause)
       this.#uffd = this.#take(agent.footing.uffd)
       const features = uffd.api(this.#uffd, uffdFeatures)
@@ -207,8 +220,7 @@ export class Controller {
           `The kernel refused the userfaultfd features that lethe needs (${errnoName(features)}); it takes Linux 6.7 or later`,
         )
       // From here on a successor can take over.
-      this.#journal.park = parkInode(this.pid, agent.footing.parkIn)
-      this.#journal.footing = agent.footing
+      this.#journal.keeper = { ...this.#keep(), own: [this.#uffd, 0, 0] }
     } catch (error) {
       if (agent !== undefined) {
         dismiss(agent)
@@ -227,9 +239,17 @@ export class Controller {
     this.#journal = Journal.open(path)
     const { footing } = this.#journal
     this.orphaned = this.#holder !== this.pid
-    if ((this.#journal.startTime !== this.#identity && !this.orphaned) || footing.uffd === 0)
+    if (this.#journal.startTime !== this.#identity && !this.orphaned)
       throw new PagerError('adopt', `The journal in ${this.directory} is of another process ${this.pid}`)
-    this.#uffd = this.#take(footing.uffd)
+    const { keeper } = this.#journal
+    if (keeper.pid === 0 || this.#journal.leaving) {
+      // It died before anything was registered, or when nothing was any more.
+      endKeeper(keeper)
+      if (footing.area !== 0 && !this.orphaned) this.#withdraw({ footing })
+      throw new PagerError('adopt', `Nothing of process ${this.pid} was served any more`)
+    }
+    this.#predecessor = keeper
+    this.#uffd = this.#take(footing.uffd, keeper.own[0])
     this.backings.push(...this.#readBackings())
     this.#begin(this.#emptyPark(footing))
     if (this.orphaned) return
@@ -250,8 +270,11 @@ export class Controller {
   #begin(kept: Kept): void {
     if (!this.orphaned) this.#pagemap = openSync(`/proc/${this.pid}/pagemap`, 'r')
     const { footing } = this.#journal
-    this.#parkIn = this.#take(footing.parkIn)
+    const before = this.#predecessor?.own ?? [0, 0, 0]
+    this.#parkIn = this.#take(footing.parkIn, before[1])
+    const parkOut = this.#take(footing.parkOut, before[2])
     fds.sendRoom(this.#parkIn, parkRoom)
+    this.#journal.keeper = { ...this.#keep(), own: [this.#uffd, this.#parkIn, parkOut] }
     for (const [index, fd] of kept.backings) this.#files.set(index, fd)
     const data: ServerData = {
       uffd: this.#uffd,
@@ -262,7 +285,8 @@ export class Controller {
       parkIn: this.#parkIn,
       tickMs: this.#tickMs,
       limit: Math.floor((this.#limit ?? 0) / pageBytes),
-      parkOut: this.#take(footing.parkOut),
+      parkOut,
+      keeper: this.#predecessor ?? { pid: 0, start: 0 },
       shared: this.#shared.buffer,
       children: kept.children,
       backings: this.backings.flatMap(b => {
@@ -270,7 +294,9 @@ export class Controller {
         if (fd === undefined) return []
         const changed =
           b.lost ??
-          (identityOf(fd) === b.identity ? undefined : `${b.path} was changed while no pager held it`)
+          (unwritten(fd) || identityOf(fd) === b.identity
+            ? undefined
+            : `${b.path} was changed while no pager held it`)
         return [{ index: b.index, path: b.path, fd, ...(changed === undefined ? {} : { lost: changed }) }]
       }),
     }
@@ -335,25 +361,55 @@ export class Controller {
     return result
   }
 
-  // Waits, without the event loop, until the server has handled all that was pending when we asked.
-  #sync(ms: number): boolean {
+  // Waits, without the event loop, until the server has handled all that was pending when we asked, and has it stand
+  // still while `action` runs. False, and nothing done, when it did not answer in time.
+  #hold(ms: number, action: () => void): boolean {
     const asked = (Atomics.load(this.#shared, shared.request) + 1) | 0
     Atomics.store(this.#shared, shared.request, asked)
     fds.signalEvent(this.#wake)
     const end = performance.now() + ms
-    for (;;) {
-      const seen = Atomics.load(this.#shared, shared.acknowledged)
-      if (seen === asked) return true
-      const left = end - performance.now()
-      if (left <= 0) return false
-      Atomics.wait(this.#shared, shared.acknowledged, seen, left)
+    try {
+      for (;;) {
+        const seen = Atomics.load(this.#shared, shared.acknowledged)
+        if (seen === asked) break
+        const left = end - performance.now()
+        if (left <= 0) return false
+        Atomics.wait(this.#shared, shared.acknowledged, seen, left)
+      }
+      action()
+      return true
+    } finally {
+      Atomics.store(this.#shared, shared.released, asked)
+      Atomics.notify(this.#shared, shared.released)
     }
   }
 
-  #take(fd: number): number {
-    const pidfd = fds.pidfdOpen(this.#holder)
-    const ours = pidfd < 0 ? pidfd : fds.pidfdGetfd(pidfd, fd)
-    if (pidfd >= 0) fds.close(pidfd)
+  // Our keeper, started when it is first needed.
+  #keep(): Named {
+    if (this.#keeper === undefined) {
+      this.#keeper = startKeeper(this.#holder)
+      const keeper = this.#keeper
+      // Who exits for a successor leaves it.
+      process.on('exit', code => {
+        if (code === 0 || code === 3 || code === 75) endKeeper(keeper)
+      })
+    }
+    return this.#keeper
+  }
+
+  // A descriptor of ours out of the target; if the program has closed it, out of a predecessor's keeper.
+  #take(fd: number, kept = 0): number {
+    const get = (pid: number, number: number): number => {
+      const pidfd = fds.pidfdOpen(pid)
+      if (pidfd < 0) return pidfd
+      const got = fds.pidfdGetfd(pidfd, number)
+      fds.close(pidfd)
+      return got
+    }
+    const keeper = this.#predecessor
+    let ours = -1
+    if (kept !== 0 && keeper !== undefined && keeps(keeper)) ours = get(keeper.pid, kept)
+    if (ours < 0) ours = get(this.#holder, fd)
     if (ours < 0)
       throw new PagerError(
         'adopt',
@@ -414,9 +470,13 @@ export class Controller {
     const ended = this.#agentEnded(f.tid, isStopped(this.pid) ? 50 : 2000)
     const thread = borrowThread(this.pid, findGadgets(this.pid))
     try {
-      for (const fd of [f.uffd, f.parkIn, f.parkOut, f.control]) thread.call(nr.close, fd)
+      for (const fd of [f.uffd, f.parkIn, f.parkOut, f.control])
+        if (isOurs(this.pid, fd)) thread.call(nr.close, fd)
       // The area is the ground under an agent's feet.
-      if (ended) thread.call(nr.munmap, f.area, 16384)
+      const there = readMaps(this.pid).some(
+        m => m.start === f.area + 12288 && m.name.startsWith('/memfd:lethe'),
+      )
+      if (ended && there) thread.call(nr.munmap, f.area, 16384)
     } finally {
       thread.release()
     }
@@ -447,8 +507,9 @@ export class Controller {
   // descriptor is held by us alone; one that is seen again marks the end.
   #emptyPark(footing: Footing): Kept {
     const kept: Kept = { children: [], backings: new Map() }
-    const out = this.#take(footing.parkOut)
-    const back = this.#take(footing.parkIn)
+    const own = this.#predecessor?.own ?? [0, 0, 0]
+    const out = this.#take(footing.parkOut, own[2])
+    const back = this.#take(footing.parkIn, own[1])
     const seen = new Set<string>()
     for (;;) {
       const message = fds.recvFds(out, true)
@@ -668,7 +729,7 @@ export class Controller {
         pagemap: this.#pagemap,
         journal: this.#journal,
         agent,
-        sync: ms => this.#sync(ms),
+        hold: (ms, action) => this.#hold(ms, action),
       },
       runs,
     )
@@ -755,6 +816,7 @@ export class Controller {
         'backing',
         `${left} pages of process ${this.pid} can't be rebuilt yet; it stays attached`,
       )
+    this.#journal.leaving = true
     try {
       if (!this.orphaned) this.#withdraw(this.#journal)
     } catch (error) {
@@ -795,6 +857,15 @@ function worthOpening(guesses: readonly Guess[]): Set<number> {
     worth.delete(backing)
   }
   return worth
+}
+
+// By its kind: a high number that has become a file of the program's since is not.
+function isOurs(pid: number, fd: number): boolean {
+  try {
+    return fd !== 0 && /^(socket:|anon_inode:\[userfaultfd\])/.test(readlinkSync(`/proc/${pid}/fd/${fd}`))
+  } catch {
+    return false
+  }
 }
 
 function identityOf(fd: number): string {

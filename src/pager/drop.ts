@@ -8,7 +8,7 @@
 // program runs again.
 //
 //   agent: reserve a scratch range (journalled) → stop all → sync with the server
-//   → per run: still protected? clean → dropping; agent: mremap → … → let go → dropping → virtual, wake who waits
+//   → the server held: still protected? clean → dropping → per run, agent: mremap → … → let go → dropping → virtual, wake who waits
 //   → agent: munmap the scratch range
 //
 // If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
@@ -16,7 +16,7 @@
 import { nr } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { type Agent, type RemoteCall, remote } from '../process/agent.ts'
+import { type Agent, remote } from '../process/agent.ts'
 import { stopAll } from '../process/stop.ts'
 import { blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
 
@@ -45,7 +45,10 @@ const stopLimit = 6
 const settleLimit = 10
 /** How long one move may take before the agent is given up, milliseconds. */
 const moveLimit = 100
+const moveFlags = 7 // MREMAP_MAYMOVE | FIXED | DONTUNMAP
 const mostPerStop = 2 ** 32
+/** Scratch memory for the rehearsal: a page, a gap, and where the page is moved. */
+const rehearsalBytes = 4 * pageBytes
 /** A run is looked at and moved in pieces of this size, so that a stop can end between two of them. */
 const largestRun = 64 << 20
 
@@ -55,8 +58,8 @@ export interface DropTarget {
   readonly pagemap: number
   readonly journal: Journal
   readonly agent: Agent
-  /** Waits until the server has handled what is pending; false when it did not within the time. */
-  sync(ms: number): boolean
+  /** Waits until the server has handled what is pending, and lets it stand still during `action`; false when it did not within the time. */
+  hold(ms: number, action: () => void): boolean
 }
 
 export const nothingDropped = (): Dropped => ({ pages: 0, longest: 0, total: 0, stops: 0, left: [] })
@@ -70,7 +73,8 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
       queue.push({ start: at, end: Math.min(end, at + largestRun) })
   queue.sort((a, b) => a.end - a.start - (b.end - b.start))
   let failures = 0
-  while (queue.length > 0 && failures < 5 && !dropped.unsettled) {
+  while (queue.length > 0 && failures < 10 && !dropped.unsettled) {
+    if (failures > 0) sleep(2 * failures)
     const batch: Run[] = []
     let bytes = 0
     while (queue.length > 0 && batch.length < 400 && bytes < mostPerStop) {
@@ -91,65 +95,60 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
   return dropped
 }
 
+function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
 /** One stop. The runs that there was no time for, or undefined when the target could not be stopped. */
 function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
   const { journal, agent } = target
-  const reserve = remote(agent, [[nr.mmap, 0, bytes, 0, 0x4022 /* PRIVATE | ANONYMOUS | NORESERVE */, -1, 0]])
+  const whole = bytes + rehearsalBytes
+  const reserve = remote(agent, [[nr.mmap, 0, whole, 0, 0x4022 /* PRIVATE | ANONYMOUS | NORESERVE */, -1, 0]])
   const scratch = reserve?.[0] ?? -1
   if (scratch < 0) return undefined
-  journal.scratch = { start: scratch, length: bytes }
+  journal.scratch = { start: scratch, length: whole }
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
-  // A rehearsal: the code that runs while the target stands still must have been compiled by then.
-  for (const run of runs) {
-    for (const piece of stillProtected(target, run))
-      journal.exchangeRun(piece.start, piece.end, state.clean, state.clean)
-    if (run.end - run.start > 64 * blockBytes) break
-  }
-  remote(agent, [[nr.gettid]])
-  target.sync(settleLimit)
+  rehearse(target, runs, scratch + bytes)
   const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
   if (stop !== undefined) {
     const inTime = (): boolean => performance.now() - stop.began < stopLimit
-    const ready = target.sync(settleLimit)
-    for (const run of runs) {
-      if (!ready || !inTime()) {
-        rest.push(run)
+    // Nobody changes a state while we mark: the server stands still too, for some microseconds.
+    const marked: Run[] = []
+    const held = target.hold(settleLimit, () => {
+      for (const run of runs) {
+        if (!inTime()) rest.push(run)
+        else
+          for (const piece of stillProtected(target, run))
+            journal.markRuns(piece.start, piece.end, state.clean, state.dropping, (start, end) =>
+              marked.push({ start, end }),
+            )
+      }
+    })
+    if (!held) rest.push(...runs)
+    for (const piece of marked) {
+      const { start, end } = piece
+      if (sum.unsettled || !inTime()) {
+        journal.exchangeRun(start, end, state.dropping, state.clean)
+        rest.push(piece)
         continue
       }
-      for (const piece of stillProtected(target, run)) {
-        if (sum.unsettled || !inTime()) {
-          rest.push(piece)
-          continue
-        }
-        // The same offset in 2 MiB as at the source lets the kernel move whole page tables.
-        to =
-          Math.ceil((to - (piece.start % blockBytes)) / blockBytes) * blockBytes + (piece.start % blockBytes)
-        const end = journal.exchangeRun(piece.start, piece.end, state.clean, state.dropping)
-        if (end === piece.start) continue
-        const length = end - piece.start
-        const move: RemoteCall = [
-          nr.mremap,
-          piece.start,
-          length,
-          length,
-          7 /* MAYMOVE | FIXED | DONTUNMAP */,
-          to,
-        ]
-        const done = remote(agent, [move], moveLimit)
-        if (done === undefined) {
-          // The agent is gone or late: whether it moved them is for `settle` to find out.
-          sum.unsettled = true
-          continue
-        }
-        if ((done[0] as number) < 0) {
-          journal.exchangeRun(piece.start, end, state.dropping, state.clean)
-          continue
-        }
-        moved.push({ start: piece.start, end })
-        to += length
+      // The same offset in 2 MiB as at the source lets the kernel move whole page tables.
+      to = Math.ceil((to - (start % blockBytes)) / blockBytes) * blockBytes + (start % blockBytes)
+      const length = end - start
+      const done = remote(agent, [[nr.mremap, start, length, length, moveFlags, to]], moveLimit)
+      if (done === undefined) {
+        // The agent is gone or late: whether it moved them is for `settle` to find out.
+        sum.unsettled = true
+        continue
       }
+      if ((done[0] as number) < 0) {
+        journal.exchangeRun(start, end, state.dropping, state.clean)
+        continue
+      }
+      moved.push(piece)
+      to += length
     }
     // A child forked before they are freed must not keep them.
     if (moved.length > 0 && !sum.unsettled)
@@ -169,6 +168,21 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
     for (const { start, end } of moved) uffd.wake(target.fd, start, end - start)
   if (!sum.unsettled) freeScratch(agent, journal)
   return stop === undefined ? undefined : rest
+}
+
+// All that will run while the target stands still has run just before: compiled, its tables in the caches, and
+// the agent and the server awake. The page that is moved here lies in the scratch range and is nobody's.
+function rehearse(target: DropTarget, runs: readonly Run[], scratch: number): void {
+  const { journal, agent } = target
+  for (const run of runs.slice(-8))
+    for (const piece of stillProtected(target, run))
+      journal.markRuns(piece.start, piece.end, state.none, state.none, () => {})
+  remote(agent, [[nr.mmap, scratch, pageBytes, 3, 0x32 /* PRIVATE | ANONYMOUS | FIXED */, -1, 0]])
+  if (uffd.register(target.fd, scratch, pageBytes) < 0) return
+  for (let i = 0; i < 3; i++) {
+    remote(agent, [[nr.mremap, scratch, pageBytes, pageBytes, moveFlags, scratch + 2 * pageBytes]], moveLimit)
+    target.hold(settleLimit, () => {})
+  }
 }
 
 /** Frees what an episode moved away, in pieces so that the program's page faults get in between. */

@@ -57,7 +57,7 @@ const directoryAt = 8192
 const pagesAt: number = directoryAt + maxBlocks * 16
 const extentsAt: number = pagesAt + maxBlocks * pageRecord
 const fileBytes: number = extentsAt + maxExtents * 24
-const version = 1
+const version = 2
 
 /** 32-bit words of the header that both threads count in. */
 export const counter = {
@@ -87,8 +87,22 @@ const h = {
   control: 9,
   generation: 10,
 }
-const hf = { startTime: 16, area: 17, scratch: 18, scratchLength: 19, park: 20 } // 64-bit words
+const hf = {
+  startTime: 16,
+  area: 17,
+  scratch: 18,
+  scratchLength: 19,
+  park: 20,
+  keeper: 21,
+  keeperStart: 22,
+  own: 23,
+  leaving: 26,
+} // 64-bit words
 const magic = 0x4548544c
+
+/** A block of pages that are all in one state, by state: to compare with. */
+const uniform: readonly Uint8Array[] = Array.from({ length: 8 }, (_, s) => new Uint8Array(blockPages).fill(s))
+const nothing = new Uint8Array(0)
 
 /** Where an explanation says that the bytes of a page are. */
 export interface Place {
@@ -190,6 +204,32 @@ export class Journal {
     u32[h.tid] = f.tid
     u32[h.uffd] = f.uffd
   }
+  /** The keeper of our descriptors, and their numbers there: userfaultfd, parkIn, parkOut. */
+  get keeper(): { pid: number; start: number; own: readonly [number, number, number] } {
+    const { f64 } = this.memory
+    const word = (i: number): number => f64[i] as number
+    return {
+      pid: word(hf.keeper),
+      start: word(hf.keeperStart),
+      own: [word(hf.own), word(hf.own + 1), word(hf.own + 2)],
+    }
+  }
+  set keeper(k: { pid: number; start: number; own: readonly [number, number, number] }) {
+    const { f64 } = this.memory
+    f64[hf.keeper] = 0
+    f64[hf.keeperStart] = k.start
+    k.own.forEach((fd, i) => {
+      f64[hf.own + i] = fd
+    })
+    f64[hf.keeper] = k.pid
+  }
+  /** Everything has been refilled and nothing is registered any more: what is left is to take our things out. */
+  get leaving(): boolean {
+    return this.memory.f64[hf.leaving] === 1
+  }
+  set leaving(yes: boolean) {
+    this.memory.f64[hf.leaving] = yes ? 1 : 0
+  }
   /** Inode of the park's socket: by it a process is known that has inherited the park. */
   get park(): number {
     return this.memory.f64[hf.park] as number
@@ -277,6 +317,44 @@ export class Journal {
       if (i < limit) break
     }
     return at
+  }
+
+  /**
+   * Marks the pages of [start, end) that are in state `from`, without locking: only while the other thread is held.
+   * Calls `found` for each run that was changed.
+   */
+  markRuns(
+    start: number,
+    end: number,
+    from: number,
+    to: number,
+    found: (start: number, end: number) => void,
+  ): void {
+    let open = -1
+    for (let at = start; at < end; ) {
+      const stop = Math.min(end, (Math.floor(at / blockBytes) + 1) * blockBytes)
+      const first = this.stateIndex(at)
+      const states = first < 0 ? nothing : this.pages.subarray(first, first + (stop - at) / pageBytes)
+      if (
+        states.length > 0 &&
+        Buffer.compare(states, (uniform[from] as Uint8Array).subarray(0, states.length)) === 0
+      ) {
+        states.fill(to)
+        this.#count(from, to, states.length)
+        if (open < 0) open = at
+      } else
+        for (let i = 0, here = at; here < stop; i++, here += pageBytes)
+          if (states[i] === from) {
+            states[i] = to
+            this.#count(from, to)
+            if (open < 0) open = here
+          } else if (open >= 0) {
+            found(open, here)
+            open = -1
+          }
+      at = stop
+    }
+    if (open >= 0) found(open, end)
   }
 
   #cas4(index: number, from: number, to: number): boolean {

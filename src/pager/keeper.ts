@@ -8,13 +8,15 @@
 //
 //   munmap of all but its own page · setsid · prctl(PR_SET_NAME) · again: poll(pidfd of the target, for ever) < 0 → again · exit_group(0)
 import * as fds from '../sys/fd.ts'
-import { arenaAt, call, nr, putAddress } from '../sys/ffi.ts'
+import { readFileSync } from 'node:fs'
+import { type Arena, arenaAt, call, getAddress, nr, putAddress } from '../sys/ffi.ts'
+import { PagerError } from './errors.ts'
 import { must } from '../sys/errno.ts'
 import { startTime } from '../process/target.ts'
 
+const munmap = (from: number, to: number): string => `b80b00000048bf${hex(from)}48be${hex(to - from)}0f05`
+
 const code =
-  'b80b000000bf0000010048beLLLLLLLLLLLLLLLL0f05' + // munmap below
-  'b80b00000048bfEEEEEEEEEEEEEEEE48beHHHHHHHHHHHHHHHH0f05' + // munmap above
   'b8700000000f05' + // setsid
   'bf0f00000048beNNNNNNNNNNNNNNNNb89d0000000f05' + // prctl
   '48bfPPPPPPPPPPPPPPPPbe01000000baffffffffb8070000000f0585c078e1' + // poll
@@ -26,23 +28,41 @@ export interface Named {
   readonly start: number
 }
 
+interface Range {
+  start: number
+  end: number
+}
+
+function hex(address: number): string {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64LE(BigInt(address))
+  return bytes.toString('hex')
+}
+
+/** The mapping that holds the thread-local storage of the calling thread. */
+function threadArea(memory: Arena): Range {
+  must(call(nr.arch_prctl, 0x1003 /* ARCH_GET_FS */, memory.address + 8192), 'arch_prctl')
+  const pointer = getAddress(memory.u32, 8192 / 4)
+  for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
+    const [start = 0, end = 0] = (line.split(' ', 1)[0] ?? '').split('-').map(n => Number.parseInt(n, 16))
+    if (pointer >= start && pointer < end) return { start, end }
+  }
+  throw new PagerError('invariant', 'the thread pointer lies in no mapping')
+}
+
 /** Starts a keeper that ends with the process `target`; x86-64. */
 export function startKeeper(target: number): Named {
   const size = 16384
   const memory = arenaAt(must(call(nr.mmap, 0, size, 7, 0x22, -1, 0), 'mmap'), size)
   const at = { name: memory.address + 4096, poll: memory.address + 4128, stack: memory.address + size - 64 }
-  const hex = (address: number): string => {
-    const bytes = Buffer.alloc(8)
-    bytes.writeBigUInt64LE(BigInt(address))
-    return bytes.toString('hex')
-  }
-  const end = memory.address + size
-  const text = code
-    .replace(/L+/, hex(memory.address - 0x10000))
-    .replace(/E+(?=48)/, hex(end))
-    .replace(/H+/, hex(0x7fff_ffff_f000 - end))
-    .replace(/N+/, hex(at.name))
-    .replace(/P+/, hex(at.poll))
+  // All but its page, and the thread's own area, where the kernel keeps writing (restartable sequences).
+  const own = { start: memory.address, end: memory.address + size }
+  const [low, high] = [own, threadArea(memory)].sort((a, b) => a.start - b.start) as [Range, Range]
+  const text =
+    munmap(0x10000, low.start) +
+    munmap(low.end, high.start) +
+    munmap(high.end, 0x7fff_ffff_f000) +
+    code.replace(/N+/, hex(at.name)).replace(/P+/, hex(at.poll))
   memory.bytes.set(Buffer.from(text, 'hex'))
   memory.bytes.set(new TextEncoder().encode('lethe-keeper'), 4096)
   memory.u32[4128 / 4] = must(fds.pidfdOpen(target), 'pidfd_open')

@@ -120,10 +120,18 @@ function refuse(error: unknown): never {
 const c: Controller = controller
 const passes = new Passes(c, adopted)
 const started = performance.now()
-writeFileSync(
-  join(directory, 'pager.json'),
-  JSON.stringify({ pager: process.pid, supervisor: process.ppid, start: startTime(pid), options }),
-)
+try {
+  writeFileSync(
+    join(directory, 'pager.json'),
+    JSON.stringify({ pager: process.pid, supervisor: process.ppid, start: startTime(pid), options }),
+  )
+} catch (error) {
+  // Nothing has been dropped yet, unless by a predecessor, whose record will do.
+  if (!adopted) {
+    await c.detach()
+    refuse(new PagerError('journal', `${directory} can't be written: ${(error as Error).message}`))
+  }
+}
 
 function status(): PagerStatus {
   const n = (i: number): number => (c.journal.counters[i] as number) >>> 0

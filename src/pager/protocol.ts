@@ -4,8 +4,9 @@
 // the tracer or for the other thread. The *controller* (the main thread) traces, verifies, decides what to
 // drop, and talks to the outside. Requests go through a MessagePort after which the wake descriptor is signalled,
 // because the server sleeps in ppoll and not in an event loop; answers come back through the port.
-// The one exchange that must not go through the event loop is `sync`: while the target stands still the
-// controller waits, for a bounded time, until the server has handled everything that was pending.
+// The one exchange that must not go through the event loop is `hold`: while the target stands still the
+// controller waits, for a bounded time, until the server has handled everything that was pending, and has it stand still
+// for the microseconds in which pages are marked.
 
 /** Requests to the server. Each is answered by a `Reply` with the same id. */
 export type Request = { id: number } & (
@@ -47,7 +48,9 @@ export interface ServerData {
   /** Most clean pages, or 0 for no limit. */
   limit: number
   parkOut: number
-  /** 0: requests for a sync, 1: acknowledged */
+  /** Keeper of a predecessor; its pid is 0 when there is none. */
+  keeper: { pid: number; start: number }
+  /** 0: requests to hold, 1: acknowledged, 2: let go */
   shared: SharedArrayBuffer
   /** Children of a predecessor: their descriptors and numbers. */
   children: { fd: number; n: number }[]
@@ -55,7 +58,7 @@ export interface ServerData {
   backings: { index: number; path: string; fd: number; lost?: string }[]
 }
 
-export const shared = { request: 0, acknowledged: 1 } as const
+export const shared = { request: 0, acknowledged: 1, released: 2 } as const
 
 /** The time in ticks of `ms` milliseconds, modulo 2^16: the same in both threads and across a change of pager. */
 export const tickNow = (ms: number): number => Math.floor(Date.now() / ms) & 0xffff

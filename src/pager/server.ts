@@ -18,6 +18,8 @@ import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
 import { type Reply, type Request, type ServerData, shared, tickNow } from './protocol.ts'
+import { endKeeper, keeps } from './keeper.ts'
+import { breaking } from './lease.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
 
 /** The signal by which the kernel tells that a lease is being broken. */
@@ -140,8 +142,9 @@ export class Server {
         else this.#message(space, slot)
       this.#wakeAll(space)
     }
+    endKeeper(this.#data.keeper)
     for (const index of this.#broken) this.#giveUp(index)
-    const ready = new Uint16Array(512)
+    const ready = new Uint16Array(fds.mostPolled)
     let nextTick = 0
     while (this.#running) {
       const list = [this.#data.wake, this.#signals, ...this.#spaces.map(s => s.fd)]
@@ -332,14 +335,16 @@ export class Server {
     for (const block of space.journal.blocks()) uffd.wake(space.fd, block * blockBytes, blockBytes)
   }
 
-  // A fork that a predecessor had read. Its number for the child's descriptor means nothing to us, but if it got as far
-  // as parking it, the child is there; its journal is made anew, for the parent's has not changed since.
+  // A fork that a predecessor had read. The child's descriptor lies in the park, or only the keeper has it. The journal is
+  // made anew, for the parent's has not changed since.
   #resumeFork(space: Space, slot: number): void {
     const { inbox } = space.journal
     const n = inbox[slot * 8 + 1] as number
-    const fd = this.#unfinished.get(n)
+    const parked = this.#unfinished.get(n)
+    const fd = parked ?? this.#fromKeeper(inbox[slot * 8 + 2] as number)
     if (fd === undefined)
       this.#report('a child that was forked in the moment when the last pager died can’t be served')
+    else if (parked === undefined) this.#serveChild(space, fd, slot * 8)
     else {
       rmSync(this.#childPath(n), { force: true })
       const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid)
@@ -349,14 +354,28 @@ export class Server {
     inbox[slot * 8] = 0
   }
 
-  // A fork. The kernel has made the child's descriptor in our table; it must not exist only there. The second word of
-  // the message is reserved by the kernel: ours to note the child's number.
+  #fromKeeper(fd: number): number | undefined {
+    if (!keeps(this.#data.keeper)) return undefined
+    const pidfd = fds.pidfdOpen(this.#data.keeper.pid)
+    const ours = fds.pidfdGetfd(pidfd, fd)
+    fds.close(pidfd)
+    return ours < 0 ? undefined : ours
+  }
+
+  // A fork. The kernel has made the child's descriptor in our table; besides us only the keeper has it, until it is parked.
   #forked(space: Space, at: number): void {
+    this.#serveChild(space, space.journal.inbox[at + 2] as number, at)
+  }
+
+  // `at`: the fork's message. Its second word is reserved by the kernel: ours to note the child's number.
+  #serveChild(space: Space, fd: number, at: number): void {
     const n = ++this.#childCount
     space.journal.inbox[at + 1] = n
-    const fd = space.journal.inbox[at + 2] as number
     const name = new TextEncoder().encode(JSON.stringify({ child: n }))
-    if (++this.#parked % 64 === 0) this.#clearPark()
+    if (++this.#parked % 64 === 0) {
+      this.#buryChildren()
+      this.#clearPark()
+    }
     let parked = fds.sendFds(this.#data.parkIn, [fd], name)
     if (parked === -EAGAIN) {
       this.#clearPark()
@@ -410,6 +429,12 @@ export class Server {
       for (const space of this.#spaces) this.#drain(space)
       Atomics.store(this.#shared, shared.acknowledged, asked)
       Atomics.notify(this.#shared, shared.acknowledged)
+      // Whoever asked may have given up meanwhile; then it has let go already.
+      for (;;) {
+        const released = Atomics.load(this.#shared, shared.released)
+        if (((released - asked) | 0) >= 0) break
+        Atomics.wait(this.#shared, shared.released, released, 1000)
+      }
     }
     for (;;) {
       const got = receiveMessageOnPort(this.#port) as { message: Request } | undefined
@@ -561,6 +586,7 @@ export class Server {
   #leave(): number {
     const left = this.#refill(undefined)
     if (left > 0) return left
+    this.#buryChildren()
     let still = 0
     for (const space of this.#spaces) space.virtualRuns((start, end) => (still += (end - start) / pageBytes))
     if (still > 0) return still
@@ -592,14 +618,6 @@ function forksIn(journal: Journal): number[] {
     if (((journal.inbox[at] as number) & 0xff) === uffd.event.fork)
       numbers.push(journal.inbox[at + 1] as number)
   return numbers
-}
-
-/** Whether somebody waits for our lease on this file to be let go. */
-function breaking(fd: number): boolean {
-  const inode = fstatSync(fd).ino
-  return readFileSync('/proc/locks', 'latin1')
-    .split('\n')
-    .some(line => /LEASE\s+BREAKING/.test(line) && line.includes(`:${inode} `))
 }
 
 if (parentPort !== null) new Server(workerData as ServerData, parentPort).run()

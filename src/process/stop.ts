@@ -19,7 +19,7 @@ const urgent = -18
 /** All threads of a process, stopped. */
 export class Stop {
   readonly tids: readonly number[]
-  /** `performance.now()` at which the first thread was told to stop. */
+  /** `performance.now()` at which the first thread was seen to stand still. */
   readonly began: number
   constructor(tids: readonly number[], began: number) {
     this.tids = tids
@@ -35,7 +35,10 @@ export class Stop {
   }
 }
 
-/** Stops all threads but `except` within `ms` milliseconds, or none: then undefined. */
+/** How long to wait for the first thread, milliseconds. */
+const firstLimit = 100
+
+/** Stops all threads but `except`, the others within `ms` milliseconds of the first; or none: then undefined. */
 export function stopAll(pid: number, except: number, ms: number): Stop | undefined {
   if (releaseStragglers() > 0) return undefined
   const stopped: number[] = []
@@ -61,21 +64,23 @@ export function stopAll(pid: number, except: number, ms: number): Stop | undefin
       else return giveUp(fresh)
     }
     if (fresh.length === 0) {
-      if (stopped.length === 0) setPriority(0, 0)
-      return stopped.length === 0 ? undefined : new Stop(stopped, began)
-    }
-    if (began === 0) {
+      if (stopped.length === 0) return undefined
       // Others wait for us now: as long as they stand still, nobody else's work comes before ours.
       setPriority(0, urgent)
-      began = performance.now()
-      deadline = began + ms
+      return new Stop(stopped, began)
     }
     for (const tid of fresh) ptrace.interrupt(tid)
     for (let i = 0; i < fresh.length; i++) {
       const tid = fresh[i] as number
-      const outcome = settleBy(tid, deadline)
-      if (outcome === 'stopped') stopped.push(tid)
-      else if (outcome === 'late') return giveUp(fresh.slice(i))
+      // Until the first stands still nobody waits for us, and on a busy machine it may be long in getting there.
+      const outcome = settleBy(tid, stopped.length === 0 ? performance.now() + firstLimit : deadline)
+      if (outcome === 'late') return giveUp(fresh.slice(i))
+      if (outcome === 'gone') continue
+      stopped.push(tid)
+      if (stopped.length === 1) {
+        began = performance.now()
+        deadline = began + ms
+      }
     }
   }
 }

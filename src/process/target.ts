@@ -27,13 +27,15 @@ export function startTime(pid: number): number | undefined {
   const stat = text(`/proc/${pid}/stat`)
   if (stat === undefined) return undefined
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19])
+  // A main thread that has ended is a zombie until the others end too.
+  const ended = fields[0] === 'X' || (fields[0] === 'Z' && Number(fields[17]) <= 1)
+  return ended ? undefined : Number(fields[19])
 }
 
-/** Whether a process stands still by SIGSTOP or its terminal. No thread of it makes a call then, ours there neither. */
+/** Whether no call can be made in a process for now: it is stopped (SIGSTOP, its terminal), or its main thread has ended. */
 export function isStopped(pid: number): boolean {
   const stat = text(`/proc/${pid}/stat`) ?? ''
-  return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')
+  return /^[TZ]/.test(stat.slice(stat.lastIndexOf(')') + 2))
 }
 
 export function memoryFigures(pid: number): MemoryFigures | undefined {

@@ -23,6 +23,8 @@ export interface Calls {
   readonly setsockopt: number
   readonly recvmsg: number
   readonly clone: number
+  /** x86-64 only; 0 elsewhere */
+  readonly arch_prctl: number
   readonly exit: number
   readonly exit_group: number
   readonly wait4: number
@@ -68,6 +70,7 @@ const x64: Calls = {
   setsockopt: 54,
   recvmsg: 47,
   clone: 56,
+  arch_prctl: 158,
   exit: 60,
   exit_group: 231,
   wait4: 61,
@@ -114,6 +117,7 @@ export const arm64: Calls = {
   setsockopt: 208,
   recvmsg: 212,
   clone: 220,
+  arch_prctl: 0,
   exit: 93,
   exit_group: 94,
   wait4: 260,

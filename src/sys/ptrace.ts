@@ -116,9 +116,9 @@ export function wait(tid: number, ms: number): Wait {
   }
 }
 
-/** Gives the processor away: first by yielding, then by sleeping 30 µs. */
+/** Gives the processor away: at first by yielding, soon by sleeping 30 µs, for whom we wait for may need it. */
 export function pause(spins: number): void {
-  if (spins < 40) {
+  if (spins < 10) {
     call(nr.sched_yield)
     return
   }
