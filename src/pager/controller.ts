@@ -386,14 +386,7 @@ export class Controller {
 
   // Our keeper, started when it is first needed.
   #keep(): Named {
-    if (this.#keeper === undefined) {
-      this.#keeper = startKeeper(this.#holder)
-      const keeper = this.#keeper
-      // Who exits for a successor leaves it.
-      process.on('exit', code => {
-        if (code === 0 || code === 3 || code === 75) endKeeper(keeper)
-      })
-    }
+    this.#keeper ??= startKeeper(this.#holder)
     return this.#keeper
   }
 
@@ -624,7 +617,9 @@ export class Controller {
 
   async #make(explained: Explained): Promise<Dropped> {
     const indices = new Map<number, number>()
-    const worth = worthOpening(explained.guesses)
+    const { counters } = this.#journal
+    const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
+    const worth = worthOpening(explained.guesses, known)
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
       const index = await this.#openBacking(found)
@@ -846,10 +841,10 @@ export class Controller {
 }
 
 /** Backings to hold: all but those that give next to nothing, for each costs a descriptor and a lease on somebody's file. */
-function worthOpening(guesses: readonly Guess[]): Set<number> {
+function worthOpening(guesses: readonly Guess[], known: number): Set<number> {
   const pages = new Map<number, number>()
   for (const g of guesses) pages.set(g.backing, (pages.get(g.backing) ?? 0) + g.pages)
-  let spare = [...pages.values()].reduce((sum, n) => sum + n, 0) / 250
+  let spare = [...pages.values()].reduce((sum, n) => sum + n, known) / 250
   const worth = new Set(pages.keys())
   for (const [backing, n] of [...pages].sort((a, b) => a[1] - b[1])) {
     spare -= n

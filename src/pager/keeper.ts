@@ -50,14 +50,21 @@ function threadArea(memory: Arena): Range {
   throw new PagerError('invariant', 'the thread pointer lies in no mapping')
 }
 
+let own: Named | undefined
+
+/** Ends the keeper of this process. To be called by who exits for good; who exits for a successor leaves it. */
+export function endOwnKeeper(): void {
+  if (own !== undefined) endKeeper(own)
+}
+
 /** Starts a keeper that ends with the process `target`; x86-64. */
 export function startKeeper(target: number): Named {
   const size = 16384
   const memory = arenaAt(must(call(nr.mmap, 0, size, 7, 0x22, -1, 0), 'mmap'), size)
   const at = { name: memory.address + 4096, poll: memory.address + 4128, stack: memory.address + size - 64 }
   // All but its page, and the thread's own area, where the kernel keeps writing (restartable sequences).
-  const own = { start: memory.address, end: memory.address + size }
-  const [low, high] = [own, threadArea(memory)].sort((a, b) => a.start - b.start) as [Range, Range]
+  const page = { start: memory.address, end: memory.address + size }
+  const [low, high] = [page, threadArea(memory)].sort((a, b) => a.start - b.start) as [Range, Range]
   const text =
     munmap(0x10000, low.start) +
     munmap(low.end, high.start) +
@@ -75,7 +82,8 @@ export function startKeeper(target: number): Named {
   const pid = call(nr.clone, 0x400 /* FILES */, at.stack, 0, 0, 0)
   call(nr.rt_sigprocmask, 2, memory.address + mask + 8, 0, 8)
   must(pid, 'clone')
-  return { pid, start: startTime(pid) ?? 0 }
+  own = { pid, start: startTime(pid) ?? 0 }
+  return own
 }
 
 /** Whether the keeper of a predecessor still is there. */

@@ -15,6 +15,7 @@ import { exitNow } from '../sys/ffi.ts'
 import { Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
+import { endOwnKeeper } from './keeper.ts'
 import { Passes } from './passes.ts'
 import { report } from './report.ts'
 import { shed } from './shed.ts'
@@ -114,6 +115,7 @@ function refuse(error: unknown): never {
   const gone = known && error.code === 'gone'
   if (!adopted || gone) rmSync(directory, { recursive: true, force: true })
   // A target that was served before waits for us: the supervisor tries again.
+  if (!adopted || gone) endOwnKeeper()
   exitNow(adopted && !gone ? 1 : 3)
 }
 
@@ -244,5 +246,6 @@ server.close()
 setTimeout(() => {
   rmSync(directory, { recursive: true, force: true })
   if (c.ended !== 'exec') rmSync(`${directory}.log`, { force: true })
+  endOwnKeeper()
   exitNow(c.ended === 'exec' ? 75 : 0)
 }, 50)

@@ -37,6 +37,21 @@ async function letGo(target: Target, pager: Pager): Promise<void> {
 }
 
 describe.skipIf(reason !== undefined)(`a backing${reason ? ` (${reason})` : ''}`, () => {
+  test('after a detach nobody holds it: a writer does not wait', async () => {
+    const { target, pager } = await dropped()
+    await pager.detach()
+    expect(readFileSync('/proc/locks', 'latin1')).not.toContain(`:${statSync(file).ino} `)
+    await writeFile(file, 'new')
+    await target.check()
+  })
+
+  test('after the target has ended nobody holds it', async () => {
+    const { target, pager } = await dropped()
+    target.process.kill('SIGKILL')
+    await pager.ended()
+    expect(readFileSync('/proc/locks', 'latin1')).not.toContain(`:${statSync(file).ino} `)
+  })
+
   test('unlinked: its bytes still come', async () => {
     const { target, pager } = await dropped()
     await rm(file)
