@@ -8,22 +8,10 @@
 //   detach: refill everything, unregister, close our descriptors in the target, unmap our area
 //
 // All calls that trace or inject are made here, synchronously, by this one thread.
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, openSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { EAGAIN, errnoName } from '../sys/errno.ts'
+import { errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { exitNow, nr } from '../sys/ffi.ts'
 import * as uffd from '../sys/uffd.ts'
@@ -45,10 +33,10 @@ import type { SeenFile } from '../process/candidates.ts'
 import { checkTarget, isStopped, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
 import { drop, type Dropped, nothingDropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
-import { explain, type Explained, type FoundBacking } from './explainer.ts'
+import { explain, type Explained } from './explainer.ts'
 import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
 import { blockBytes, counter, Journal, pageBytes, parkOf, state } from './journal.ts'
-import { unwritten } from './lease.ts'
+import { emptyPark, Holdings, type Kept, worthOpening } from './holdings.ts'
 import { type Reply, type RequestBody, type ServerData, shared, tickNow } from './protocol.ts'
 import type { ReportOptions } from './report.ts'
 import { type Guess, Verifier } from './verify.ts'
@@ -63,21 +51,6 @@ export interface PagerOptions {
   /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
   readonly waitFor?: number
   readonly report?: ReportOptions
-}
-
-/** A file that serves, as it is written to `backings.json`. */
-interface BackingRecord {
-  index: number
-  path: string
-  /** device:inode:size:mtime:ctime */
-  identity: string
-  lost?: string
-}
-
-/** What a predecessor left in the park. */
-interface Kept {
-  children: { fd: number; n: number }[]
-  backings: Map<number, number>
 }
 
 /** Totals of the pauses that we caused. */
@@ -95,22 +68,6 @@ const uffdFeatures =
   uffd.feature.eventUnmap |
   uffd.feature.threadId
 
-/** File systems whose files somebody else than this kernel can change, by their magic numbers (linux/magic.h). */
-const changeableFileSystems = new Map([
-  [0x6969, 'NFS'],
-  [0x65735546, 'FUSE'],
-  [0xff534d42, 'CIFS'],
-  [0xfe534d42, 'SMB'],
-  [0x01021997, '9p'],
-  [0x00c36400, 'Ceph'],
-  [0x5346414f, 'AFS'],
-  [0x47504653, 'GPFS'],
-  [0x0bd00bd0, 'Lustre'],
-  [0x01161970, 'GFS2'],
-  [0x7461636f, 'OCFS2'],
-  [0x786f4256, 'a VirtualBox share'],
-])
-
 /** Bytes of descriptors that may wait in the park: some ten thousand children. */
 const parkRoom = 8 << 20
 
@@ -124,7 +81,7 @@ export class Controller {
   /** The target has ended; its children are served until they end too. */
   orphaned = false
   readonly pauses: Pauses = { stops: 0, longest: 0, total: 0 }
-  readonly backings: BackingRecord[] = []
+  readonly holdings: Holdings
   readonly reports: string[] = []
   /** Set when the target is gone (`exited`, `exec`) or has been left (`detached`). */
   ended: 'exited' | 'exec' | 'detached' | undefined
@@ -138,7 +95,6 @@ export class Controller {
   #uffd = -1
   #pagemap = -1
   #parkIn = -1
-  readonly #refused = new Map<string, string>()
   #agent: Agent | undefined
   #agentUsed = 0
   #server!: Worker
@@ -146,7 +102,6 @@ export class Controller {
   readonly #shared = new Int32Array(new SharedArrayBuffer(64))
   #nextId = 1
   readonly #waiting = new Map<number, (reply: { result: number; message?: string }) => void>()
-  readonly #files = new Map<number, number>()
   // Under a budget the order of refills matters within a second too.
   readonly #tickMs: number
   #nextCold = 0
@@ -161,6 +116,7 @@ export class Controller {
   constructor(pid: number, directory: string, options: PagerOptions) {
     this.pid = pid
     this.directory = directory
+    this.holdings = new Holdings(directory)
     this.options = options
     this.#tickMs = options.budget === undefined ? 1000 : 20
     const identity = startTime(pid)
@@ -250,8 +206,13 @@ export class Controller {
     }
     this.#predecessor = keeper
     this.#uffd = this.#take(footing.uffd, keeper.own[0])
-    this.backings.push(...this.#readBackings())
-    this.#begin(this.#emptyPark(footing))
+    this.holdings.read()
+    const own = this.#predecessor?.own ?? [0, 0, 0]
+    const out = this.#take(footing.parkOut, own[2])
+    const back = this.#take(footing.parkIn, own[1])
+    this.#begin(emptyPark(out, back))
+    fds.close(out)
+    fds.close(back)
     if (this.orphaned) return
     this.before = memoryFigures(this.pid)
     this.#settle(footing.tid)
@@ -275,7 +236,6 @@ export class Controller {
     const parkOut = this.#take(footing.parkOut, before[2])
     fds.sendRoom(this.#parkIn, parkRoom)
     this.#journal.keeper = { ...this.#keep(), own: [this.#uffd, this.#parkIn, parkOut] }
-    for (const [index, fd] of kept.backings) this.#files.set(index, fd)
     const data: ServerData = {
       uffd: this.#uffd,
       pid: this.pid,
@@ -289,16 +249,7 @@ export class Controller {
       keeper: this.#predecessor ?? { pid: 0, start: 0 },
       shared: this.#shared.buffer,
       children: kept.children,
-      backings: this.backings.flatMap(b => {
-        const fd = kept.backings.get(b.index)
-        if (fd === undefined) return []
-        const changed =
-          b.lost ??
-          (unwritten(fd) || identityOf(fd) === b.identity
-            ? undefined
-            : `${b.path} was changed while no pager held it`)
-        return [{ index: b.index, path: b.path, fd, ...(changed === undefined ? {} : { lost: changed }) }]
-      }),
+      backings: this.holdings.adopt(kept),
     }
     const extension = import.meta.url.slice(-3)
     this.#server = new Worker(new URL(`./server${extension}`, import.meta.url), {
@@ -322,9 +273,7 @@ export class Controller {
         return
       }
       case 'lost': {
-        const record = this.backings.find(b => b.index === reply.index)
-        if (record !== undefined) record.lost = reply.why
-        this.#writeBackings()
+        this.holdings.lose(reply.index, reply.why)
         this.#report(`${reply.why}: its pages are physical again`)
         return
       }
@@ -477,115 +426,6 @@ export class Controller {
     if (!ended) this.#report('its agent thread ends when the process goes on; 16 KiB stay mapped')
   }
 
-  // ---- backings
-
-  get #backingsPath(): string {
-    return join(this.directory, 'backings.json')
-  }
-
-  #readBackings(): BackingRecord[] {
-    try {
-      return JSON.parse(readFileSync(this.#backingsPath, 'utf8')) as BackingRecord[]
-    } catch {
-      return []
-    }
-  }
-
-  #writeBackings(): void {
-    writeFileSync(`${this.#backingsPath}.new`, JSON.stringify(this.backings))
-    renameSync(`${this.#backingsPath}.new`, this.#backingsPath)
-  }
-
-  // What a predecessor parked. Each message is sent anew before it is taken from the front, so that at no time a
-  // descriptor is held by us alone; one that is seen again marks the end.
-  #emptyPark(footing: Footing): Kept {
-    const kept: Kept = { children: [], backings: new Map() }
-    const own = this.#predecessor?.own ?? [0, 0, 0]
-    const out = this.#take(footing.parkOut, own[2])
-    const back = this.#take(footing.parkIn, own[1])
-    const seen = new Set<string>()
-    for (;;) {
-      const message = fds.recvFds(out, true)
-      if (message === undefined) break
-      const [fd] = message.fds
-      const text = new TextDecoder().decode(message.payload)
-      if (seen.has(text)) {
-        if (fd !== undefined) fds.close(fd)
-        break
-      }
-      const what = JSON.parse(text) as { child?: number; backing?: number }
-      const sent =
-        fd === undefined || (what.child !== undefined && !uffd.alive(fd))
-          ? 0
-          : fds.sendFds(back, [fd], message.payload)
-      for (const one of fds.recvFds(out)?.fds ?? []) fds.close(one)
-      if (fd === undefined) continue
-      if (sent < 0) fds.sendFds(back, [fd], message.payload)
-      seen.add(text)
-      if (what.backing !== undefined) kept.backings.set(what.backing, fd)
-      else if (what.child !== undefined) {
-        if (uffd.alive(fd)) kept.children.push({ fd, n: what.child })
-        else fds.close(fd)
-      }
-    }
-    fds.close(out)
-    fds.close(back)
-    return kept
-  }
-
-  // Opens a file that copies were found of, and puts it under a lease. Its index, or undefined.
-  async #openBacking(found: FoundBacking): Promise<number | undefined> {
-    let fd: number
-    try {
-      fd = openSync(found.openPath, constants.O_RDONLY | constants.O_NONBLOCK)
-    } catch (error) {
-      this.#report(`${found.path} can't be opened (${(error as NodeJS.ErrnoException).code})`)
-      return undefined
-    }
-    const identity = identityOf(fd)
-    const known = this.backings.find(b => b.identity === identity && b.lost === undefined)
-    if (known !== undefined) {
-      closeSync(fd)
-      return known.index
-    }
-    const changeable = changeableFileSystems.get(statfsSync(`/proc/self/fd/${fd}`).type)
-    if (changeable !== undefined) {
-      this.#refused.set(
-        found.path,
-        `${found.path} is on ${changeable}, where files can change without our being told`,
-      )
-      closeSync(fd)
-      return undefined
-    }
-    const index = this.backings.length
-    const leased = await this.#ask({ kind: 'backing', index, path: found.path, fd })
-    // Changed between the look at it and the lease: nothing that was found in it can be relied on, but nothing is: it is compared again.
-    if (leased < 0) {
-      this.#refused.set(found.path, leaseRefusal(found.path, leased))
-      closeSync(fd)
-      return undefined
-    }
-    this.backings.push({ index, path: found.path, identity: identityOf(fd) })
-    this.#writeBackings()
-    const parked = fds.sendFds(
-      this.#parkIn,
-      [fd],
-      new TextEncoder().encode(JSON.stringify({ backing: index })),
-    )
-    if (parked < 0) {
-      // Without the park an unlinked file would be lost with us: don't use it.
-      this.#refused.set(found.path, `${found.path} can't be parked in the target (${errnoName(parked)})`)
-      return undefined
-    }
-    this.#files.set(index, fd)
-    return index
-  }
-
-  /** Files with copies in memory that can't serve, and why. */
-  get refused(): ReadonlyMap<string, string> {
-    return this.#refused
-  }
-
   // ---- passes
 
   /** Adds files to the candidates of later passes, at most 10,000; returns how many are new. */
@@ -612,17 +452,20 @@ export class Controller {
     })
     this.passes++
     this.cpuUsed += explained.cpu
-    return await this.#make(explained)
+    return await this.make(explained)
   }
 
-  async #make(explained: Explained): Promise<Dropped> {
+  /** Proves what somebody has explained, and drops it. */
+  async make(explained: Explained): Promise<Dropped> {
     const indices = new Map<number, number>()
     const { counters } = this.#journal
     const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
     const worth = worthOpening(explained.guesses, known)
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
-      const index = await this.#openBacking(found)
+      const index = await this.holdings.open(found, this.#parkIn, (at, fd) =>
+        this.#ask({ kind: 'backing', index: at, path: found.path, fd }),
+      )
       if (index !== undefined) indices.set(found.index, index)
     }
     const guesses = explained.guesses.flatMap((g): Guess[] => {
@@ -669,7 +512,7 @@ export class Controller {
       const settled = (at: number): boolean =>
         ((tick - this.#journal.ageOf(at)) & 0xffff) * this.#tickMs >= 3000
       for (const guess of guesses) {
-        const fd = this.#files.get(guess.backing)
+        const fd = this.holdings.files.get(guess.backing)
         if (fd === undefined) continue
         let since = 0
         verifier.verify(guess, fd, settled, (start, pages, offset) => {
@@ -840,20 +683,6 @@ export class Controller {
   }
 }
 
-/** Backings to hold: all but those that give next to nothing, for each costs a descriptor and a lease on somebody's file. */
-function worthOpening(guesses: readonly Guess[], known: number): Set<number> {
-  const pages = new Map<number, number>()
-  for (const g of guesses) pages.set(g.backing, (pages.get(g.backing) ?? 0) + g.pages)
-  let spare = [...pages.values()].reduce((sum, n) => sum + n, known) / 250
-  const worth = new Set(pages.keys())
-  for (const [backing, n] of [...pages].sort((a, b) => a[1] - b[1])) {
-    spare -= n
-    if (n >= 16 || spare < 0) break
-    worth.delete(backing)
-  }
-  return worth
-}
-
 // By its kind: a high number that has become a file of the program's since is not.
 function isOurs(pid: number, fd: number): boolean {
   try {
@@ -861,17 +690,6 @@ function isOurs(pid: number, fd: number): boolean {
   } catch {
     return false
   }
-}
-
-function identityOf(fd: number): string {
-  const s = fstatSync(fd, { bigint: true })
-  return [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':')
-}
-
-function leaseRefusal(path: string, errno: number): string {
-  return errno === -EAGAIN
-    ? `${path} is open for writing somewhere, so its bytes may change at any time`
-    : `${path} is on a file system that gives no leases (${errnoName(errno)})`
 }
 
 function sleep(ms: number): void {

@@ -162,8 +162,11 @@ function status(): PagerStatus {
     settled: passes.settled,
     children: c.children,
     own: proportionalSize(process.pid) + (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
-    backings: c.backings.map(b => ({ path: b.path, ...(b.lost === undefined ? {} : { lost: b.lost }) })),
-    refused: [...c.refused.values()],
+    backings: c.holdings.records.map(b => ({
+      path: b.path,
+      ...(b.lost === undefined ? {} : { lost: b.lost }),
+    })),
+    refused: [...c.holdings.refused.values()],
     reports: c.reports.slice(-20),
   }
 }

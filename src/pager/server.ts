@@ -7,7 +7,7 @@
 //
 // Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
 // predecessor left there is handled first of all.
-import { fstatSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'

@@ -1,0 +1,213 @@
+// What a pager holds for its target: the files that its pages are refilled from, and the park.
+//
+// A backing is opened, put under a lease, and parked in the target before the first page depends on it, so that neither
+// unlink nor our death can take it away. Their names and identities stand in `backings.json`; a successor takes the
+// open files from the park and compares.
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { EAGAIN, errnoName } from '../sys/errno.ts'
+import * as fds from '../sys/fd.ts'
+import * as uffd from '../sys/uffd.ts'
+import type { FoundBacking } from './explainer.ts'
+import { unwritten } from './lease.ts'
+import type { ServerData } from './protocol.ts'
+import type { Guess } from './verify.ts'
+
+/** A file that serves, as it is written to `backings.json`. */
+export interface BackingRecord {
+  index: number
+  path: string
+  /** device:inode:size:mtime:ctime */
+  identity: string
+  lost?: string
+}
+
+/** What a predecessor left in the park. */
+export interface Kept {
+  children: { fd: number; n: number }[]
+  backings: Map<number, number>
+}
+
+/** File systems whose files somebody else than this kernel can change, by their magic numbers (linux/magic.h). */
+const changeableFileSystems = new Map([
+  [0x6969, 'NFS'],
+  [0x65735546, 'FUSE'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB'],
+  [0x01021997, '9p'],
+  [0x00c36400, 'Ceph'],
+  [0x5346414f, 'AFS'],
+  [0x47504653, 'GPFS'],
+  [0x0bd00bd0, 'Lustre'],
+  [0x01161970, 'GFS2'],
+  [0x7461636f, 'OCFS2'],
+  [0x786f4256, 'a VirtualBox share'],
+])
+
+export class Holdings {
+  readonly #path: string
+  readonly records: BackingRecord[] = []
+  /** Open files, by the index of their record. */
+  readonly files: Map<number, number> = new Map()
+  /** Files with copies in memory that can't serve, and why. */
+  readonly refused: Map<string, string> = new Map()
+
+  constructor(directory: string) {
+    this.#path = join(directory, 'backings.json')
+  }
+
+  /** Reads what a predecessor wrote. */
+  read(): void {
+    try {
+      this.records.push(...(JSON.parse(readFileSync(this.#path, 'utf8')) as BackingRecord[]))
+    } catch {
+      // It had none yet.
+    }
+  }
+
+  write(): void {
+    writeFileSync(`${this.#path}.new`, JSON.stringify(this.records))
+    renameSync(`${this.#path}.new`, this.#path)
+  }
+
+  /** Takes the open files of a predecessor; for the server: which of them can serve. */
+  adopt(kept: Kept): ServerData['backings'] {
+    for (const [index, fd] of kept.backings) this.files.set(index, fd)
+    return this.records.flatMap(b => {
+      const fd = kept.backings.get(b.index)
+      if (fd === undefined) return []
+      const changed =
+        b.lost ??
+        (unwritten(fd) || identityOf(fd) === b.identity
+          ? undefined
+          : `${b.path} was changed while no pager held it`)
+      return [{ index: b.index, path: b.path, fd, ...(changed === undefined ? {} : { lost: changed }) }]
+    })
+  }
+
+  /** Notes that a backing can't serve any more. */
+  lose(index: number, why: string): void {
+    const record = this.records.find(b => b.index === index)
+    if (record !== undefined) record.lost = why
+    this.write()
+  }
+
+  /**
+   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`.
+   * Its index, or undefined when it can't serve.
+   */
+  async open(
+    found: FoundBacking,
+    parkIn: number,
+    lease: (index: number, fd: number) => Promise<number>,
+  ): Promise<number | undefined> {
+    let fd: number
+    try {
+      fd = openSync(found.openPath, constants.O_RDONLY | constants.O_NONBLOCK)
+    } catch (error) {
+      this.refused.set(found.path, `${found.path} can't be opened (${(error as NodeJS.ErrnoException).code})`)
+      return undefined
+    }
+    const identity = identityOf(fd)
+    const known = this.records.find(b => b.identity === identity && b.lost === undefined)
+    if (known !== undefined) {
+      closeSync(fd)
+      return known.index
+    }
+    const changeable = changeableFileSystems.get(statfsSync(`/proc/self/fd/${fd}`).type)
+    if (changeable !== undefined) {
+      this.refused.set(
+        found.path,
+        `${found.path} is on ${changeable}, where files can change without our being told`,
+      )
+      closeSync(fd)
+      return undefined
+    }
+    const index = this.records.length
+    const leased = await lease(index, fd)
+    // If it was changed between the search and the lease, the comparison that follows finds out.
+    if (leased < 0) {
+      this.refused.set(found.path, leaseRefusal(found.path, leased))
+      closeSync(fd)
+      return undefined
+    }
+    this.records.push({ index, path: found.path, identity: identityOf(fd) })
+    this.write()
+    const parked = fds.sendFds(parkIn, [fd], new TextEncoder().encode(JSON.stringify({ backing: index })))
+    if (parked < 0) {
+      // Without the park an unlinked file would be lost with us: don't use it.
+      this.refused.set(found.path, `${found.path} can't be parked in the target (${errnoName(parked)})`)
+      return undefined
+    }
+    this.files.set(index, fd)
+    return index
+  }
+}
+
+/**
+ * What a predecessor parked; `out` and `back` are the two ends of the park. Each message is sent anew before it is taken
+ * from the front, so that at no time a descriptor is held by us alone; one that is seen again marks the end.
+ */
+export function emptyPark(out: number, back: number): Kept {
+  const kept: Kept = { children: [], backings: new Map() }
+  const seen = new Set<string>()
+  for (;;) {
+    const message = fds.recvFds(out, true)
+    if (message === undefined) break
+    const [fd] = message.fds
+    const text = new TextDecoder().decode(message.payload)
+    if (seen.has(text)) {
+      if (fd !== undefined) fds.close(fd)
+      break
+    }
+    const what = JSON.parse(text) as { child?: number; backing?: number }
+    const sent =
+      fd === undefined || (what.child !== undefined && !uffd.alive(fd))
+        ? 0
+        : fds.sendFds(back, [fd], message.payload)
+    for (const one of fds.recvFds(out)?.fds ?? []) fds.close(one)
+    if (fd === undefined) continue
+    if (sent < 0) fds.sendFds(back, [fd], message.payload)
+    seen.add(text)
+    if (what.backing !== undefined) kept.backings.set(what.backing, fd)
+    else if (what.child !== undefined) {
+      if (uffd.alive(fd)) kept.children.push({ fd, n: what.child })
+      else fds.close(fd)
+    }
+  }
+  return kept
+}
+
+/** Backings to hold: all but those that give next to nothing, for each costs a descriptor and a lease on somebody's file. */
+export function worthOpening(guesses: readonly Guess[], known: number): Set<number> {
+  const pages = new Map<number, number>()
+  for (const g of guesses) pages.set(g.backing, (pages.get(g.backing) ?? 0) + g.pages)
+  let spare = [...pages.values()].reduce((sum, n) => sum + n, known) / 250
+  const worth = new Set(pages.keys())
+  for (const [backing, n] of [...pages].sort((a, b) => a[1] - b[1])) {
+    spare -= n
+    if (n >= 16 || spare < 0) break
+    worth.delete(backing)
+  }
+  return worth
+}
+
+function identityOf(fd: number): string {
+  const s = fstatSync(fd, { bigint: true })
+  return [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':')
+}
+
+function leaseRefusal(path: string, errno: number): string {
+  return errno === -EAGAIN
+    ? `${path} is open for writing somewhere, so its bytes may change at any time`
+    : `${path} is on a file system that gives no leases (${errnoName(errno)})`
+}
