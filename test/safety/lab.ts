@@ -397,7 +397,9 @@ export class Pager {
   }
 
   async first(ms = 20_000): Promise<FirstLine> {
-    const ended = this.ended().then(() => new Promise<undefined>(resolve => setTimeout(resolve, 100, undefined)))
+    const ended = this.ended().then(
+      () => new Promise<undefined>(resolve => setTimeout(resolve, 100, undefined)),
+    )
     const line = await Promise.race([this.#lines.next(ms, 'the pager’s first line'), ended])
     if (line === undefined) throw new Error(`the pager ended without a word: ${this.#errors}`)
     return JSON.parse(line) as FirstLine

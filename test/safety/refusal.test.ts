@@ -117,8 +117,13 @@ describe.skipIf(reason !== undefined)(`refusals${reason ? ` (${reason})` : ''}`,
     const serving = await Pager.dropped(lab, target.pid(), enough)
     const at = target.base + 40 * PAGE
     const out = spawnSync('gdb', [
-      ...['-q', '-nx', '-batch', '-p', String(target.pid())],
-      ...['-ex', `x/4xb 0x${at.toString(16)}`],
+      '-q',
+      '-nx',
+      '-batch',
+      '-p',
+      String(target.pid()),
+      '-ex',
+      `x/4xb 0x${at.toString(16)}`,
     ])
     const want = [...target.memory.subarray(40 * PAGE, 40 * PAGE + 4)]
       .map(b => `0x${b.toString(16).padStart(2, '0')}`)

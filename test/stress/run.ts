@@ -1,0 +1,611 @@
+/**
+ * The stress: seeded rounds of targets that do what programs do with their memory, while pagers attach, drop, are
+ * killed, taken over and detached. Everything that a target says is compared with what it must say.
+ *
+ * A *round* is a few operations of one target, with or without a pager, and a check of all its bytes. Each lane has one
+ * target after the other, and a pager that is killed at random moments: host.ts for C, main.ts for Python and Node.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFile, truncate, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Explained } from '../../src/pager/explainer.ts'
+import { generator, randomBytes } from '../explain-helpers.ts'
+import {
+  Lab,
+  Lines,
+  node,
+  PAGE,
+  Pager,
+  root,
+  run as runProgram,
+  stuck,
+  Target,
+  Voice,
+} from '../safety/lab.ts'
+import type { Order, Report } from './host.ts'
+
+export interface StressOptions {
+  readonly rounds: number
+  readonly seed: number
+  /** Ends after so many seconds too. */
+  readonly seconds?: number
+  readonly lanes?: number
+  /** Lanes of Python and Node. */
+  readonly interpreters?: boolean
+  readonly say?: (line: string) => void
+}
+
+export interface Mismatch {
+  readonly lane: string
+  readonly round: number
+  readonly what: string
+  readonly history: readonly string[]
+}
+
+export interface StressResult {
+  rounds: number
+  byLane: Record<string, number>
+  kills: number
+  attaches: number
+  adoptions: number
+  detaches: number
+  droppedPages: number
+  operations: number
+  mismatches: Mismatch[]
+  /** What was refused or failed loudly, and how often: no wrong byte, but worth a look. */
+  oddities: Record<string, number>
+}
+
+type Random = (below: number) => number
+const randomOf = (seed: number): Random => {
+  const next = generator(seed)
+  return below => next() % below
+}
+const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
+
+class Killed extends Error {}
+
+type Waiting = Map<number, { resolve(r: Report): void; reject(e: Error): void }>
+
+/** The pager of a C lane. */
+class Host {
+  readonly #lab: Lab
+  #process: ChildProcess | undefined
+  #next = 1
+  #waiting: Waiting = new Map()
+  errors = ''
+
+  constructor(lab: Lab) {
+    this.#lab = lab
+  }
+
+  /** Starts one; resolves to its first word. */
+  async start(pid: number, directory: string, budget?: number): Promise<Report> {
+    const words = ['--max-semi-space-size=1', join(root, 'test/stress/host.ts'), directory, String(pid)]
+    const child = spawn(node, [...words, ...(budget === undefined ? [] : [String(budget)])], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, NODE_COMPILE_CACHE: join(this.#lab.directory, 'compiled') },
+    })
+    const waiting: Waiting = new Map()
+    this.#process = child
+    this.#waiting = waiting
+    child.stdin.on('error', () => {})
+    child.stderr.on('data', (text: Buffer) => {
+      this.errors = (this.errors + text.toString()).slice(-4000)
+    })
+    const first = new Promise<Report>((resolve, reject) => waiting.set(0, { resolve, reject }))
+    createInterface({ input: child.stdout }).on('line', line => {
+      const report = JSON.parse(line) as Report
+      waiting.get(report.id)?.resolve(report)
+      waiting.delete(report.id)
+    })
+    child.once('exit', code => {
+      if (this.#process === child) this.#process = undefined
+      // Its last words may still be in the pipe.
+      setTimeout(() => {
+        for (const { reject } of waiting.values()) reject(new Killed(`ended with ${code}`))
+      }, 20)
+    })
+    return await first
+  }
+
+  get alive(): boolean {
+    return this.#process !== undefined
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#process
+    if (child === undefined) return
+    const gone = new Promise(resolve => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await gone
+  }
+
+  async call(order: Order): Promise<Report> {
+    const child = this.#process
+    if (child === undefined) throw new Killed('not there')
+    const id = this.#next++
+    return await new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      child.stdin?.write(`${JSON.stringify({ ...order, id })}\n`)
+    })
+  }
+}
+
+/** What all lanes share. */
+class Stress {
+  readonly options: StressOptions
+  readonly lab = new Lab()
+  readonly result: StressResult = {
+    rounds: 0,
+    byLane: {},
+    kills: 0,
+    attaches: 0,
+    adoptions: 0,
+    detaches: 0,
+    droppedPages: 0,
+    operations: 0,
+    mismatches: [],
+    oddities: {},
+  }
+  readonly #end: number
+
+  constructor(options: StressOptions) {
+    this.options = options
+    this.#end = performance.now() + (options.seconds ?? 1e9) * 1000
+  }
+
+  get over(): boolean {
+    return (
+      this.result.rounds >= this.options.rounds ||
+      performance.now() > this.#end ||
+      this.result.mismatches.length > 3
+    )
+  }
+
+  odd(what: string): void {
+    const key = what.replaceAll(/\d+/g, '#').slice(0, 160)
+    this.result.oddities[key] = (this.result.oddities[key] ?? 0) + 1
+  }
+
+  slow(lane: string, ms: number, history: readonly string[]): void {
+    this.odd('a round took more than 5 s')
+    this.options.say?.(`${lane}: a round took ${ms.toFixed(0)} ms\n    ${history.slice(-12).join('\n    ')}`)
+  }
+
+  done(lane: string): void {
+    this.result.rounds++
+    this.result.byLane[lane] = (this.result.byLane[lane] ?? 0) + 1
+    if (this.result.rounds % (this.options.rounds > 2000 ? 500 : 50) === 0)
+      this.options.say?.(
+        `${this.result.rounds} rounds, ${this.result.kills} kills, ${this.result.mismatches.length} mismatches`,
+      )
+  }
+}
+
+const MADV_DONTNEED = 4
+
+/** One C target after the other. */
+class Lane {
+  readonly name: string
+  readonly #s: Stress
+  readonly #random: Random
+  readonly #deaths: Random
+  #target!: Target
+  readonly #host: Host
+  #directory = ''
+  #starting: Promise<void> | undefined
+  #ended = false
+  #life = 0
+  #forks = 0
+  /** Whether the block is one mapping still, so that mremap can take it as a whole. */
+  #whole = true
+  #backed = true
+  #history: string[] = []
+
+  constructor(stress: Stress, index: number) {
+    this.name = `c${index}`
+    this.#s = stress
+    this.#host = new Host(stress.lab)
+    this.#random = randomOf(stress.options.seed * 1000 + index)
+    this.#deaths = randomOf(stress.options.seed * 7919 + index)
+  }
+
+  async #fresh(): Promise<void> {
+    const r = this.#random
+    const file = this.#s.lab.path('data')
+    writeFileSync(file, randomBytes((60 + r(300)) * PAGE + r(PAGE), r(2 ** 30)))
+    this.#target = await Target.start(this.#s.lab, file, (['mmap', 'mmap', 'malloc', 'brk'] as const)[r(4)])
+    this.#directory = join(this.#s.lab.directory, `p${this.#target.pid()}`)
+    this.#life = 8 + r(24)
+    this.#forks = 0
+    this.#whole = this.#target.from === 0
+    this.#backed = true
+    this.#history = [`target ${this.#target.pid()} of ${file}`]
+  }
+
+  #note(what: string): void {
+    this.#history.push(`${(performance.now() / 1000).toFixed(2)} ${what}`)
+    if (this.#history.length > 60) this.#history.shift()
+  }
+
+  /** Kills the pager of this lane now and then, at any moment, and starts the next one. */
+  async #reap(random: Random): Promise<void> {
+    while (!this.#ended) {
+      await sleep(50 + random(1200))
+      if (this.#starting !== undefined && random(3) > 0) continue
+      if (!this.#host.alive) {
+        // As a supervisor would.
+        if (existsSync(join(this.#directory, 'journal'))) await this.#start()
+        continue
+      }
+      this.#note('kill -9')
+      await this.#host.kill()
+      this.#s.result.kills++
+      if (random(3) === 0) await sleep(random(40))
+      await this.#start()
+    }
+  }
+
+  /** Starts a pager for the target, which attaches or takes over. */
+  #start(): Promise<void> {
+    this.#starting ??= (async () => {
+      const target = this.#target
+      try {
+        const report = await this.#host.start(
+          target.pid(),
+          this.#directory,
+          this.#random(4) === 0 ? 16 * PAGE : undefined,
+        )
+        this.#note(report.error ?? (report.adopted ? 'adopted' : 'attached'))
+        if (report.error !== undefined && report.code !== 'gone') this.#s.odd(`start: ${report.error}`)
+        else if (report.adopted) this.#s.result.adoptions++
+        else this.#s.result.attaches++
+      } catch (error) {
+        if (!(error instanceof Killed)) throw error
+        this.#note(`start: ${error.message}`)
+      }
+    })().finally(() => {
+      this.#starting = undefined
+    })
+    return this.#starting
+  }
+
+  // A pager that is killed meanwhile is no error: the next one takes over.
+  async #pager(order: Order): Promise<void> {
+    try {
+      this.#note(order.op)
+      const report = await this.#host.call(order)
+      this.#note(`${order.op}: ${report.error ?? 'done'}`)
+      if (report.error !== undefined) {
+        if (report.code !== 'busy') this.#s.odd(`${order.op}: ${report.error}`)
+      } else if (order.op === 'detach') this.#s.result.detaches++
+      this.#s.result.droppedPages += report.dropped ?? 0
+    } catch (error) {
+      if (!(error instanceof Killed)) throw error
+      this.#note(`${order.op}: killed`)
+    }
+  }
+
+  /** What an explainer would find: where the file's bytes are, if they still are there. Wrong guesses do no harm. */
+  #explained(): Explained {
+    const t = this.#target
+    const first = t.shift === 0 ? 0 : 1
+    const pages = Math.floor((readable(t.file) + t.shift) / PAGE) - first
+    const guess = { start: t.base + first * PAGE, pages, backing: 0, offset: first * PAGE - t.shift }
+    return {
+      backings: [{ index: 0, path: t.file, openPath: t.file, how: 'told' }],
+      guesses: pages > 0 ? [guess] : [],
+      zero: [],
+      cpu: 0,
+    }
+  }
+
+  async run(): Promise<void> {
+    let round = 0
+    let reaping: Promise<void> | undefined
+    while (!this.#s.over) {
+      try {
+        if (this.#life-- <= 0 || round === 0) {
+          if (round > 0) await this.#finish()
+          await this.#fresh()
+          reaping ??= this.#reap(this.#deaths)
+        }
+        round++
+        const began = performance.now()
+        await this.#round()
+        const took = performance.now() - began
+        // Not wrong, but worth a look.
+        if (took > 5000) this.#s.slow(this.name, took, this.#history)
+        this.#s.done(this.name)
+      } catch (error) {
+        const { mismatches } = this.#s.result
+        mismatches.push({
+          lane: this.name,
+          round,
+          what: `${(error as Error).message}\n${stuck(this.#target.pid())}\npager: ${this.#host.errors.slice(-1500)}`,
+          history: [...this.#history],
+        })
+        this.#life = 0
+      }
+    }
+    this.#ended = true
+    await this.#finish()
+    await reaping
+    await this.#host.kill()
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#target === undefined) return
+    this.#target.process.kill('SIGKILL')
+    await this.#target.ended()
+    await this.#starting
+    await this.#host.kill()
+    rmSync(this.#directory, { recursive: true, force: true })
+    rmSync(this.#target.file, { force: true })
+  }
+
+  async #round(): Promise<void> {
+    const r = this.#random
+    if (!this.#host.alive && r(5) > 0) await this.#start()
+    const work: Promise<void>[] = []
+    if (this.#backed && r(3) > 0) work.push(this.#pager({ op: 'make', explained: this.#explained() }))
+    if (r(2) === 0) await Promise.all(work.splice(0))
+    for (let i = 1 + r(5); i > 0; i--) {
+      this.#s.result.operations++
+      await this.#operation()
+      if (r(6) === 0) work.push(this.#pager({ op: 'drop' }))
+    }
+    await this.#target.check()
+    await Promise.all(work)
+    if (r(8) === 0) {
+      await this.#pager({ op: 'detach' })
+      await this.#target.check()
+    }
+  }
+
+  async #expect(command: string, answer: number | string): Promise<void> {
+    const got = await this.#target.ask(command)
+    if (got !== String(answer)) throw new Error(`'${command}' said ${got}, it must be ${answer}`)
+  }
+
+  async #operation(): Promise<void> {
+    const t = this.#target
+    const r = this.#random
+    const pages = Math.floor(t.length / PAGE)
+    const at = Math.max(t.from, r(t.length - 1))
+    const some = 1 + r(Math.min(20 * PAGE, t.length - at))
+    const page = 1 + r(pages - 2)
+    const few = Math.min(1 + r(24), pages - 1 - page)
+    const mapped = t.from === 0
+    const kind = r(22)
+    this.#note(`${kind}: at ${at} ${some}, page ${page} ${few}`)
+    switch (kind) {
+      case 0:
+      case 1:
+      case 2:
+        return await t.fill(at, some, r(256))
+      case 3: {
+        const to = Math.max(t.from, r(t.length - some))
+        t.tell(`move ${to} ${at} ${some}`)
+        t.memory.copyWithin(to, at, at + some)
+        if ((await t.answer('move')) !== '0') throw new Error('move')
+        return
+      }
+      case 4:
+      case 5:
+        if (few > 0 && mapped) {
+          t.memory.fill(0, page * PAGE, (page + few) * PAGE)
+          await this.#expect(`advise ${page * PAGE} ${few * PAGE} ${MADV_DONTNEED}`, 0)
+        }
+        return
+      case 6:
+        if (few > 0 && this.#whole) {
+          this.#whole = false
+          t.memory.fill(0, page * PAGE, (page + few) * PAGE)
+          if (r(2) === 0) await this.#expect(`unmap ${page * PAGE} ${few * PAGE}`, 0)
+          await this.#expect(`map ${page * PAGE} ${few * PAGE}`, 0)
+        }
+        return
+      case 7:
+        return await this.#mremap(r(3), PAGE * (1 + r(40)))
+      case 8:
+      case 9: {
+        const child = this.#forks++ < 6 ? await t.fork(t, this.#forks - 1) : undefined
+        if (child === undefined) return
+        if (r(2) === 0) await t.fill(at, some, r(256)).then(() => undefined)
+        else await t.check(child)
+        child.tell('exit 0')
+        return await this.#expect(`wait ${child.pid()}`, 0)
+      }
+      case 10:
+      case 11: {
+        const n = Math.min(some, 8 * PAGE)
+        return await this.#expect(`forks ${1 + r(4)} ${t.predicted(at, n)} ${at} ${n}`, 0)
+      }
+      case 12:
+        return await this.#expect(`vfork ${at} ${some}`, `7 ${t.predicted(at, some)}`)
+      case 13:
+        await this.#expect(`protect ${page * PAGE} ${few * PAGE} 1`, 0)
+        await this.#expect(`sum ${at} ${some}`, t.predicted(at, some))
+        return await this.#expect(`protect ${page * PAGE} ${few * PAGE} 3`, 0)
+      case 14:
+        return await this.#expect(`same 3 ${at} ${some}`, `0 ${t.predicted(at, some)}`)
+      case 15: {
+        const out = this.#s.lab.path('out')
+        await this.#expect(`writefile ${out} ${at} ${some} 0 0`, some)
+        const same = readFileSync(out).equals(t.memory.subarray(at, at + some))
+        rmSync(out)
+        if (!same) throw new Error(`write(2) of ${some} bytes at ${at} wrote others`)
+        return
+      }
+      case 16:
+        return await this.#file(r(5))
+      case 17: {
+        // Threads write for some milliseconds; then their word on it counts, and the model takes the bytes over.
+        if (!this.#whole || this.#life > 0) return
+        await t.ask(`race 2 0 ${Math.min(pages, 64) * PAGE} ${r(1000) * 2 + 1}`)
+        await sleep(5 + r(40))
+        const said = await t.ask('endrace 2')
+        if (!said.startsWith('0 '))
+          throw new Error(`threads found ${said.split(' ')[0]} pages other than they left them`)
+        const end = Math.min(pages, 64) * PAGE
+        return await t.fill(0, end, 0)
+      }
+      default:
+        return await this.#expect(`sum ${at} ${some}`, t.predicted(at, some))
+    }
+  }
+
+  async #mremap(kind: number, more: number): Promise<void> {
+    const t = this.#target
+    if (!this.#whole || t.length > 800 * PAGE) return
+    // The heap can't be moved with the C library on it.
+    if (
+      readFileSync(`/proc/${t.pid()}/maps`, 'latin1').includes(`${t.base.toString(16).padStart(8, '0')}-`) ===
+      false
+    )
+      return
+    if (/\[heap\]/.test(mappingOf(t))) return
+    if (kind === 0) {
+      const length = t.length + more
+      await this.#grown(`grow ${length}`)
+      t.memory = Buffer.concat([t.memory, Buffer.alloc(more)])
+    } else if (kind === 1) {
+      const keep = t.length - PAGE * Math.min(8, t.length / PAGE - 2)
+      const whole = t.length
+      await this.#grown(`shrink ${keep}`)
+      await this.#grown(`grow ${whole}`)
+      t.memory.fill(0, keep)
+    } else {
+      await this.#expect(`relocate ${t.length + more}`, 0)
+      t.memory = Buffer.concat([t.memory, Buffer.alloc(more)])
+    }
+    this.#note(`mremap ${kind}`)
+    t.base = await t.number('base')
+  }
+
+  async #grown(command: string): Promise<void> {
+    const moved = await this.#target.ask(command)
+    if (moved !== '0' && moved !== '1') throw new Error(`${command}: ${moved}`)
+  }
+
+  // Somebody writes the file that memory is made of.
+  async #file(kind: number): Promise<void> {
+    const { file } = this.#target
+    if (!this.#backed) return
+    this.#backed = false
+    this.#note(`file ${kind}`)
+    if (kind === 0) await unlink(file)
+    else if (kind === 1) await truncate(file, PAGE * 3)
+    else if (kind === 2) await appendFile(file, 'more')
+    else if (kind === 3) await writeFile(file, Buffer.alloc(40 * PAGE, 7))
+    else await this.#expect(`truncate ${file} 5000`, 0)
+  }
+}
+
+const readable = (file: string): number => {
+  try {
+    return readFileSync(file).length
+  } catch {
+    return 0
+  }
+}
+
+const mappingOf = (t: Target): string =>
+  readFileSync(`/proc/${t.pid()}/maps`, 'latin1')
+    .split('\n')
+    .find(line => Number.parseInt(line, 16) === t.base) ?? '[heap]'
+
+/** A Python or a Node program with a pager process of its own, as users have them. */
+async function interpreter(s: Stress, name: 'python' | 'node', seed: number): Promise<void> {
+  const random = randomOf(seed)
+  const file = s.lab.path(`data-${name}`)
+  writeFileSync(file, randomBytes(6 << 20, seed))
+  truncateSync(file, 6 << 20)
+  const program = join(root, 'test/targets', name === 'python' ? 'grow.py' : 'grow.mjs')
+  let voice: Voice | undefined
+  let process: ChildProcess | undefined
+  let pager: Pager | undefined
+  let life = 0
+  let grown = 0
+  for (let round = 1; !s.over; round++) {
+    const history: string[] = []
+    try {
+      if (voice === undefined || life-- <= 0) {
+        process?.kill('SIGKILL')
+        await pager?.ended()
+        pager = undefined
+        const started = runProgram(s.lab, name === 'python' ? 'python3' : node, [program, file])
+        ;({ voice, process } = started)
+        if ((await voice.answer('ready')) !== 'ready') throw new Error('the interpreter is not ready')
+        life = 12
+        grown = 0
+      }
+      if (pager === undefined) {
+        pager = await Pager.start(s.lab, voice.pid())
+        s.result.attaches++
+        history.push('attached')
+      }
+      void pager.ask(random(2) === 0 ? 'pass' : 'settled').catch(() => {})
+      await sleep(random(400))
+      for (let i = 0; i < 3; i++) {
+        const command = ['check', 'fork', grown++ < 10 ? `grow ${random(200)}` : 'check'][random(3)] as string
+        history.push(command)
+        voice.tell(command)
+        if (random(4) === 0) {
+          await pager.kill()
+          s.result.kills++
+          await sleep(random(30))
+          pager = await pager.again(s.lab)
+          s.result.adoptions++
+          history.push('killed, adopted')
+        }
+        const answer = await voice.answer(command)
+        if (answer !== 'same') throw new Error(`${name} says: ${answer}`)
+        s.result.operations++
+      }
+      if (random(4) === 0) {
+        await pager.detach()
+        pager = undefined
+        s.result.detaches++
+        history.push('detached')
+        if ((await voice.ask('check')) !== 'same') throw new Error(`${name} differs after a detach`)
+      }
+      s.done(name)
+    } catch (error) {
+      s.result.mismatches.push({
+        lane: name,
+        round,
+        what: `${(error as Error).message}\n${pager?.errors.slice(-1500)}`,
+        history,
+      })
+      process?.kill('SIGKILL')
+      voice = undefined
+      pager?.process.kill('SIGKILL')
+      pager = undefined
+    }
+  }
+  process?.kill('SIGKILL')
+  pager?.process.kill('SIGKILL')
+}
+
+/** Runs the stress; never throws for a mismatch. */
+export async function stress(options: StressOptions): Promise<StressResult> {
+  const s = new Stress(options)
+  try {
+    s.lab.program('target')
+    const all: Promise<void>[] = []
+    for (let i = 0; i < (options.lanes ?? 6); i++) all.push(new Lane(s, i).run())
+    if (options.interpreters !== false) {
+      all.push(interpreter(s, 'python', options.seed * 31 + 1))
+      all.push(interpreter(s, 'node', options.seed * 31 + 2))
+    }
+    await Promise.all(all)
+    return s.result
+  } finally {
+    s.lab.close()
+  }
+}
