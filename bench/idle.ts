@@ -4,7 +4,7 @@ import type { Bench, BenchOptions } from './main.ts'
 import { compile, Skip, which } from './lib/cc.ts'
 import { dataFile } from './lib/data.ts'
 import { attach, cpuSeconds } from './lib/lethe.ts'
-import { median, sleep } from './lib/stats.ts'
+import { median, quantile, sleep } from './lib/stats.ts'
 import { atMost, type Cell, type Goal } from './lib/table.ts'
 import { Target } from './lib/target.ts'
 
@@ -13,15 +13,18 @@ const sliceMs = 400
 
 interface Result {
   readonly name: string
+  /** Slow-down in percent. */
   readonly wall: number
   readonly cpu: number
-  readonly low: number
-  readonly high: number
+  /** Half the width of the 95 % interval of `wall`. */
+  readonly doubt: number
+  /** What the same measurement says when neither is attached. */
+  readonly nobody: number
   readonly pagerShare: number
 }
 
 export const bench: Bench = {
-  about: `Two equal processes compute in turns, ${sliceMs} ms each, on 16 MiB of the data that they hold; one is attached, then the other.`,
+  about: `Two equal processes compute in turns, ${sliceMs} ms each, on 16 MiB of the data that they hold; one is attached, then the other, then neither.`,
   async run(options) {
     const file = dataFile('log', options.size)
     const results: Result[] = []
@@ -41,22 +44,28 @@ export const bench: Bench = {
     return [
       {
         title: 'Attached and idle',
-        head: ['target', 'slower, wall %', 'slower, its CPU time %', 'quartiles of wall %', 'pager’s CPU %'],
-        rows: results.map((r): Cell[] => [
-          r.name,
-          r.wall,
-          r.cpu,
-          `${r.low.toFixed(1)} to ${r.high.toFixed(1)}`,
-          r.pagerShare,
-        ]),
+        head: ['target', 'slower, wall %', '±', 'its CPU time %', 'neither attached: %', 'pager’s CPU %'],
+        rows: results.map((r): Cell[] => [r.name, r.wall, r.doubt, r.cpu, r.nobody, r.pagerShare]),
         notes: [
-          'Medians of the ratios of neighbouring slices; the pager’s CPU is its share of one CPU in that time.',
+          'Medians of the ratios of neighbouring slices, averaged over the two ways round; ± is the 95 % interval of that; the pager’s CPU is its share of one CPU in that time.',
           ...skipped.map(reason => `Skipped: ${reason}.`),
         ],
         goals: results.map((r): Goal => atMost(`${r.name}: slower`, 1.2, r.wall, '%')),
       },
     ]
   },
+}
+
+/** Percent by which the first of each pair took longer. */
+interface Ratios {
+  readonly wall: number[]
+  readonly cpu: number[]
+}
+
+/** 95 % interval of a median, half its width: from the order statistics. */
+function doubt(values: readonly number[]): number {
+  const half = 0.98 / Math.sqrt(values.length)
+  return (quantile(values, Math.min(1, 0.5 + half)) - quantile(values, Math.max(0, 0.5 - half))) / 2
 }
 
 async function measure(
@@ -79,35 +88,48 @@ async function measure(
     }
     n *= 4
   }
-  const wall: number[] = []
-  const cpu: number[] = []
+  const inTurns = async (first: Target, second: Target): Promise<Ratios> => {
+    const ratios: Ratios = { wall: [], cpu: [] }
+    for (let i = 0; i < options.rounds * 12; i++) {
+      // A B, B A, A B …: whoever is second has no advantage.
+      let a: [number, number]
+      let b: [number, number]
+      if (i % 2 === 0) {
+        a = await slice(first, n)
+        b = await slice(second, n)
+      } else {
+        b = await slice(second, n)
+        a = await slice(first, n)
+      }
+      ratios.wall.push((a[0] / b[0] - 1) * 100)
+      ratios.cpu.push((a[1] / b[1] - 1) * 100)
+    }
+    return ratios
+  }
+  const served: Ratios[] = []
   const shares: number[] = []
-  for (const [served, free] of [pair, [...pair].reverse() as [Target, Target]] as const) {
-    const attached = await attach(served.pid)
-    await slice(served, n) // brings the working set back
-    await slice(free, n)
+  for (const [target, free] of [pair, [pair[1], pair[0]] as const]) {
+    const attached = await attach(target.pid)
+    await slice(target, n) // brings the working set back
     await sleep(3000)
-    await slice(served, n)
+    await slice(target, n)
+    await slice(free, n)
     const { pager } = await attached.status()
     const used = cpuSeconds(pager)
     const began = performance.now()
-    for (let i = 0; i < options.rounds * 8; i++) {
-      const a = await slice(served, n)
-      const b = await slice(free, n)
-      wall.push((a[0] / b[0] - 1) * 100)
-      cpu.push((a[1] / b[1] - 1) * 100)
-    }
+    served.push(await inTurns(target, free))
     shares.push(((cpuSeconds(pager) - used) / (performance.now() - began)) * 1e5)
     await attached.detach()
   }
+  const nobody = await inTurns(...pair)
   for (const target of pair) await target.end()
-  const sorted = [...wall].sort((a, b) => a - b)
+  const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length
   return {
     name,
-    wall: median(wall),
-    cpu: median(cpu),
-    low: sorted[Math.floor(sorted.length / 4)] as number,
-    high: sorted[Math.floor((sorted.length * 3) / 4)] as number,
+    wall: mean(served.map(r => median(r.wall))),
+    cpu: mean(served.map(r => median(r.cpu))),
+    doubt: Math.hypot(...served.map(r => doubt(r.wall))) / served.length,
+    nobody: median(nobody.wall),
     pagerShare: median(shares),
   }
 }

@@ -122,7 +122,7 @@ export const bench: Bench = {
           ]
         }),
         notes: [
-          `${rounds} rounds. KSM: \`ksm_process_profit\` after three full scans of memory that, but for Java's, holds each page once. Other processes of node's make the pager's Pss smaller than it is alone; see pager-size.`,
+          `${rounds} rounds. KSM: \`general_profit\` after three full scans; all programs but Java's hold each page once. Other processes of node's make the pager's Pss smaller than it is alone; see pager-size.`,
           ...notes,
         ],
         goals: found.flatMap((language, i): Goal[] => {
