@@ -30,7 +30,14 @@ import { heir, parkInode } from '../process/heir.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
 import { releaseStragglers } from '../process/stragglers.ts'
 import type { SeenFile } from '../process/candidates.ts'
-import { checkTarget, isStopped, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
+import {
+  checkTarget,
+  descriptors,
+  isStopped,
+  type MemoryFigures,
+  memoryFigures,
+  startTime,
+} from '../process/target.ts'
 import { drop, type Dropped, nothingDropped, freeScratch, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
 import { explain, type Explained } from './explainer.ts'
@@ -200,8 +207,8 @@ export class Controller {
     const { keeper } = this.#journal
     if (keeper.pid === 0 || this.#journal.leaving) {
       // It died before anything was registered, or when nothing was any more.
-      endKeeper(keeper)
-      if (footing.area !== 0 && !this.orphaned) this.#withdraw({ footing })
+      for (const one of [keeper, ...this.#journal.started]) endKeeper(one)
+      if (footing.area !== 0 && !this.orphaned) this.#withdraw({ footing }, true)
       throw new PagerError('adopt', `Nothing of process ${this.pid} was served any more`)
     }
     this.#predecessor = keeper
@@ -235,7 +242,8 @@ export class Controller {
     this.#parkIn = this.#take(footing.parkIn, before[1])
     const parkOut = this.#take(footing.parkOut, before[2])
     fds.sendRoom(this.#parkIn, parkRoom)
-    this.#journal.keeper = { ...this.#keep(), own: [this.#uffd, this.#parkIn, parkOut] }
+    const keeper = this.#keep()
+    if (this.#predecessor !== undefined) this.#journal.started = [...this.#journal.started, keeper].slice(-32)
     const data: ServerData = {
       uffd: this.#uffd,
       pid: this.pid,
@@ -246,7 +254,8 @@ export class Controller {
       tickMs: this.#tickMs,
       limit: Math.floor((this.#limit ?? 0) / pageBytes),
       parkOut,
-      keeper: this.#predecessor ?? { pid: 0, start: 0 },
+      keeper: { ...keeper, own: [this.#uffd, this.#parkIn, parkOut] },
+      before: this.#predecessor ?? { pid: 0, start: 0 },
       shared: this.#shared.buffer,
       children: kept.children,
       backings: this.holdings.adopt(kept),
@@ -407,13 +416,15 @@ export class Controller {
   }
 
   // Our descriptors and our area out of the target, by a borrowed thread: the agent may stand still with the program.
-  #withdraw({ footing: f }: { footing: Footing }): void {
+  // `partial`: who came here died before all was noted. The program had no userfaultfd then, so any is ours.
+  #withdraw({ footing: f }: { footing: Footing }, partial = false): void {
     this.#dismissAgent()
     const ended = this.#agentEnded(f.tid, isStopped(this.pid) ? 50 : 2000)
     const thread = borrowThread(this.pid, findGadgets(this.pid))
     try {
-      for (const fd of [f.uffd, f.parkIn, f.parkOut, f.control])
-        if (isOurs(this.pid, fd)) thread.call(nr.close, fd)
+      const ours = [f.uffd, f.parkIn, f.parkOut, f.control].filter(fd => isOurs(this.pid, fd))
+      const stray = partial ? descriptors(this.pid).filter(fd => isUserfault(this.pid, fd)) : []
+      for (const fd of new Set([...ours, ...stray])) thread.call(nr.close, fd)
       // The area is the ground under an agent's feet.
       const there = readMaps(this.pid).some(
         m => m.start === f.area + 12288 && m.name.startsWith('/memfd:lethe'),
@@ -680,6 +691,14 @@ export class Controller {
     this.#waiting.clear()
     void this.#server.terminate()
     this.#onEnd?.()
+  }
+}
+
+function isUserfault(pid: number, fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`) === 'anon_inode:[userfaultfd]'
+  } catch {
+    return false
   }
 }
 

@@ -98,6 +98,9 @@ const hf = {
   own: 23,
   leaving: 26,
 } // 64-bit words
+/** Where the keepers of `started` are, in 64-bit words, and how many there can be. */
+const startedAt = 64
+const mostStarted = 32
 const magic = 0x4548544c
 
 /** A block of pages that are all in one state, by state: to compare with. */
@@ -204,7 +207,26 @@ export class Journal {
     u32[h.tid] = f.tid
     u32[h.uffd] = f.uffd
   }
-  /** The keeper of our descriptors, and their numbers there: userfaultfd, parkIn, parkOut. */
+  /**
+   * Keepers of successors that have not come to serve yet: pid and start. The one that serves, `keeper`, is apart, for
+   * only it can have descriptors that a message in the inbox speaks of.
+   */
+  get started(): { pid: number; start: number }[] {
+    const { f64 } = this.memory
+    const list: { pid: number; start: number }[] = []
+    for (let i = startedAt; i < startedAt + 2 * mostStarted; i += 2)
+      if (f64[i] !== 0) list.push({ pid: f64[i] as number, start: f64[i + 1] as number })
+    return list
+  }
+  set started(list: readonly { pid: number; start: number }[]) {
+    const { f64 } = this.memory
+    for (let i = 0; i < mostStarted; i++) {
+      const at = startedAt + 2 * i
+      f64[at + 1] = list[i]?.start ?? 0
+      f64[at] = list[i]?.pid ?? 0
+    }
+  }
+  /** The keeper of the descriptors of who serves, and their numbers there: userfaultfd, parkIn, parkOut. */
   get keeper(): { pid: number; start: number; own: readonly [number, number, number] } {
     const { f64 } = this.memory
     const word = (i: number): number => f64[i] as number
@@ -216,7 +238,7 @@ export class Journal {
   }
   set keeper(k: { pid: number; start: number; own: readonly [number, number, number] }) {
     const { f64 } = this.memory
-    f64[hf.keeper] = 0
+    // Never zero again: that would say that nothing has been served yet.
     f64[hf.keeperStart] = k.start
     k.own.forEach((fd, i) => {
       f64[hf.own + i] = fd

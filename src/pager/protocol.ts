@@ -48,8 +48,9 @@ export interface ServerData {
   /** Most clean pages, or 0 for no limit. */
   limit: number
   parkOut: number
-  /** Keeper of a predecessor; its pid is 0 when there is none. */
-  keeper: { pid: number; start: number }
+  /** Our keeper, to be put down in the journal when we serve, and that of who served before, if any. */
+  keeper: { pid: number; start: number; own: readonly [number, number, number] }
+  before: { pid: number; start: number }
   /** 0: requests to hold, 1: acknowledged, 2: let go */
   shared: SharedArrayBuffer
   /** Children of a predecessor: their descriptors and numbers. */

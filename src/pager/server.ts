@@ -142,7 +142,7 @@ export class Server {
         else this.#message(space, slot)
       this.#wakeAll(space)
     }
-    endKeeper(this.#data.keeper)
+    this.#succeed()
     for (const index of this.#broken) this.#giveUp(index)
     const ready = new Uint16Array(fds.mostPolled)
     let nextTick = 0
@@ -354,9 +354,18 @@ export class Server {
     inbox[slot * 8] = 0
   }
 
+  // Nothing depends on earlier keepers any more: they end, and from now on ours is the one that counts.
+  #succeed(): void {
+    const { keeper, before } = this.#data
+    const { journal } = this.#main
+    for (const one of [before, ...journal.started]) if (one.pid !== keeper.pid) endKeeper(one)
+    journal.keeper = keeper
+    journal.started = []
+  }
+
   #fromKeeper(fd: number): number | undefined {
-    if (!keeps(this.#data.keeper)) return undefined
-    const pidfd = fds.pidfdOpen(this.#data.keeper.pid)
+    if (!keeps(this.#data.before)) return undefined
+    const pidfd = fds.pidfdOpen(this.#data.before.pid)
     const ours = fds.pidfdGetfd(pidfd, fd)
     fds.close(pidfd)
     return ours < 0 ? undefined : ours

@@ -150,6 +150,11 @@ export class Voice {
     this.#lines = lines
   }
 
+  /** How it ended, for a message. */
+  async ending(): Promise<number | string> {
+    return await Promise.resolve('how is not known')
+  }
+
   /** Gives a command without waiting for the answer. */
   tell(command: string): void {
     this.#write(`${command}\n`)
@@ -162,7 +167,8 @@ export class Voice {
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${stuck(this.pid())}`)
     }
-    if (line === undefined) throw new Error(`process ${this.pid()} has ended; asked: ${what}`)
+    if (line === undefined)
+      throw new Error(`process ${this.pid()} has ended (${await this.ending()}); asked: ${what}`)
     return line
   }
 
@@ -300,6 +306,10 @@ export class Target extends Voice {
     const child = this.children[n] as Voice
     Object.assign(child, { pid: () => pid })
     return child
+  }
+
+  override async ending(): Promise<number | string> {
+    return await this.ended()
   }
 
   /** Waits for the end; the exit code, or the name of the signal. */

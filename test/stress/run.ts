@@ -12,18 +12,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Explained } from '../../src/pager/explainer.ts'
 import { generator, randomBytes } from '../explain-helpers.ts'
-import {
-  Lab,
-  Lines,
-  node,
-  PAGE,
-  Pager,
-  root,
-  run as runProgram,
-  stuck,
-  Target,
-  Voice,
-} from '../safety/lab.ts'
+import { Lab, node, PAGE, Pager, root, run as runProgram, stuck, Target, Voice } from '../safety/lab.ts'
 import type { Order, Report } from './host.ts'
 
 export interface StressOptions {
@@ -322,6 +311,7 @@ class Lane {
         this.#s.done(this.name)
       } catch (error) {
         const { mismatches } = this.#s.result
+        this.#s.options.say?.(`${this.name} round ${round}: ${(error as Error).message.split('\n')[0]}`)
         mismatches.push({
           lane: this.name,
           round,

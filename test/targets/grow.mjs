@@ -18,7 +18,9 @@ createInterface({ input: process.stdin }).on('line', line => {
     bytes[5] ^= 255
     parts.at(-1).sum = crc32(bytes)
   } else if (word === 'fork') {
-    const child = fork(new URL(import.meta.url), ['/dev/null'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const child = fork(new URL(import.meta.url), ['/dev/null'], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
     child.once('spawn', () => child.kill('SIGKILL'))
     child.once('exit', () => console.log(check()))
     return

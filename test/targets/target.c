@@ -135,6 +135,7 @@ int main(int argc, char **argv) {
     heap = malloc(n);
     base = (unsigned char *)((unsigned long)heap / PAGE * PAGE);
     shift = heap - base;
+    size = shift + n; // what lies behind is not ours
   } else {
     unsigned long align = !strcmp(mode, "huge") ? 2ul << 20 : PAGE;
     if (align > PAGE) size = (size + align - 1) / align * align;
