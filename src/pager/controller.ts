@@ -38,7 +38,7 @@ import {
   memoryFigures,
   startTime,
 } from '../process/target.ts'
-import { drop, type Dropped, nothingDropped, freeScratch, type Run, settle } from './drop.ts'
+import { drop, type Dropped, nothingDropped, freeScratch, isSealed, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
 import { explain, type Explained } from './explainer.ts'
 import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
@@ -232,7 +232,9 @@ export class Controller {
     if (!this.#agentEnded(tid, 10_000))
       throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
     settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
-    if (this.#journal.scratch.length > 0) freeScratch(this.#withAgent(), this.#journal)
+    if (this.#journal.scratch.length === 0) return
+    if (isSealed(this.#journal, readMaps(this.pid))) freeScratch(this.#withAgent(), this.#journal)
+    else this.#journal.scratch = { start: 0, length: 0 }
   }
 
   #begin(kept: Kept): void {

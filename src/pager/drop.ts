@@ -9,14 +9,15 @@
 //
 //   agent: reserve a scratch range (journalled) → stop all → sync with the server
 //   → the server held: still protected? clean → dropping → per run, agent: mremap → … → let go → dropping → virtual, wake who waits
-//   → agent: munmap the scratch range
+//   → agent: free the scratch range in pieces, then give its addresses back, all at once
 //
 // If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
 // are gone. One call is in the agent's hands at a time.
 import { nr } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { type Agent, remote } from '../process/agent.ts'
+import { type Agent, remote, sealName } from '../process/agent.ts'
+import type { Mapping } from '../process/maps.ts'
 import { stopAll } from '../process/stop.ts'
 import { blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
 
@@ -102,11 +103,8 @@ function sleep(ms: number): void {
 /** One stop. The runs that there was no time for, or undefined when the target could not be stopped. */
 function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
   const { journal, agent } = target
-  const whole = bytes + rehearsalBytes
-  const reserve = remote(agent, [[nr.mmap, 0, whole, 0, 0x4022 /* PRIVATE | ANONYMOUS | NORESERVE */, -1, 0]])
-  const scratch = reserve?.[0] ?? -1
+  const scratch = reserveScratch(agent, journal, bytes + rehearsalBytes)
   if (scratch < 0) return undefined
-  journal.scratch = { start: scratch, length: whole }
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
@@ -185,13 +183,52 @@ function rehearse(target: DropTarget, runs: readonly Run[], scratch: number): vo
   }
 }
 
-/** Frees what an episode moved away, in pieces so that the program's page faults get in between. */
+const reserved = 0x4022 // MAP_PRIVATE | ANONYMOUS | NORESERVE
+
+// The scratch range: a page that is its seal, then `bytes` of addresses. The address of these, or a negative errno.
+function reserveScratch(agent: Agent, journal: Journal, bytes: number): number {
+  const whole = bytes + pageBytes
+  const [start = -1, file = -1] =
+    remote(agent, [
+      [nr.mmap, 0, whole, 0, reserved, -1, 0],
+      [nr.memfd_create, agent.footing.area + sealName, 1],
+    ]) ?? []
+  if (start < 0) return start
+  const seal =
+    file < 0
+      ? file
+      : remote(agent, [
+          [nr.mmap, start, pageBytes, 0, 0x12 /* PRIVATE | FIXED */, file, 0],
+          [nr.close, file],
+        ])?.[0]
+  if (seal !== start) {
+    remote(agent, [[nr.munmap, start, whole]])
+    return -1
+  }
+  journal.scratch = { start, length: whole }
+  return start + pageBytes
+}
+
+/**
+ * Whether the scratch range of a journal still is ours. It is given back by one call, the seal with the rest: when the seal
+ * is gone, the program may have something of its own there.
+ */
+export const isSealed = (journal: Journal, mappings: readonly Mapping[]): boolean =>
+  mappings.some(m => m.start === journal.scratch.start && m.name === '/memfd:lethe')
+
+/**
+ * Frees what an episode moved away, in pieces so that the program's page faults get in between; the addresses go last,
+ * all at once. Who takes over asks `isSealed` first.
+ */
 export function freeScratch(agent: Agent, journal: Journal): void {
   const { start, length } = journal.scratch
   if (length === 0) return
   const piece = 64 << 20
-  for (let at = 0; at < length; at += piece)
-    remote(agent, [[nr.munmap, start + at, Math.min(piece, length - at)]])
+  for (let at = pageBytes; at < length; at += piece)
+    remote(agent, [
+      [nr.mmap, start + at, Math.min(piece, length - at), 0, reserved | 0x10 /* FIXED */, -1, 0],
+    ])
+  remote(agent, [[nr.munmap, start, length]])
   journal.scratch = { start: 0, length: 0 }
 }
 

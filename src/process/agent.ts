@@ -53,6 +53,8 @@ const areaPages = 4
 const packets = 4096
 const setup = 8192
 const code = 12288
+/** Where in the area the name of seals stands: see `isSealed`. */
+export const sealName: number = setup + 512
 const word = 8
 
 // loop: read(r13, r12, 4032) ≤ 0 → exit; for each 56-byte record {rax, rdi, rsi, rdx, r10, r8, r9}: syscall, result
@@ -188,6 +190,7 @@ function setUp(pid: number, footing: Footing, gadgets: Gadgets, note: (made: Foo
   try {
     writeProcess(pid, area + setup, new TextEncoder().encode('lethe\0'))
     agent.call(nr.prctl, 15 /* PR_SET_NAME */, area + setup)
+    writeProcess(pid, area + sealName, new TextEncoder().encode('lethe\0'))
     // An earlier agent's end: only ours ever had that number.
     if (footing.control !== 0) agent.call(nr.close, footing.control)
     else {

@@ -222,8 +222,11 @@ class Lane {
 
   /** Kills the pager of this lane now and then, at any moment, and starts the next one. */
   async #reap(random: Random): Promise<void> {
+    // Now and then at once, so that it dies while it takes over; else when it has served for a while.
+    let quick = 0
     while (!this.#ended) {
-      await sleep(50 + random(1200))
+      quick = random(3) === 0 && quick < 2 ? quick + 1 : 0
+      await sleep(quick > 0 ? random(400) : 600 + random(2500))
       if (this.#starting !== undefined && random(3) > 0) continue
       if (!this.#host.alive) {
         // As a supervisor would.
@@ -443,6 +446,17 @@ class Lane {
           throw new Error(`threads found ${said.split(' ')[0]} pages other than they left them`)
         const end = Math.min(pages, 64) * PAGE
         return await t.fill(0, end, 0)
+      }
+      case 18:
+      case 19: {
+        // The target maps and unmaps blocks of its own while pages are dropped: nobody may unmap those.
+        await t.ask(`churn ${r(2 ** 20)}`)
+        const work = [this.#pager({ op: 'make', explained: this.#explained() }), this.#pager({ op: 'drop' })]
+        await sleep(r(80))
+        const said = await t.ask('x')
+        if (!said.startsWith('0 ')) throw new Error(`blocks of the target's own differ: ${said}`)
+        await Promise.all(work)
+        return
       }
       default:
         return await this.#expect(`sum ${at} ${some}`, t.predicted(at, some))

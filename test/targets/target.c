@@ -307,6 +307,32 @@ int main(int argc, char **argv) {
       dprintf(out, "%ld %lu\n", r, rounds);
       continue;
     }
+    else if (IS("churn")) { // maps and unmaps blocks of its own until the next command; how many were not as it left them
+      enum { LIVE = 12 };
+      unsigned char *live[LIVE] = {0};
+      unsigned long sizes[LIVE] = {0}, rounds = 0, s = a * 2654435761u + 1;
+      struct timeval tv;
+      dprintf(out, "churning\n");
+      for (;; rounds++) {
+        fd_set set; FD_ZERO(&set); FD_SET(in, &set);
+        tv.tv_sec = tv.tv_usec = 0;
+        if (select(in + 1, &set, 0, 0, &tv) > 0) break;
+        s ^= s << 13; s ^= s >> 7; s ^= s << 17;
+        int i = s % LIVE;
+        if (live[i]) {
+          if (live[i][0] != i || live[i][sizes[i] / 2] != i + 1 || live[i][sizes[i] - 1] != i + 2) r++;
+          munmap(live[i], sizes[i]);
+        }
+        sizes[i] = (1 + (s >> 20) % 4096) * PAGE;
+        live[i] = mmap(0, sizes[i], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (live[i] == MAP_FAILED) die("mmap");
+        live[i][0] = i; live[i][sizes[i] / 2] = i + 1; live[i][sizes[i] - 1] = i + 2;
+      }
+      line();
+      for (int i = 0; i < LIVE; i++) if (live[i]) munmap(live[i], sizes[i]);
+      dprintf(out, "%ld %lu\n", r, rounds);
+      continue;
+    }
     else if (IS("selfopen")) r = system(rest); // a shell command, run as a child of the target
     else { dprintf(out, "what? %s\n", l); continue; }
     dprintf(out, "%ld\n", r);
