@@ -134,12 +134,16 @@ export class Server {
   run(): void {
     // Whenever this thread has something to do, a thread of the target waits for it.
     setPriority(0, -18)
-    // First what a predecessor had read but perhaps not handled, then the threads that wait in vain.
+    // First the events that a predecessor had read but perhaps not handled, then the threads that wait in vain. Its faults
+    // are not served: who is woken faults again. To serve one could mean to read more, over what is still to be handled.
     for (const space of this.#spaces) {
-      for (let slot = 0; slot < inboxSlots; slot++)
-        if (((space.journal.inbox[slot * 8] as number) & 0xff) === uffd.event.fork)
-          this.#resumeFork(space, slot)
+      const { inbox } = space.journal
+      for (let slot = 0; slot < inboxSlots; slot++) {
+        const kind = (inbox[slot * 8] as number) & 0xff
+        if (kind === uffd.event.fork) this.#resumeFork(space, slot)
+        else if (kind === uffd.event.pagefault) inbox[slot * 8] = 0
         else this.#message(space, slot)
+      }
       this.#wakeAll(space)
     }
     this.#succeed()
