@@ -606,6 +606,7 @@ export class Controller {
 
   /** Called at intervals: what the target does, what is over budget, what has gone cold. */
   beat(): void {
+    fds.signalEvent(this.#wake)
     releaseStragglers()
     if (this.ended !== undefined || this.orphaned) return
     if (startTime(this.pid) !== this.#identity) {

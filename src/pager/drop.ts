@@ -40,8 +40,16 @@ export interface Dropped {
   left: readonly Run[]
 }
 
-/** How long one stop may last, milliseconds, before the rest is left for the next. */
-const stopLimit = 6
+/**
+ * For how long pages are marked in one stop, milliseconds, before the rest is left for the next. Counted from when all
+ * threads stand still: to stop 200 of them takes 3 ms, to let them go as long again, and a stop that ended there
+ * would be for nothing. But not beyond `lastMark` after the first was told to stop, if it leaves `leastMark`.
+ */
+const markLimit = 5
+const lastMark = 9
+const leastMark = 1
+/** What is marked is moved, which takes a quarter of the time (to unmark it takes longer); unless the stop has lasted this long. */
+const stopLimit = 14
 /** How long to wait for all threads to stop before giving up for now. */
 const settleLimit = 10
 /** How long one move may take before the agent is given up, milliseconds. */
@@ -111,12 +119,13 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   rehearse(target, runs, scratch + bytes)
   const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
   if (stop !== undefined) {
-    const inTime = (): boolean => performance.now() - stop.began < stopLimit
     // Nobody changes a state while we mark: the server stands still too, for some microseconds.
     const marked: Run[] = []
     const held = target.hold(settleLimit, () => {
+      const still = performance.now()
+      const end = Math.max(Math.min(still + markLimit, stop.began + lastMark), still + leastMark)
       for (const run of runs) {
-        if (!inTime()) rest.push(run)
+        if (performance.now() > end) rest.push(run)
         else
           for (const piece of stillProtected(target, run))
             journal.markRuns(piece.start, piece.end, state.clean, state.dropping, (start, end) =>
@@ -127,7 +136,7 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
     if (!held) rest.push(...runs)
     for (const piece of marked) {
       const { start, end } = piece
-      if (sum.unsettled || !inTime()) {
+      if (sum.unsettled || performance.now() - stop.began > stopLimit) {
         journal.exchangeRun(start, end, state.dropping, state.clean)
         rest.push(piece)
         continue

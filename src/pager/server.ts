@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
-import { arena, call, getAddress, nr } from '../sys/ffi.ts'
+import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
 import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
@@ -150,9 +150,12 @@ export class Server {
     for (const index of this.#broken) this.#giveUp(index)
     const ready = new Uint16Array(fds.mostPolled)
     let nextTick = 0
+    let list: number[] = []
     while (this.#running) {
-      const list = [this.#data.wake, this.#signals, ...this.#spaces.map(s => s.fd)]
-      fds.poll(list, ready, this.#waiting.length > 0 ? 2 : 1000)
+      if (list.length !== this.#spaces.length + 2 || this.#spaces.some((s, i) => list[i + 2] !== s.fd))
+        list = [this.#data.wake, this.#signals, ...this.#spaces.map(s => s.fd)]
+      // Without a time limit, which would cost a timer for each fault: the controller wakes us once a second.
+      fds.poll(list, ready, this.#waiting.length > 0 ? 2 : -1)
       if (ready[1] !== 0) this.#leases()
       for (let i = this.#spaces.length - 1; i >= 0; i--)
         if (ready[i + 2] !== 0) {
@@ -214,7 +217,7 @@ export class Server {
     let total = 0
     const { journal } = space
     for (let rounds = 0; rounds < 64; rounds++) {
-      const n = call(nr.read, space.fd, journal.inboxAddress, drainSlots * uffd.messageSize)
+      const n = call3(nr.read, space.fd, journal.inboxAddress, drainSlots * uffd.messageSize)
       if (n === -EINTR) continue
       if (n <= 0) return total
       total += n
@@ -228,6 +231,8 @@ export class Server {
       for (let slot = 0; slot < count; slot++) this.#message(space, slot)
       const spent = (performance.now() - began) * 1000
       Atomics.add(this.#main.journal.counters, counter.stallMicroseconds, Math.round(spent))
+      // It had room for more: there was no more.
+      if (count < drainSlots) return total
     }
     return total
   }

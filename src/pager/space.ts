@@ -225,7 +225,7 @@ export class Space {
         p = journal.exchangeRun(p, at + copied + bytes, state.virtual, to)
       if (bytes > 0) {
         for (let p = at + copied; p < at + copied + bytes; p += 16 * pageBytes) journal.setAge(p, this.tick)
-        journal.setAge(at + copied + bytes - pageBytes, this.tick)
+        if (bytes > pageBytes) journal.setAge(at + copied + bytes - pageBytes, this.tick)
         Atomics.add(journal.counters, counter.refilledPages, bytes / pageBytes)
       }
       copied += bytes

@@ -19,6 +19,13 @@ const syscall = libc.func('long syscall(long nr, long a, long b, long c, long d,
   f: number,
 ) => number
 
+const syscall3 = libc.func('long syscall(long nr, long a, long b, long c)') as (
+  nr: number,
+  a: number,
+  b: number,
+  c: number,
+) => number
+
 /** System call numbers of this machine. */
 export const nr: Calls = machine()
 
@@ -35,6 +42,12 @@ export function call(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): 
 export function exitNow(code: number): never {
   call(nr.exit_group, code)
   throw new Error('exit_group returned')
+}
+
+/** `call` for calls that take three arguments and no more (read, ioctl): each one that is converted costs time. */
+export function call3(number: number, a: number, b: number, c: number): number {
+  const result = syscall3(number, a, b, c)
+  return result === -1 ? -koffi.errno() : result
 }
 
 /** Memory whose address we know, seen as bytes and as 32-bit and 64-bit words. */

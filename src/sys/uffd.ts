@@ -4,7 +4,7 @@
 // normal answers. `copy` and `zeropage` also report how many bytes were done before an error.
 // Source: include/uapi/linux/userfaultfd.h, Documentation/admin-guide/mm/userfaultfd.rst.
 import { ESRCH } from './errno.ts'
-import { type Arena, arena, call, nr, putAddress } from './ffi.ts'
+import { type Arena, arena, call, call3, nr, putAddress } from './ffi.ts'
 
 export const feature = {
   pagefaultFlagWp: 1,
@@ -67,7 +67,7 @@ export function api(fd: number, features: number): number {
   putAddress(w, 0, 0xaa)
   putAddress(w, 2, features)
   putAddress(w, 4, 0)
-  const done = call(nr.ioctl, fd, API, argument.address)
+  const done = call3(nr.ioctl, fd, API, argument.address)
   return done < 0 ? done : (w[2] as number)
 }
 
@@ -75,18 +75,18 @@ export function api(fd: number, features: number): number {
 export function register(fd: number, start: number, length: number): number {
   range(start, length)
   putAddress(w, 4, 3)
-  return call(nr.ioctl, fd, REGISTER, argument.address)
+  return call3(nr.ioctl, fd, REGISTER, argument.address)
 }
 
 export function unregister(fd: number, start: number, length: number): number {
   range(start, length)
-  return call(nr.ioctl, fd, UNREGISTER, argument.address)
+  return call3(nr.ioctl, fd, UNREGISTER, argument.address)
 }
 
 /** Wakes the threads that wait in the range; they fault again. */
 export function wake(fd: number, start: number, length: number): number {
   range(start, length)
-  return call(nr.ioctl, fd, WAKE, argument.address)
+  return call3(nr.ioctl, fd, WAKE, argument.address)
 }
 
 /** Fills missing pages from our memory at `source` and wakes who waits; `protect` leaves them write-protected. */
@@ -96,7 +96,7 @@ export function copy(fd: number, target: number, source: number, length: number,
   putAddress(w, 4, length)
   putAddress(w, 6, protect ? 2 : 0)
   putAddress(w, 8, 0)
-  const done = call(nr.ioctl, fd, COPY, argument.address)
+  const done = call3(nr.ioctl, fd, COPY, argument.address)
   completed = result(8)
   return done
 }
@@ -106,7 +106,7 @@ export function zeropage(fd: number, start: number, length: number): number {
   range(start, length)
   putAddress(w, 4, 0)
   putAddress(w, 6, 0)
-  const done = call(nr.ioctl, fd, ZEROPAGE, argument.address)
+  const done = call3(nr.ioctl, fd, ZEROPAGE, argument.address)
   completed = result(6)
   return done
 }
@@ -118,7 +118,7 @@ export function move(fd: number, target: number, source: number, length: number)
   putAddress(w, 4, length)
   putAddress(w, 6, 0)
   putAddress(w, 8, 0)
-  const done = call(nr.ioctl, fd, MOVE, argument.address)
+  const done = call3(nr.ioctl, fd, MOVE, argument.address)
   completed = result(8)
   return done
 }
@@ -127,7 +127,7 @@ export function move(fd: number, target: number, source: number, length: number)
 export function writeprotect(fd: number, start: number, length: number, protect: boolean): number {
   range(start, length)
   putAddress(w, 4, protect ? 1 : 0)
-  return call(nr.ioctl, fd, WRITEPROTECT, argument.address)
+  return call3(nr.ioctl, fd, WRITEPROTECT, argument.address)
 }
 
 /** Makes a missing page raise SIGBUS on touch: the loud failure. */
@@ -135,7 +135,7 @@ export function poison(fd: number, start: number, length: number): number {
   range(start, length)
   putAddress(w, 4, 0)
   putAddress(w, 6, 0)
-  return call(nr.ioctl, fd, POISON, argument.address)
+  return call3(nr.ioctl, fd, POISON, argument.address)
 }
 
 /** Whether the memory that this descriptor serves still exists (its process has neither exited nor exec'd). */
@@ -144,5 +144,5 @@ export function alive(fd: number): boolean {
   range(0x10000, 4096)
   putAddress(w, 4, 0)
   putAddress(w, 6, 0)
-  return call(nr.ioctl, fd, ZEROPAGE, argument.address) !== -ESRCH
+  return call3(nr.ioctl, fd, ZEROPAGE, argument.address) !== -ESRCH
 }
