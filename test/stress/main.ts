@@ -29,10 +29,6 @@ const result = await stress({
   ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
   say: line => console.error(`stress: ${line}, ${((performance.now() - began) / 1000).toFixed(0)} s`),
 })
-for (const m of result.mismatches) {
-  console.error(`\nMISMATCH seed ${seed} lane ${m.lane} round ${m.round}: ${m.what}`)
-  console.error(m.history.map(line => `  ${line}`).join('\n'))
-}
 const { mismatches, ...counts } = result
 const seconds = (performance.now() - began) / 1000
 console.log(

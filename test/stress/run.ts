@@ -159,6 +159,14 @@ class Stress {
     this.result.oddities[key] = (this.result.oddities[key] ?? 0) + 1
   }
 
+  differs(mismatch: Mismatch): void {
+    this.result.mismatches.push(mismatch)
+    const { lane, round, what, history } = mismatch
+    this.options.say?.(
+      `MISMATCH seed ${this.options.seed} lane ${lane} round ${round}: ${what}\n  ${history.join('\n  ')}\n`,
+    )
+  }
+
   slow(lane: string, ms: number, history: readonly string[]): void {
     this.odd('a round took more than 5 s')
     this.options.say?.(`${lane}: a round took ${ms.toFixed(0)} ms\n    ${history.slice(-12).join('\n    ')}`)
@@ -313,12 +321,10 @@ class Lane {
         if (took > 5000) this.#s.slow(this.name, took, this.#history)
         this.#s.done(this.name)
       } catch (error) {
-        const { mismatches } = this.#s.result
-        this.#s.options.say?.(`${this.name} round ${round}: ${(error as Error).message.split('\n')[0]}`)
-        mismatches.push({
+        this.#s.differs({
           lane: this.name,
           round,
-          what: `${(error as Error).message}\n${stuck(this.#target.pid())}\npager: ${this.#host.errors.slice(-1500)}`,
+          what: `${(error as Error).message}\n${stuck(this.#target.pid())}\npager: ${this.#host.errors.slice(-2500)}`,
           history: [...this.#history],
         })
         this.#life = 0
@@ -580,7 +586,7 @@ async function interpreter(s: Stress, name: 'python' | 'node', seed: number): Pr
       }
       s.done(name)
     } catch (error) {
-      s.result.mismatches.push({
+      s.differs({
         lane: name,
         round,
         what: `${(error as Error).message}\n${pager?.errors.slice(-1500)}`,
