@@ -309,6 +309,7 @@ export class Server {
       drainSlots * uffd.messageSize,
     )
     if (n <= 0) return 0
+    space.tick = tickNow(this.#data.tickMs)
     const free = drainSlots
     const count = n / uffd.messageSize
     // Faults read here wait until the message that we are in the middle of is done: they are woken and come again.

@@ -370,10 +370,10 @@ export class Space {
   removed(start: number, end: number): void {
     this.journal.runs(start, end, (from, to, s) => {
       if (s === state.none) return
-      for (let at = from; at < to; at += pageBytes) {
-        this.journal.set(at, state.absent)
+      // The age first: who takes an absent page for present looks at it again afterwards.
+      for (let at = from; at < to; at += pageBytes)
         if (at % (16 * pageBytes) === 0 || at === from) this.journal.setAge(at, this.tick)
-      }
+      for (let at = from; at < to; at += pageBytes) this.journal.set(at, state.absent)
     })
   }
 

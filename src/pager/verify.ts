@@ -6,6 +6,7 @@
 // the while.
 import { closeSync, openSync, readSync } from 'node:fs'
 import { EAGAIN } from '../sys/errno.ts'
+import { page, scanPages } from '../sys/memory.ts'
 import { pause } from '../sys/ptrace.ts'
 import * as uffd from '../sys/uffd.ts'
 import { type Journal, pageBytes, state } from './journal.ts'
@@ -23,6 +24,7 @@ const chunkPages = 512
 /** Reads the memory of one process while it runs. Never faults a page in: an absent one ends the read. */
 export class Verifier {
   readonly #memory: number
+  readonly #pagemap: number
   readonly #fd: number
   readonly #journal: Journal
   readonly #theirs = Buffer.allocUnsafeSlow(chunkPages * pageBytes)
@@ -30,12 +32,14 @@ export class Verifier {
 
   constructor(pid: number, fd: number, journal: Journal) {
     this.#memory = openSync(`/proc/${pid}/mem`, 'r')
+    this.#pagemap = openSync(`/proc/${pid}/pagemap`, 'r')
     this.#fd = fd
     this.#journal = journal
   }
 
   close(): void {
     closeSync(this.#memory)
+    closeSync(this.#pagemap)
   }
 
   /**
@@ -70,13 +74,16 @@ export class Verifier {
     proved: (start: number, pages: number, offset: number) => void,
   ): void {
     const j = this.#journal
+    // Pages that were absent and have been touched since. Only what is present may become `verifying`: who gives it up
+    // says `present`, and a page that is said to be present and is not would be taken for one that has vanished.
+    scanPages(this.#pagemap, start, start + pages * pageBytes, page.present, 0, 0, (from, to) => {
+      for (let at = from; at < to; at += pageBytes)
+        if (old(at) && j.exchange(at, state.absent, state.present) && !old(at))
+          j.exchange(at, state.present, state.absent)
+    })
     let marked = 0
     for (let at = start; at < start + pages * pageBytes; at += pageBytes)
-      if (
-        j.exchange(at, state.present, state.verifying) ||
-        (old(at) && j.exchange(at, state.absent, state.verifying))
-      )
-        marked++
+      if (j.exchange(at, state.present, state.verifying)) marked++
     if (marked === 0) return
     if (!this.#protect(start, pages, true)) {
       this.#giveBack(start, pages)
@@ -85,13 +92,13 @@ export class Verifier {
     const theirs = this.#read(this.#memory, this.#theirs, pages, start)
     const ours = this.#read(file, this.#ours, pages, offset)
     const whole = Math.floor(Math.min(theirs, ours) / pageBytes)
-    const equal = (page: number, count: number): boolean =>
+    const equal = (first: number, count: number): boolean =>
       this.#theirs.compare(
         this.#ours,
-        page * pageBytes,
-        (page + count) * pageBytes,
-        page * pageBytes,
-        (page + count) * pageBytes,
+        first * pageBytes,
+        (first + count) * pageBytes,
+        first * pageBytes,
+        (first + count) * pageBytes,
       ) === 0
     const all = whole > 0 && equal(0, whole)
     let from = 0
