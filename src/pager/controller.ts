@@ -44,7 +44,7 @@ import { explain, type Explained } from './explainer.ts'
 import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
 import { blockBytes, counter, Journal, pageBytes, parkOf, state } from './journal.ts'
 import { emptyPark, Holdings, type Kept, worthOpening } from './holdings.ts'
-import { type Reply, type RequestBody, type ServerData, shared, tickNow } from './protocol.ts'
+import { type Reply, type RequestBody, type ServerData, shared, tickAt } from './protocol.ts'
 import type { ReportOptions } from './report.ts'
 import { type Guess, Verifier } from './verify.ts'
 
@@ -142,7 +142,7 @@ export class Controller {
     return this.#uffd
   }
   get tick(): number {
-    return tickNow(this.#tickMs)
+    return tickAt(performance.now(), this.#tickMs)
   }
   /** Bytes of clean pages at which room is made: below the budget by what is dropped and not freed yet. */
   get #limit(): number | undefined {
@@ -493,7 +493,10 @@ export class Controller {
 
   // Registers the whole mappings that hold a guess.
   async #register(guesses: readonly Guess[]): Promise<void> {
-    const mappings = readMaps(this.pid).filter(m => m.writable && !m.shared && m.inode === 0)
+    // Block 0 of the journal means none.
+    const mappings = readMaps(this.pid).filter(
+      m => m.writable && !m.shared && m.inode === 0 && m.start >= blockBytes,
+    )
     const wanted = new Set<Mapping>()
     let i = 0
     for (const g of [...guesses].sort((a, b) => a.start - b.start)) {

@@ -131,6 +131,7 @@ export class Journal {
   readonly #ages: Uint16Array
   readonly #words: Int32Array
   readonly #blocks = new Map<number, number>()
+  #lastSlot = 0
   #generation = 0
   #freeBlocks: number[] = []
   #freeExtents: number[] = []
@@ -295,13 +296,21 @@ export class Journal {
       if (!used.has(e)) this.#freeExtents.push(e)
   }
 
+  /** Slot of the block that holds `address`, or -1. Most look-ups are of the block of the one before. */
+  #slotOf(address: number): number {
+    const block = Math.floor(address / blockBytes)
+    // The other thread may have given a slot to another block since we looked.
+    if (this.#directory[this.#lastSlot * 2] === block) return this.#lastSlot
+    const slot = this.#blocks.get(block)
+    if (slot === undefined || this.#directory[slot * 2] !== block) return -1
+    this.#lastSlot = slot
+    return slot
+  }
+
   /** Index into `pages` of the page at `address`, or -1 when its block is unknown. */
   stateIndex(address: number): number {
-    const block = Math.floor(address / blockBytes)
-    const slot = this.#blocks.get(block)
-    // The other thread may have given the slot to another block since we looked.
-    if (slot === undefined || this.#directory[slot * 2] !== block) return -1
-    return slot * pageRecord + (Math.floor(address / pageBytes) & (blockPages - 1))
+    const slot = this.#slotOf(address)
+    return slot < 0 ? -1 : slot * pageRecord + (Math.floor(address / pageBytes) & (blockPages - 1))
   }
 
   stateOf(address: number): number {
@@ -387,6 +396,11 @@ export class Journal {
     const at = this.stateIndex(address)
     if (at < 0) return
     this.#count(Atomics.exchange(this.pages, at, to), to)
+  }
+
+  /** Adds to a counter that the server alone writes. */
+  tally(which: number, n: number): void {
+    this.counters[which] = (this.counters[which] as number) + n
   }
 
   #count(from: number, to: number, pages = 1): void {
@@ -523,8 +537,8 @@ export class Journal {
 
   /** The newest explanation of the page at `address`, written to `into`; false when it has none. */
   place(address: number, into: Place): boolean {
-    const slot = this.#blocks.get(Math.floor(address / blockBytes))
-    if (slot === undefined) return false
+    const slot = this.#slotOf(address)
+    if (slot < 0) return false
     const page = Math.floor(address / pageBytes) & (blockPages - 1)
     const x = this.#extents
     let limit = blockPages

@@ -61,5 +61,8 @@ export interface ServerData {
 
 export const shared = { request: 0, acknowledged: 1, released: 2 } as const
 
-/** The time in ticks of `ms` milliseconds, modulo 2^16: the same in both threads and across a change of pager. */
-export const tickNow = (ms: number): number => Math.floor(Date.now() / ms) & 0xffff
+/** Milliseconds of the monotonic clock, which all processes share, when performance.now() was 0 in this thread. */
+const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now()
+
+/** The time `now`, of performance.now(), in ticks of `ms` milliseconds, modulo 2^16: the same in all threads and pagers. */
+export const tickAt = (now: number, ms: number): number => Math.floor((origin + now) / ms) & 0xffff

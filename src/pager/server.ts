@@ -1,4 +1,4 @@
-// The server thread: one loop that sleeps in ppoll over the userfaultfds of the target and its forked children,
+// The server thread: one loop that sleeps in epoll over the userfaultfds of the target and its forked children,
 // the wake descriptor and the signals of leases, and handles what is ready. Everything here is synchronous.
 //
 //   message  → faults to Space.fault; events to the space's table (and, for a fork, to a new space)
@@ -17,7 +17,7 @@ import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
-import { type Reply, type Request, type ServerData, shared, tickNow } from './protocol.ts'
+import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { endKeeper, keeps } from './keeper.ts'
 import { breaking } from './lease.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
@@ -44,6 +44,7 @@ export class Server {
   readonly #backings = new Map<number, OpenBacking>()
   readonly #buffer = arena(maxCluster * pageBytes)
   readonly #signals: number
+  readonly #poller = new fds.Poller()
   readonly #spaces: Space[] = []
   readonly #main: Space
   /** Backings whose lease is being broken. */
@@ -62,12 +63,17 @@ export class Server {
   /** Faults between two looks at where their thread runs. A look takes 50 µs: they are rarer while it stays there. */
   #pinEvery = 64
   #cpu = -1
+  /** A recent time of performance.now(). */
+  #now = 0
+  #drains = 0
 
   constructor(data: ServerData, port: MessagePort) {
     this.#data = data
     this.#port = port
     this.#shared = new Int32Array(data.shared)
     this.#signals = fds.signalfd([leaseSignal])
+    this.#poller.add(data.wake)
+    this.#poller.add(this.#signals)
     const journal = Journal.open(data.journal)
     journal.collect()
     journal.recount()
@@ -113,6 +119,7 @@ export class Server {
   }
 
   #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
+    this.#poller.add(fd)
     return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, this.#data.limit, m =>
       this.#report(m),
     )
@@ -148,28 +155,29 @@ export class Server {
     }
     this.#succeed()
     for (const index of this.#broken) this.#giveUp(index)
-    const ready = new Uint16Array(fds.mostPolled)
     let nextTick = 0
-    let list: number[] = []
     while (this.#running) {
-      if (list.length !== this.#spaces.length + 2 || this.#spaces.some((s, i) => list[i + 2] !== s.fd))
-        list = [this.#data.wake, this.#signals, ...this.#spaces.map(s => s.fd)]
       // Without a time limit, which would cost a timer for each fault: the controller wakes us once a second.
-      fds.poll(list, ready, this.#waiting.length > 0 ? 2 : -1)
-      if (ready[1] !== 0) this.#leases()
-      for (let i = this.#spaces.length - 1; i >= 0; i--)
-        if (ready[i + 2] !== 0) {
-          const space = this.#spaces[i] as Space
-          if (this.#drain(space) > 0) this.#readAhead(space, list, ready)
+      const ready = this.#poller.wait(this.#waiting.length > 0 ? 2 : -1)
+      let woken = false
+      for (let i = 0; i < ready; i++) {
+        const fd = this.#poller.ready(i)
+        if (fd === this.#data.wake) woken = true
+        else if (fd === this.#signals) this.#leases()
+        else {
+          const space = fd === this.#main.fd ? this.#main : this.#spaces.find(s => s.fd === fd)
+          if (space !== undefined && this.#drain(space) > 0 && ready === 1) this.#readAhead(space)
         }
-      if (ready[0] !== 0) {
+      }
+      if (woken) {
         fds.clearEvent(this.#data.wake)
         this.#requests()
+        this.#now = performance.now()
+        for (const space of this.#spaces) space.tick = tickAt(this.#now, this.#data.tickMs)
       }
       if (this.#waiting.length > 0) this.#serveWaiting()
-      const now = performance.now()
-      if (now > nextTick) {
-        nextTick = now + 1000
+      if (this.#now > nextTick) {
+        nextTick = this.#now + 1000
         this.#buryChildren()
       }
     }
@@ -201,9 +209,9 @@ export class Server {
   }
 
   // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
-  #readAhead(space: Space, list: readonly number[], ready: Uint16Array): void {
+  #readAhead(space: Space): void {
     for (let steps = 0; steps < 16; steps++) {
-      if (!space.streaming || this.#full() || fds.poll(list, ready, 0) > 0 || !space.readAhead()) return
+      if (!space.streaming || this.#full() || this.#poller.wait(0) > 0 || !space.readAhead()) return
       if (this.#cpu >= 0) {
         pinTo(-1)
         this.#cpu = -1
@@ -221,16 +229,21 @@ export class Server {
       if (n === -EINTR) continue
       if (n <= 0) return total
       total += n
-      space.tick = tickNow(this.#data.tickMs)
-      const began = performance.now()
+      // A look at the clock costs as much as a tenth of a fault: one in eight is timed, and stands for all.
+      const timed = this.#data.limit > 0 || (this.#drains++ & 7) === 0
+      const began = timed ? performance.now() : this.#now
+      if (timed) space.tick = tickAt(began, this.#data.tickMs)
       const count = n / uffd.messageSize
       // A read takes faults before events, so events stand last; they are handled first, for a fault may
       // otherwise be answered from a table that an event has made old.
       for (let slot = 0; slot < count; slot++)
         if ((journal.inbox[slot * 8] as number) % 256 !== uffd.event.pagefault) this.#message(space, slot)
       for (let slot = 0; slot < count; slot++) this.#message(space, slot)
-      const spent = (performance.now() - began) * 1000
-      Atomics.add(this.#main.journal.counters, counter.stallMicroseconds, Math.round(spent))
+      if (timed) {
+        this.#now = performance.now()
+        const weight = this.#data.limit > 0 ? 1 : 8
+        this.#main.journal.tally(counter.stallMicroseconds, Math.round((this.#now - began) * 1000 * weight))
+      }
       // It had room for more: there was no more.
       if (count < drainSlots) return total
     }
@@ -248,16 +261,17 @@ export class Server {
       const address = faultAddress(inbox, at)
       const tid = inbox[at + 6] as number
       inbox[at] = 0
-      Atomics.add(this.#main.journal.counters, counter.faults, 1)
+      this.#main.journal.tally(counter.faults, 1)
       if (this.#faultsSincePin++ >= this.#pinEvery || (this.#cpu < 0 && this.#faultsSincePin > 0))
         this.#follow(tid)
       if (space === this.#main && this.#full() && space.brings(address, flags)) {
         this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
         this.#askForRoom()
-      } else this.#serve(space, () => space.fault(address, flags))
+      } else if (space.fault(address, flags) === 'again')
+        this.#serve(space, () => space.fault(address, flags))
       return
     }
-    Atomics.add(this.#main.journal.counters, counter.events, 1)
+    this.#main.journal.tally(counter.events, 1)
     const a = getAddress(inbox, at + 2)
     const b = getAddress(inbox, at + 4)
     const c = getAddress(inbox, at + 6)
@@ -309,7 +323,7 @@ export class Server {
       drainSlots * uffd.messageSize,
     )
     if (n <= 0) return 0
-    space.tick = tickNow(this.#data.tickMs)
+    space.tick = tickAt(performance.now(), this.#data.tickMs)
     const free = drainSlots
     const count = n / uffd.messageSize
     // Faults read here wait until the message that we are in the middle of is done: they are woken and come again.
@@ -433,6 +447,7 @@ export class Server {
     for (let i = this.#spaces.length - 1; i > 0; i--) {
       const child = this.#spaces[i] as Space
       if (uffd.alive(child.fd)) continue
+      this.#poller.remove(child.fd)
       fds.close(child.fd)
       this.#spares.push(child.journal)
       this.#spaces.splice(i, 1)

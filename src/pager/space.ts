@@ -226,7 +226,7 @@ export class Space {
       if (bytes > 0) {
         for (let p = at + copied; p < at + copied + bytes; p += 16 * pageBytes) journal.setAge(p, this.tick)
         if (bytes > pageBytes) journal.setAge(at + copied + bytes - pageBytes, this.tick)
-        Atomics.add(journal.counters, counter.refilledPages, bytes / pageBytes)
+        journal.tally(counter.refilledPages, bytes / pageBytes)
       }
       copied += bytes
       if (result === 0 || copied >= length) continue
@@ -287,7 +287,7 @@ export class Space {
     const pages = uffd.completed / pageBytes
     for (let p = start; p < start + uffd.completed; p += pageBytes)
       journal.exchange(p, state.none, state.absent)
-    if (pages > 0) Atomics.add(journal.counters, counter.zeroPages, pages)
+    if (pages > 0) journal.tally(counter.zeroPages, pages)
     if (result === 0) return 'done'
     if (result === -ESRCH) return 'gone'
     if (result === -EAGAIN && pages === 0) return 'again'
@@ -332,7 +332,7 @@ export class Space {
         continue
       }
       if (result < 0) uffd.wake(this.fd, at, pageBytes)
-      Atomics.add(journal.counters, counter.writes, (stop - at) / pageBytes)
+      journal.tally(counter.writes, (stop - at) / pageBytes)
       return 'done'
     }
   }
@@ -353,7 +353,7 @@ export class Space {
 
   #lose(at: number, pages: number, why: string): Served {
     for (let i = 0; i < pages; i++) this.journal.exchange(at + i * pageBytes, state.virtual, state.lost)
-    Atomics.add(this.journal.counters, counter.lostPages, pages)
+    this.journal.tally(counter.lostPages, pages)
     return this.#poison(at, why)
   }
 

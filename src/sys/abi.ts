@@ -16,6 +16,8 @@ export interface Calls {
   readonly ioctl: number
   readonly pread64: number
   readonly ppoll: number
+  readonly epoll_create1: number
+  readonly epoll_ctl: number
   readonly fcntl: number
   readonly fallocate: number
   readonly socketpair: number
@@ -63,6 +65,8 @@ const x64: Calls = {
   ioctl: 16,
   pread64: 17,
   ppoll: 271,
+  epoll_create1: 291,
+  epoll_ctl: 233,
   fcntl: 72,
   fallocate: 285,
   socketpair: 53,
@@ -110,6 +114,8 @@ export const arm64: Calls = {
   ioctl: 29,
   pread64: 67,
   ppoll: 73,
+  epoll_create1: 20,
+  epoll_ctl: 21,
   fcntl: 25,
   fallocate: 47,
   socketpair: 199,

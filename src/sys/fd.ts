@@ -1,6 +1,6 @@
 // Descriptors: polling, waking another thread, passing them between processes, leases on files.
 import { readdirSync } from 'node:fs'
-import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
+import { arena, call, call4, epollWait, getAddress, nr, putAddress } from './ffi.ts'
 import { must } from './errno.ts'
 
 const O_CLOEXEC = 0o2000000
@@ -43,6 +43,37 @@ export function poll(fds: ArrayLike<number>, ready: Uint16Array, ms: number): nu
   return done
 }
 
+/** Which of many descriptors are readable or hung up: epoll, level-triggered. */
+export class Poller {
+  readonly #fd: number = must(call(nr.epoll_create1, O_CLOEXEC), 'epoll_create1')
+  readonly #events = arena(4096)
+  // struct epoll_event: the events, then 64 bits of ours. It is packed on x86-64 only.
+  readonly #words = process.arch === 'x64' ? 3 : 4
+  readonly #most: number = Math.floor(1024 / this.#words)
+
+  add(fd: number): void {
+    u32[0] = 1
+    u32[this.#words - 2] = fd
+    u32[this.#words - 1] = 0
+    must(call(nr.epoll_ctl, this.#fd, 1, fd, memory.address), 'epoll_ctl')
+  }
+
+  /** Before `fd` is closed: a duplicate of it elsewhere would keep it here. */
+  remove(fd: number): void {
+    must(call(nr.epoll_ctl, this.#fd, 2, fd, memory.address), 'epoll_ctl')
+  }
+
+  /** Waits until a descriptor is ready, `ms` at most (-1: for ever); how many are. None after an interruption. */
+  wait(ms: number): number {
+    return Math.max(0, epollWait(this.#fd, this.#events.address, this.#most, ms))
+  }
+
+  /** The i-th descriptor that the last `wait` found ready. */
+  ready(i: number): number {
+    return this.#events.u32[(i + 1) * this.#words - 2] as number
+  }
+}
+
 /** A descriptor of a process (it becomes readable when the process ends), or a negative errno. */
 export const pidfdOpen = (pid: number): number => call(nr.pidfd_open, pid)
 
@@ -51,7 +82,7 @@ export const pidfdGetfd = (pidfd: number, fd: number): number => call(nr.pidfd_g
 
 /** Reads up to `length` bytes at `offset` of a file to an address; bytes read or a negative errno. */
 export const readAt = (fd: number, address: number, length: number, offset: number): number =>
-  call(nr.pread64, fd, address, length, offset)
+  call4(nr.pread64, fd, address, length, offset)
 
 /** Blocks `signals` in the calling thread and returns a descriptor that reads them. */
 export function signalfd(signals: readonly number[]): number {

@@ -19,11 +19,26 @@ const syscall = libc.func('long syscall(long nr, long a, long b, long c, long d,
   f: number,
 ) => number
 
-const syscall3 = libc.func('long syscall(long nr, long a, long b, long c)') as (
+const syscall3 = libc.func('long syscall(int nr, int a, long b, long c)') as (
   nr: number,
   a: number,
   b: number,
   c: number,
+) => number
+
+const syscall4 = libc.func('long syscall(int nr, int a, long b, long c, long d)') as (
+  nr: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+) => number
+
+const epoll = libc.func('int epoll_wait(int fd, long events, int most, int ms)') as (
+  fd: number,
+  events: number,
+  most: number,
+  ms: number,
 ) => number
 
 /** System call numbers of this machine. */
@@ -44,9 +59,21 @@ export function exitNow(code: number): never {
   throw new Error('exit_group returned')
 }
 
-/** `call` for calls that take three arguments and no more (read, ioctl): each one that is converted costs time. */
+/** `call` for calls that take a descriptor and two more (read, ioctl): each argument that is converted costs time. */
 export function call3(number: number, a: number, b: number, c: number): number {
   const result = syscall3(number, a, b, c)
+  return result === -1 ? -koffi.errno() : result
+}
+
+/** The same with three more (pread). */
+export function call4(number: number, a: number, b: number, c: number, d: number): number {
+  const result = syscall4(number, a, b, c, d)
+  return result === -1 ? -koffi.errno() : result
+}
+
+/** epoll_wait, which not every machine has as a system call. */
+export function epollWait(fd: number, events: number, most: number, ms: number): number {
+  const result = epoll(fd, events, most, ms)
   return result === -1 ? -koffi.errno() : result
 }
 
