@@ -2,13 +2,17 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { Backing } from '../src/backing/backing.ts'
+import { lensNamed } from '../src/lens/catalogue.ts'
 import { applyEdits, type Lens } from '../src/lens/lens.ts'
 
-/** A backing of bytes that we have in hand. */
+let made = 0
+
+/** A backing of bytes that we have in hand; no two have the same identity. */
 export function bytesBacking(bytes: Uint8Array): Backing {
+  const inode = String(++made)
   return {
     size: bytes.length,
-    identity: { device: '0', inode: '0', size: bytes.length, mtime: '0', ctime: '0' },
+    identity: { device: '0', inode, size: bytes.length, mtime: '0', ctime: '0' },
     read(offset, into) {
       const part = bytes.subarray(offset, offset + into.length)
       into.set(part)
@@ -28,13 +32,53 @@ function whole(lens: Lens, backing: Backing, beyond = 0): Uint8Array {
 export interface ContractOptions {
   /** Backings that the lens accepts; any bytes if not given. */
   readonly backings?: fc.Arbitrary<Uint8Array>
+  /** Backings of which narrow is asked to recognise at least half of the memory; `backings` if not given. */
+  readonly plausible?: fc.Arbitrary<Uint8Array>
+  /** Bytes of the element at whose multiples (in the view) memory is cut for narrow. */
+  readonly step?: number
   readonly seed?: number
+  readonly numRuns?: number
+}
+
+/** Every place where `needle` lies in `bytes`. */
+function places(bytes: Uint8Array, needle: Uint8Array): number[] {
+  const found: number[] = []
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  for (let at = buffer.indexOf(needle); at >= 0; at = buffer.indexOf(needle, at + 1)) found.push(at)
+  return found
+}
+
+/**
+ * Law 6 for the memory at `at` of the view; whether narrow answered. Bytes may lie in the backing in places that are
+ * not where the memory came from; there get gives the memory too, but for an incomplete last element.
+ */
+function narrowLaw(lens: Lens, bytes: Uint8Array, at: number, length: number): boolean {
+  const backing = bytesBacking(bytes)
+  const memory = new Uint8Array(Math.min(length, lens.size(backing) - at))
+  lens.get(backing, at, memory)
+  const into = new Uint8Array(memory.length * 4 + 64)
+  const narrowed = lens.narrow?.(memory, into)
+  if (narrowed === undefined || narrowed.bytes === 0) return false
+  const found = places(bytes, into.subarray(0, narrowed.bytes))
+  const located = found.map(offset => lens.locate?.(backing, offset))
+  expect(located).toContain(at + narrowed.from)
+  for (const [i, offset] of found.entries()) {
+    const place = located[i]
+    if (place === undefined) continue
+    const end = lens.locate?.(backing, offset + narrowed.bytes) ?? lens.size(backing)
+    const part = memory.subarray(narrowed.from, narrowed.from + end - place)
+    const got = new Uint8Array(part.length)
+    lens.get(backing, place, got)
+    expect(got).toEqual(part)
+  }
+  return true
 }
 
 /** Runs the laws on a lens. Call inside describe(). */
 export function lensContract(lens: Lens, options: ContractOptions = {}): void {
   const backings = options.backings ?? fc.uint8Array({ maxLength: 300 })
   const seed = options.seed ?? 20_260
+  const numRuns = options.numRuns ?? 1000
   const position = fc.nat(400)
 
   it('any split of get equals the whole get', () => {
@@ -48,7 +92,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
         lens.get(backing, from, part)
         expect(part).toEqual(all.subarray(from, to))
       }),
-      { seed },
+      { seed, numRuns },
     )
   })
 
@@ -59,7 +103,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
         const all = whole(lens, backing, 100)
         expect(all.subarray(lens.size(backing)).every(byte => byte === 0)).toBe(true)
       }),
-      { seed },
+      { seed, numRuns },
     )
   })
 
@@ -76,7 +120,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
         lens.get(after, at, got)
         expect(got).toEqual(put)
       }),
-      { seed },
+      { seed, numRuns },
     )
   })
 
@@ -91,7 +135,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
         lens.get(backing, at, got)
         expect(applyEdits(bytes, lens.put(backing, at, got))).toEqual(bytes)
       }),
-      { seed },
+      { seed, numRuns },
     )
   })
 
@@ -102,7 +146,40 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
         if (bytes === undefined) return
         expect(whole(lens, bytesBacking(bytes))).toEqual(memory)
       }),
-      { seed },
+      { seed, numRuns },
+    )
+  })
+
+  if (lens.narrow !== undefined)
+    it('get where the narrow bytes lie gives the memory that was narrowed', () => {
+      const step = options.step ?? 1
+      let asked = 0
+      let answered = 0
+      fc.assert(
+        fc.property(
+          options.plausible ?? backings,
+          position,
+          fc.integer({ min: 32, max: 400 }),
+          (bytes, a, n) => {
+            const size = lens.size(bytesBacking(bytes))
+            const at = a % Math.max(1, size - 31)
+            if (size < 64) return
+            asked++
+            if (narrowLaw(lens, bytes, at - (at % step), n)) answered++
+          },
+        ),
+        { seed, numRuns },
+      )
+      if (asked > 0) expect(answered / asked).toBeGreaterThan(0.5)
+    })
+
+  it('its name makes the same lens again', () => {
+    expect(lensNamed(lens.name).name).toBe(lens.name)
+    fc.assert(
+      fc.property(backings, bytes => {
+        expect(whole(lensNamed(lens.name), bytesBacking(bytes))).toEqual(whole(lens, bytesBacking(bytes)))
+      }),
+      { seed, numRuns: 100 },
     )
   })
 }

@@ -7,8 +7,13 @@
  *   3. put of what get gave changes nothing (its edits, applied, leave the backing as it is)
  *   4. get(invert(memory)) = memory, wherever invert answers
  *   5. beyond `size` get gives zeros: the tail of a page at the end of a file
+ *   6. wherever the bytes that narrow gave lie in a backing, and locate says where that is in the view, get from
+ *      there gives the memory that was narrowed
+ *
+ * Backwards search: `narrow` a page of memory, look for the narrow bytes in the backing, ask `locate` where in the
+ * view that is. Forwards search: read the whole view (src/lens/through.ts) once and search it like a file.
  */
-import type { Backing } from '../backing/backing.ts'
+import type { Backing, Identity } from '../backing/backing.ts'
 
 /** Bytes to be written at `offset` of a backing. */
 export interface Edit {
@@ -16,7 +21,21 @@ export interface Edit {
   readonly bytes: Uint8Array
 }
 
+/** `into` holds `bytes` bytes, which make the memory from `from` on. */
+export interface Narrowed {
+  readonly from: number
+  readonly bytes: number
+}
+
+/** Where indexes are kept from one process to the next, by the backing's identity and the lens's name. */
+export interface IndexStore {
+  /** What was saved, whole and undamaged, or undefined. */
+  load(identity: Identity, lens: string): Uint8Array | undefined
+  save(identity: Identity, lens: string, index: Uint8Array): void
+}
+
 export interface Lens {
+  /** Canonical and complete: lensNamed(name) is the same lens in another process. */
   readonly name: string
   /** Bytes of memory that the lens makes of a backing. */
   size(backing: Backing): number
@@ -26,6 +45,21 @@ export interface Lens {
   put?(backing: Backing, at: number, bytes: Uint8Array): Edit[]
   /** What a backing must hold for this memory. */
   invert?(memory: Uint8Array): Uint8Array | undefined
+  /**
+   * Writes the bytes that a backing must hold for this memory to `into` (which has at least 4 × memory.length + 64
+   * bytes), leaving out what is incomplete at both edges. undefined where the lens cannot have made the memory, or
+   * where that is so unlikely (by a cheap look at a few values) that a search is not worth its time.
+   */
+  narrow?(memory: Uint8Array, into: Uint8Array): Narrowed | undefined
+  /** Position in the view of what byte `offset` of the backing begins to make; undefined if nothing begins there. */
+  locate?(backing: Backing, offset: number): number | undefined
+  /** Whether the lens makes sense for this backing at all; may read a few KiB at its start, middle and end. */
+  suits?(backing: Backing): boolean
+  /**
+   * Builds the index that size, get and locate need (else the first of them does), or takes it from the store.
+   * `pause` is called every few milliseconds of work.
+   */
+  prepare?(backing: Backing, store: IndexStore, pause?: () => void): void
 }
 
 /** The bytes of a backing after edits, in a new array: the meaning of an Edit. */

@@ -3,7 +3,7 @@
  * almost never keeps the alignment of its file.
  */
 import type { Backing } from '../backing/backing.ts'
-import type { Edit, Lens } from './lens.ts'
+import type { Edit, Lens, Narrowed } from './lens.ts'
 
 export function verbatim(offset = 0): Lens {
   if (!Number.isSafeInteger(offset) || offset < 0)
@@ -35,5 +35,20 @@ export function verbatim(offset = 0): Lens {
     return offset === 0 ? memory.slice() : undefined
   }
 
-  return { name: 'verbatim', size, get, put, invert }
+  return { name: offset === 0 ? 'verbatim' : `verbatim@${offset}`, size, get, put, invert, narrow, locate }
+
+  function narrow(memory: Uint8Array, into: Uint8Array): Narrowed {
+    into.set(memory)
+    return { from: 0, bytes: memory.length }
+  }
+
+  function locate(backing: Backing, at: number): number | undefined {
+    return at >= offset && at < backing.size ? at - offset : undefined
+  }
+}
+
+/** 'verbatim', 'verbatim@33'. */
+export function verbatimNamed(name: string): Lens | undefined {
+  const match = /^verbatim(?:@([1-9][0-9]{0,14}))?$/.exec(name)
+  return match ? verbatim(Number(match[1] ?? 0)) : undefined
 }

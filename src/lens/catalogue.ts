@@ -1,0 +1,34 @@
+/** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
+import { LensError } from './errors.ts'
+import type { Lens } from './lens.ts'
+import { compose } from './through.ts'
+import { verbatimNamed } from './verbatim.ts'
+
+/** Makes the lens of a name, if the name is of this family. */
+export type Family = (name: string) => Lens | undefined
+
+const families: readonly Family[] = [verbatimNamed]
+
+const made = new Map<string, Lens>()
+
+/**
+ * The lens of a name; `a|b` is b over what a makes. The same object each time, so that what a lens knows of a
+ * backing (checkpoints, rows) is there for all who ask. LensError 'unsupported' if there is none.
+ */
+export function lensNamed(name: string): Lens {
+  let lens = made.get(name)
+  if (!lens) {
+    const bar = name.lastIndexOf('|')
+    lens = bar < 0 ? single(name) : compose(lensNamed(name.slice(0, bar)), lensNamed(name.slice(bar + 1)))
+    made.set(name, lens)
+  }
+  return lens
+}
+
+function single(name: string): Lens {
+  for (const family of families) {
+    const lens = family(name)
+    if (lens) return lens
+  }
+  throw new LensError('unsupported', name, 'there is no lens of this name')
+}

@@ -1,0 +1,110 @@
+/**
+ * A lens over a backing is a backing, so lenses compose.
+ *
+ * The view lives as long as the backing: it has no state of its own but its size, which is asked of the lens when
+ * somebody first wants it (that can cost a pass over the backing, see Lens.prepare).
+ */
+import type { Backing, Hold, Identity } from '../backing/backing.ts'
+import { LensError } from './errors.ts'
+import type { IndexStore, Lens, Narrowed } from './lens.ts'
+
+/**
+ * The backing that a lens makes of another. Its identity is the other's with the lens's name behind the inode;
+ * `identity.size` stays the size of the bytes that the view is made of, so that asking for it costs nothing.
+ */
+export class View implements Backing {
+  readonly backing: Backing
+  readonly lens: Lens
+  readonly identity: Identity
+  #size = -1
+
+  constructor(backing: Backing, lens: Lens) {
+    this.backing = backing
+    this.lens = lens
+    this.identity = { ...backing.identity, inode: `${backing.identity.inode}|${lens.name}` }
+  }
+
+  get size(): number {
+    if (this.#size < 0) this.#size = this.lens.size(this.backing)
+    return this.#size
+  }
+
+  read(offset: number, into: Uint8Array): number {
+    if (!Number.isSafeInteger(offset) || offset < 0)
+      throw new LensError('range', this.lens.name, `invalid offset ${offset} in a view of ${this.size} bytes`)
+    const wanted = Math.min(into.length, this.size - offset)
+    if (wanted <= 0) return 0
+    this.lens.get(this.backing, offset, wanted === into.length ? into : into.subarray(0, wanted))
+    return wanted
+  }
+
+  hold(): Hold {
+    return this.backing.hold()
+  }
+
+  close(): void {
+    this.backing.close()
+  }
+}
+
+export function through(backing: Backing, lens: Lens): View {
+  return new View(backing, lens)
+}
+
+/** Room for what the outer lens of a composition narrows to. Grows once to the largest memory it is asked about. */
+let between = new Uint8Array(0)
+
+/** First `inner` over the backing, then `outer` over that view: the lens 'inner|outer'. */
+export function compose(inner: Lens, outer: Lens): Lens {
+  const name = `${inner.name}|${outer.name}`
+  const views = new WeakMap<Backing, View>()
+
+  function view(backing: Backing): View {
+    let made = views.get(backing)
+    if (!made) {
+      made = through(backing, inner)
+      views.set(backing, made)
+    }
+    return made
+  }
+
+  function narrow(memory: Uint8Array, into: Uint8Array): Narrowed | undefined {
+    const room = memory.length * 4 + 64
+    const middle = between.length < room ? new Uint8Array(room) : between
+    between = new Uint8Array(0)
+    try {
+      const first = outer.narrow?.(memory, middle)
+      const second = first && inner.narrow?.(middle.subarray(0, first.bytes), into)
+      // Where in memory a later byte of the middle begins is not known without the backing.
+      return first && second?.from === 0 ? { from: first.from, bytes: second.bytes } : undefined
+    } finally {
+      between = middle
+    }
+  }
+
+  function locate(backing: Backing, offset: number): number | undefined {
+    const middle = inner.locate?.(backing, offset)
+    return middle === undefined ? undefined : outer.locate?.(view(backing), middle)
+  }
+
+  function invert(memory: Uint8Array): Uint8Array | undefined {
+    const middle = outer.invert?.(memory)
+    return middle && inner.invert?.(middle)
+  }
+
+  function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
+    inner.prepare?.(backing, store, pause)
+    outer.prepare?.(view(backing), store, pause)
+  }
+
+  return {
+    name,
+    size: backing => outer.size(view(backing)),
+    get: (backing, at, out) => outer.get(view(backing), at, out),
+    ...(inner.invert && outer.invert ? { invert } : {}),
+    ...(inner.narrow && outer.narrow ? { narrow } : {}),
+    ...(inner.locate && outer.locate ? { locate } : {}),
+    suits: backing => (inner.suits?.(backing) ?? true) && (outer.suits?.(view(backing)) ?? true),
+    prepare,
+  }
+}
