@@ -322,7 +322,7 @@ describe.skipIf(!has('python3'))('an audit', () => {
       cacheFolder: false,
       level: 'quick',
       virtual: from => {
-        const runs = first ? [{ start: from, pages: 100, path: '/data', offset: 0 }] : []
+        const runs = first ? [{ start: from, pages: 100, path: '/data', lens: 'verbatim', offset: 0 }] : []
         first = false
         return runs
       },

@@ -14,11 +14,13 @@ import { Pagemap } from '../process/pagemap.ts'
 
 const PAGE = 4096
 
-/** A run of virtual pages of an attached process; `offset` is the file's byte at `start`. */
+/** A run of virtual pages of an attached process; `offset` is the byte at `start` of what the lens makes. */
 export interface VirtualRun {
   readonly start: number
   readonly pages: number
   readonly path: string
+  /** Name of the lens that makes the bytes. */
+  readonly lens: string
   readonly offset: number
 }
 
@@ -82,12 +84,13 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
   const mappings = readMaps(pid, { flags: true }).filter(isPrivateAnonymous)
   const found = explainProcess(pid, options)
   const files = new Map<string, AuditFile>()
-  const addFile = (path: string, how: string, bytes: number): void => {
-    files.set(path, { path, how, lens: 'verbatim', bytes: (files.get(path)?.bytes ?? 0) + bytes })
+  const addFile = (path: string, how: string, lens: string, bytes: number): void => {
+    const key = `${lens} ${path}`
+    files.set(key, { path, how, lens, bytes: (files.get(key)?.bytes ?? 0) + bytes })
   }
   for (const { backing, pages } of found.extents) {
     const candidate = found.candidates[backing]
-    if (candidate) addFile(candidate.path, candidate.how, pages * PAGE)
+    if (candidate) addFile(candidate.path, candidate.how, candidate.lens ?? 'verbatim', pages * PAGE)
   }
   const tallies = tallyMappings(pid, mappings, found, options.virtual, addFile)
   const seconds = (performance.now() - began) / 1000
@@ -122,7 +125,7 @@ function tallyMappings(
   mappings: readonly Mapping[],
   found: ProcessExplanations,
   virtualOf: AuditOptions['virtual'],
-  addFile: (path: string, how: string, bytes: number) => void,
+  addFile: (path: string, how: string, lens: string, bytes: number) => void,
 ): AuditMapping[] {
   const { findings } = found
   const duplicates = findings.duplicateFlags()
@@ -148,7 +151,7 @@ function tallyMappings(
     }
     for (const run of virtualOf?.(start, end) ?? []) {
       tally.virtual += run.pages
-      addFile(run.path, 'attached', run.pages * PAGE)
+      addFile(run.path, 'attached', run.lens, run.pages * PAGE)
     }
     return { start, end, name, rss: counts.present * PAGE, pages: pages + tally.virtual, ...tally }
   })

@@ -13,6 +13,8 @@ export type TakeLease = (descriptor: number) => (() => void) | undefined
 
 export interface FileOptions {
   readonly lease?: TakeLease
+  /** An open descriptor of the file, to be used instead of opening `path` (then only a name); it is closed with this. */
+  readonly descriptor?: number
 }
 
 const FLAGS: number = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
@@ -66,7 +68,7 @@ export class FileBacking implements Backing {
     this.#lease = options.lease
     let descriptor: number
     try {
-      descriptor = openSync(path, FLAGS)
+      descriptor = options.descriptor ?? openSync(path, FLAGS)
     } catch (error) {
       throw failure(path, 'open', error)
     }

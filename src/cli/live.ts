@@ -20,8 +20,10 @@ export function summary(status: PagerStatus, found: boolean): string[] {
       `${formatSize(status.virtual)} virtual; ${pauses.stops} pauses, the longest ${pauses.longestMs.toFixed(1)} ms; ` +
       `${status.seconds.toFixed(1)} s`,
   ]
-  for (const { path, lost } of status.backings)
-    lines.push(`  from ${path}${lost === undefined ? '' : ` (no more: ${lost})`}`)
+  for (const { path, lens, lost } of status.backings)
+    lines.push(
+      `  from ${path}${lens === 'verbatim' ? '' : ` through ${lens}`}${lost === undefined ? '' : ` (no more: ${lost})`}`,
+    )
   if (status.backings.length === 0)
     lines.push('  nothing in it is a copy of a file that we know of; name files with --backing')
   return lines

@@ -33,6 +33,8 @@ export interface BackingMessage {
   readonly identity: Identity
   readonly how: string
   readonly openPath: string
+  /** The lens that makes the bytes; none: they are the file's own. */
+  readonly lens?: string
 }
 
 /** Up to BATCH extents, as columns: [start, pages, backing, offset] each. */

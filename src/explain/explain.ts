@@ -5,7 +5,8 @@
  * unexplained. Within a tier there are batches of files, each with an index of its own:
  *   1. all files, sparsely sampled: finds whole-file copies at a small part of the work
  *   2. all files, fully sampled, best first, in batches that grow
- * After each batch one pass over the pages that are still unexplained. The search ends as soon as finding all that is
+ * Then views of the same files: what lenses make of them (views.ts), sparsely first; of a large view the rest only if that
+ * found something. After each batch one pass over the pages that are still unexplained. The search ends as soon as finding all that is
  * left would not change the result by a thousandth. Where it would not by eight, files that are already found
  * whole are not sampled fully; the libraries beside a big file are, the big file is not.
  *
@@ -13,6 +14,7 @@
  * the speed of reading it.
  */
 import { randomInt } from 'node:crypto'
+import type { IndexStore } from '../lens/lens.ts'
 import { SearchKernel } from '../kernels/index.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
@@ -21,6 +23,7 @@ import { type Batch, FileIndex } from './file-index.ts'
 import type { IndexCache } from './index-cache.ts'
 import { type Candidate, Pool } from './pool.ts'
 import { Scanner } from './scanner.ts'
+import { marks, viewsOf } from './views.ts'
 
 const PAGE = 4096
 const MIB = 2 ** 20
@@ -31,9 +34,16 @@ const MOST_BYTES = 2 ** 39
 const ENOUGH = 0.001
 const NEARLY = 0.008
 const WHOLE = 0.95
+/** Unexplained bytes that are worth a look at views. */
+const LEAST_FOR_VIEWS = MIB
+/** Files that are looked at through lenses: from this size on, and so many. */
+const VIEWED_FROM = 65536
+const MOST_VIEWED = 200
 
 export interface ExplainOptions {
   readonly cache?: IndexCache
+  /** Where lenses keep what they need to know of a file. */
+  readonly store?: IndexStore
   /** Called between blocks of work, some hundred times a second: the place to sleep. */
   readonly pause?: () => void
 }
@@ -75,7 +85,7 @@ export function explain(
   const began = performance.now()
   const pause = options.pause ?? ((): void => undefined)
   const kernel = new SearchKernel()
-  const pool = new Pool()
+  const pool = new Pool(options.store, pause)
   const findings = new Findings(memory.runs)
   const index = new FileIndex(kernel, pool, options.cache, pause)
   const scanner = new Scanner(memory, findings, kernel, pool, index, randomInt(2 ** 32), pause)
@@ -87,8 +97,20 @@ export function explain(
       for (const candidate of tier(findings.runsOf(UNEXPLAINED), kernel)) {
         if (candidate.identity.size >= PAGE) pool.add(candidate)
       }
+      const after = pool.candidates.length
       for (const batch of batches(pool, before)) {
         const files = batch.sparse || !isLeft(findings, NEARLY) ? batch.files : batch.files.filter(isMissing)
+        if (files.length === 0) continue
+        index.build({ files, sparse: batch.sparse })
+        scanner.pass()
+        if (isLeft(findings, ENOUGH)) break
+      }
+      if (isLeft(findings, NEARLY)) continue
+      addViews(pool, before, after, memory, findings)
+      for (const batch of batches(pool, after, true)) {
+        const files = batch.sparse
+          ? batch.files
+          : batch.files.filter(file => findings.pagesOf(file) > 0 && isMissing(file))
         if (files.length === 0) continue
         index.build({ files, sparse: batch.sparse })
         scanner.pass()
@@ -128,7 +150,26 @@ function isLeft(findings: Findings, share: number): boolean {
   return findings.count(UNKNOWN) + findings.count(UNEXPLAINED) <= share * findings.count(EXPLAINED)
 }
 
-function* batches(pool: Pool, from: number): Generator<Batch> {
+/** Adds the views of candidates [from, to) that are worth a search. */
+function addViews(pool: Pool, from: number, to: number, memory: MemorySource, findings: Findings): void {
+  const left = findings.runsOf(UNEXPLAINED)
+  const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
+  if (bytes < LEAST_FOR_VIEWS) return
+  const marked = marks(memory, left)
+  const most = Math.max(VIEWED_FROM * 1024, 4 * bytes)
+  let files = 0
+  for (let i = from; i < to && files < MOST_VIEWED; i++) {
+    const candidate = pool.candidates[i]
+    if (!candidate || candidate.program === true || candidate.lens !== undefined) continue
+    if (candidate.identity.size < VIEWED_FROM || candidate.identity.size > most) continue
+    const file = pool.open(i)
+    if (!file) continue
+    files++
+    for (const lens of viewsOf(file, marked)) pool.add({ ...candidate, lens })
+  }
+}
+
+function* batches(pool: Pool, from: number, always = false): Generator<Batch> {
   const files: number[] = []
   let total = 0
   for (let i = from; i < pool.candidates.length; i++) {
@@ -136,7 +177,7 @@ function* batches(pool: Pool, from: number): Generator<Batch> {
     files.push(i)
     total += pool.size(i)
   }
-  if (total > SPARSE_FROM) yield { files, sparse: true }
+  if (files.length > 0 && (always || total > SPARSE_FROM)) yield { files, sparse: true }
   let limit = FIRST_BATCH
   let group: number[] = []
   let bytes = 0

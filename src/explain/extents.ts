@@ -15,13 +15,12 @@ export const UNEXPLAINED = 3
 /** Could not be read: gone, or served by somebody else. */
 export const ABSENT = 4
 
-/** A run of whole pages that a lens makes from a backing; `offset` is the backing's byte at `start`. */
+/** A run of whole pages that hold a candidate's bytes; `offset` is the candidate's byte at `start`. */
 export interface Extent {
   readonly start: number
   readonly pages: number
   /** Index of the candidate. */
   readonly backing: number
-  readonly lens: 'verbatim'
   readonly offset: number
 }
 
@@ -69,7 +68,7 @@ export class Findings {
     ) {
       this.#extents[this.#extents.length - 1] = { ...last, pages: last.pages + pages }
     } else {
-      this.#extents.push({ start, pages, backing, lens: 'verbatim', offset })
+      this.#extents.push({ start, pages, backing, offset })
     }
   }
 

@@ -105,7 +105,7 @@ export class FileIndex {
 
   #whole(file: number, size: number, base: number, level: number): void {
     this.#kernel.beginFile()
-    const identity = this.#pool.candidates[file]?.identity
+    const identity = this.#pool.identity(file)
     const cache = size >= CACHE_FROM ? this.#cache : undefined
     if (cache && identity) {
       const most = this.#kernel.mostRecords * RECORD

@@ -477,7 +477,13 @@ export class Controller {
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
       const index = await this.holdings.open(found, this.#parkIn, (at, fd) =>
-        this.#ask({ kind: 'backing', index: at, path: found.path, fd }),
+        this.#ask({
+          kind: 'backing',
+          index: at,
+          path: found.path,
+          fd,
+          ...(found.lens === undefined ? {} : { lens: found.lens }),
+        }),
       )
       if (index !== undefined) indices.set(found.index, index)
     }
@@ -528,10 +534,10 @@ export class Controller {
       const settled = (at: number): boolean =>
         ((tick - this.#journal.ageOf(at)) & 0xffff) * this.#tickMs >= 3000
       for (const guess of guesses) {
-        const fd = this.holdings.files.get(guess.backing)
-        if (fd === undefined) continue
+        const view = this.holdings.views.get(guess.backing)
+        if (view === undefined) continue
         let since = 0
-        verifier.verify(guess, fd, settled, (start, pages, offset) => {
+        verifier.verify(guess, view, settled, (start, pages, offset) => {
           rows.push(start, pages, guess.backing, offset)
           since += pages
         })

@@ -13,6 +13,8 @@ export interface FoundBacking {
   /** A path that opens this very file even if it has been unlinked, such as /proc/PID/fd/7. */
   readonly openPath: string
   readonly how: string
+  /** Name of the lens that makes the bytes; none: they are the file's own. */
+  readonly lens?: string
 }
 
 export interface Explained {

@@ -14,6 +14,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { Backing } from '../backing/backing.ts'
+import { FileBacking } from '../backing/file.ts'
+import { lensNamed } from '../lens/catalogue.ts'
+import { LensError } from '../lens/errors.ts'
+import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
@@ -28,6 +33,8 @@ export interface BackingRecord {
   path: string
   /** device:inode:size:mtime:ctime */
   identity: string
+  /** Name of the lens that makes memory's bytes of the file's; none: they are the same. */
+  lens?: string
   lost?: string
 }
 
@@ -56,8 +63,8 @@ const changeableFileSystems = new Map([
 export class Holdings {
   readonly #path: string
   readonly records: BackingRecord[] = []
-  /** Open files, by the index of their record. */
-  readonly files: Map<number, number> = new Map()
+  /** What pages are compared with, by the index of its record. */
+  readonly views: Map<number, Backing> = new Map()
   /** Files with copies in memory that can't serve, and why. */
   readonly refused: Map<string, string> = new Map()
 
@@ -81,16 +88,24 @@ export class Holdings {
 
   /** Takes the open files of a predecessor; for the server: which of them can serve. */
   adopt(kept: Kept): ServerData['backings'] {
-    for (const [index, fd] of kept.backings) this.files.set(index, fd)
     return this.records.flatMap(b => {
       const fd = kept.backings.get(b.index)
       if (fd === undefined) return []
+      this.views.set(b.index, viewOf(fd, b.path, b.lens))
       const changed =
         b.lost ??
         (unwritten(fd) || identityOf(fd) === b.identity
           ? undefined
           : `${b.path} was changed while no pager held it`)
-      return [{ index: b.index, path: b.path, fd, ...(changed === undefined ? {} : { lost: changed }) }]
+      return [
+        {
+          index: b.index,
+          path: b.path,
+          fd,
+          ...lensOf(b),
+          ...(changed === undefined ? {} : { lost: changed }),
+        },
+      ]
     })
   }
 
@@ -118,7 +133,9 @@ export class Holdings {
       return undefined
     }
     const identity = identityOf(fd)
-    const known = this.records.find(b => b.identity === identity && b.lost === undefined)
+    const known = this.records.find(
+      b => b.identity === identity && b.lens === found.lens && b.lost === undefined,
+    )
     if (known !== undefined) {
       closeSync(fd)
       return known.index
@@ -132,6 +149,14 @@ export class Holdings {
       closeSync(fd)
       return undefined
     }
+    const view = viewOf(fd, found.path, found.lens)
+    try {
+      if (view.size < 1) throw new LensError('corrupt', found.lens ?? '', 'it makes nothing of this file')
+    } catch (error) {
+      this.refused.set(found.path, `${found.path} can't be read (${(error as Error).message})`)
+      closeSync(fd)
+      return undefined
+    }
     const index = this.records.length
     const leased = await lease(index, fd)
     // If it was changed between the search and the lease, the comparison that follows finds out.
@@ -140,7 +165,7 @@ export class Holdings {
       closeSync(fd)
       return undefined
     }
-    this.records.push({ index, path: found.path, identity: identityOf(fd) })
+    this.records.push({ index, path: found.path, identity: identityOf(fd), ...lensOf(found) })
     this.write()
     const parked = fds.sendFds(parkIn, [fd], new TextEncoder().encode(JSON.stringify({ backing: index })))
     if (parked < 0) {
@@ -148,7 +173,7 @@ export class Holdings {
       this.refused.set(found.path, `${found.path} can't be parked in the target (${errnoName(parked)})`)
       return undefined
     }
-    this.files.set(index, fd)
+    this.views.set(index, view)
     return index
   }
 }
@@ -199,6 +224,16 @@ export function worthOpening(guesses: readonly Guess[], known: number): Set<numb
     worth.delete(backing)
   }
   return worth
+}
+
+/** What a lens makes of an open file; the file's own bytes without one. */
+export function viewOf(descriptor: number, path: string, lens: string | undefined): Backing {
+  const file = new FileBacking(path, { descriptor })
+  return lens === undefined ? file : through(file, lensNamed(lens))
+}
+
+function lensOf({ lens }: { lens?: string }): { lens?: string } {
+  return lens === undefined ? {} : { lens }
 }
 
 function identityOf(fd: number): string {

@@ -60,7 +60,7 @@ export interface PagerStatus {
   readonly children: number
   /** Proportional set size of pager and supervisor. */
   readonly own: number
-  readonly backings: readonly { path: string; lost?: string }[]
+  readonly backings: readonly { path: string; lens: string; lost?: string }[]
   readonly refused: readonly string[]
   readonly reports: readonly string[]
 }
@@ -164,6 +164,7 @@ function status(): PagerStatus {
     own: proportionalSize(process.pid) + (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
     backings: c.holdings.records.map(b => ({
       path: b.path,
+      lens: b.lens ?? 'verbatim',
       ...(b.lost === undefined ? {} : { lost: b.lost }),
     })),
     refused: [...c.holdings.refused.values()],

@@ -13,7 +13,7 @@ export type Request = { id: number } & (
   | { kind: 'register'; start: number; end: number }
   /** verifying → clean for pages that still are; rows of (start, pages, backing, offset) */
   | { kind: 'explain'; rows: Float64Array }
-  | { kind: 'backing'; index: number; path: string; fd: number }
+  | { kind: 'backing'; index: number; path: string; fd: number; lens?: string }
   /** refill every virtual page, of one backing or of all */
   | { kind: 'refill'; backing?: number }
   /** look now which address spaces are no more; answered by the number of living children */
@@ -56,7 +56,7 @@ export interface ServerData {
   /** Children of a predecessor: their descriptors and numbers. */
   children: { fd: number; n: number }[]
   /** Backings of a predecessor, out of the park. `lost`: why one can't serve. */
-  backings: { index: number; path: string; fd: number; lost?: string }[]
+  backings: { index: number; path: string; fd: number; lens?: string; lost?: string }[]
 }
 
 export const shared = { request: 0, acknowledged: 1, released: 2 } as const

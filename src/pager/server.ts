@@ -19,6 +19,7 @@ import { forkJournal } from './fork.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { endKeeper, keeps } from './keeper.ts'
+import { viewOf } from './holdings.ts'
 import { breaking } from './lease.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
 
@@ -108,8 +109,8 @@ export class Server {
 
   // The lease has outlived its holder, because the open file lies in the park. If somebody wants to write, he
   // still waits (the kernel gives us 45 s in all): the bytes are what they were.
-  #adoptBacking({ index, path, fd, lost }: ServerData['backings'][number]): void {
-    const backing: OpenBacking = { fd, path }
+  #adoptBacking({ index, path, fd, lens, lost }: ServerData['backings'][number]): void {
+    const backing = openBacking(fd, path, lens)
     if (lost !== undefined) backing.lost = lost
     else if (fds.lease(fd, leaseSignal) < 0) {
       if (breaking(fd)) this.#broken.push(index)
@@ -503,7 +504,7 @@ export class Server {
       case 'backing': {
         const leased = fds.lease(request.fd, leaseSignal)
         if (leased < 0) return leased
-        this.#backings.set(request.index, { fd: request.fd, path: request.path })
+        this.#backings.set(request.index, openBacking(request.fd, request.path, request.lens))
         return 0
       }
       case 'refill':
@@ -643,6 +644,10 @@ export class Server {
     this.#running = false
     return 0
   }
+}
+
+function openBacking(fd: number, path: string, lens: string | undefined): OpenBacking {
+  return lens === undefined ? { fd, path } : { fd, path: `${path} (${lens})`, view: viewOf(fd, path, lens) }
 }
 
 /** Numbers of the children whose fork has been read and not finished. */

@@ -11,6 +11,7 @@
 //   protected, clean or verifying → present, then the protection goes
 //   missing, present or clean and really not there → poison: a bug, or memory that vanished without an event;
 //                        loud (SIGBUS), never a page of zeros
+import type { Backing } from '../backing/backing.ts'
 import { EAGAIN, EEXIST, ENOENT, ESRCH, errnoName } from '../sys/errno.ts'
 import { readAt } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
@@ -23,6 +24,8 @@ import { Streams } from './streams.ts'
 export interface OpenBacking {
   readonly fd: number
   readonly path: string
+  /** What a lens makes of the file, if pages do not hold the file's own bytes. */
+  readonly view?: Backing
   /** Why it can't serve any more, once it can't. */
   lost?: string
 }
@@ -198,18 +201,28 @@ export class Space {
       if (backing === undefined || backing.lost !== undefined)
         return this.#lose(at, pages, backing?.lost ?? `backing ${place.backing} is not open`)
       const length = pages * pageBytes
-      const got = readFully(backing.fd, this.#buffer.address, length, place.offset)
-      if (got !== length)
-        return this.#lose(
-          at,
-          pages,
-          `${backing.path} gave ${got < 0 ? errnoName(got) : `${got} of ${length} bytes`} at ${place.offset}`,
-        )
+      const wrong = this.#read(backing, place.offset, length)
+      if (wrong !== undefined)
+        return this.#lose(at, pages, `${backing.path} gave ${wrong} at ${place.offset}`)
       const served = this.#copy(at, length, protect)
       if (served !== 'done') return served
       at += length
     }
     return 'done'
+  }
+
+  /** Reads into the buffer; what was wrong, if not all of it came. */
+  #read({ fd, view }: OpenBacking, offset: number, length: number): string | undefined {
+    if (view === undefined) {
+      const got = readFully(fd, this.#buffer.address, length, offset)
+      return got === length ? undefined : got < 0 ? errnoName(got) : `${got} of ${length} bytes`
+    }
+    try {
+      const got = view.read(offset, this.#buffer.bytes.subarray(0, length))
+      return got === length ? undefined : `${got} of ${length} bytes`
+    } catch (error) {
+      return (error as Error).message
+    }
   }
 
   #copy(at: number, length: number, protect: boolean): Served {

@@ -5,6 +5,7 @@
 // `verifying` when the server is told of the proof has not changed since it was protected. The target runs all
 // the while.
 import { closeSync, openSync, readSync } from 'node:fs'
+import type { Backing } from '../backing/backing.ts'
 import { EAGAIN } from '../sys/errno.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import { pause } from '../sys/ptrace.ts'
@@ -43,12 +44,12 @@ export class Verifier {
   }
 
   /**
-   * Compares a guess with the memory; `file` is the open backing. Calls `proved(start, pages, offset)` for runs that
+   * Compares a guess with the memory; `view` is what the guess names. Calls `proved(start, pages, offset)` for runs that
    * are equal and stay `verifying` and protected. Pages of other states than absent and present are left alone.
    */
   verify(
     guess: Guess,
-    file: number,
+    view: Backing,
     minimumAge: (at: number) => boolean,
     proved: (start: number, pages: number, offset: number) => void,
   ): void {
@@ -58,7 +59,7 @@ export class Verifier {
         guess.start + done * pageBytes,
         pages,
         guess.offset + done * pageBytes,
-        file,
+        view,
         minimumAge,
         proved,
       )
@@ -69,7 +70,7 @@ export class Verifier {
     start: number,
     pages: number,
     offset: number,
-    file: number,
+    view: Backing,
     old: (at: number) => boolean,
     proved: (start: number, pages: number, offset: number) => void,
   ): void {
@@ -89,8 +90,8 @@ export class Verifier {
       this.#giveBack(start, pages)
       return
     }
-    const theirs = this.#read(this.#memory, this.#theirs, pages, start)
-    const ours = this.#read(file, this.#ours, pages, offset)
+    const theirs = this.#readMemory(pages, start)
+    const ours = this.#readView(view, pages, offset)
     const whole = Math.floor(Math.min(theirs, ours) / pageBytes)
     const equal = (first: number, count: number): boolean =>
       this.#theirs.compare(
@@ -128,11 +129,20 @@ export class Verifier {
     return false
   }
 
-  #read(fd: number, into: Buffer, pages: number, at: number): number {
+  // What can't be had is not equal.
+  #readView(view: Backing, pages: number, offset: number): number {
+    try {
+      return view.read(offset, this.#ours.subarray(0, pages * pageBytes))
+    } catch {
+      return 0
+    }
+  }
+
+  #readMemory(pages: number, at: number): number {
     let got = 0
     try {
       while (got < pages * pageBytes) {
-        const n = readSync(fd, into, got, pages * pageBytes - got, at + got)
+        const n = readSync(this.#memory, this.#theirs, got, pages * pageBytes - got, at + got)
         if (n <= 0) break
         got += n
       }

@@ -2,13 +2,16 @@
 // changed at this moment may be told as it was or as it will be.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { BackingRecord } from './holdings.ts'
 import { Journal, pageBytes, type Place, state } from './journal.ts'
 
-/** A run of virtual pages; `offset` is the file's byte at `start`. */
+/** A run of virtual pages; `offset` is the byte at `start` of what the lens makes. */
 export interface VirtualRun {
   readonly start: number
   readonly pages: number
   readonly path: string
+  /** Name of the lens that makes the bytes. */
+  readonly lens: string
   readonly offset: number
 }
 
@@ -27,7 +30,12 @@ export function virtualRuns(directory: string): ((start: number, end: number) =>
         const known = journal.place(at, place)
         const pages = known ? Math.min(place.pages, (to - at) / pageBytes) : 1
         if (known)
-          found.push({ start: at, pages, path: names.get(place.backing) ?? '?', offset: place.offset })
+          found.push({
+            start: at,
+            pages,
+            ...(names.get(place.backing) ?? { path: '?', lens: 'verbatim' }),
+            offset: place.offset,
+          })
         at += pages * pageBytes
       }
     })
@@ -35,10 +43,10 @@ export function virtualRuns(directory: string): ((start: number, end: number) =>
   }
 }
 
-function readNames(path: string): Map<number, string> {
+function readNames(path: string): Map<number, { path: string; lens: string }> {
   try {
-    const records = JSON.parse(readFileSync(path, 'utf8')) as { index: number; path: string }[]
-    return new Map(records.map(({ index, path: name }) => [index, name]))
+    const records = JSON.parse(readFileSync(path, 'utf8')) as BackingRecord[]
+    return new Map(records.map(r => [r.index, { path: r.path, lens: r.lens ?? 'verbatim' }]))
   } catch {
     return new Map()
   }
