@@ -13,7 +13,10 @@
  * Backwards search: `narrow` a page of memory, look for the narrow bytes in the backing, ask `locate` where in the
  * view that is. Forwards search: read the whole view (src/lens/through.ts) once and search it like a file.
  */
-import type { Backing, Identity } from '../backing/backing.ts'
+import type { Backing } from '../backing/backing.ts'
+import type { IndexStore } from './index-store.ts'
+
+export type { IndexStore } from './index-store.ts'
 
 /** Bytes to be written at `offset` of a backing. */
 export interface Edit {
@@ -25,13 +28,6 @@ export interface Edit {
 export interface Narrowed {
   readonly from: number
   readonly bytes: number
-}
-
-/** Where indexes are kept from one process to the next, by the backing's identity and the lens's name. */
-export interface IndexStore {
-  /** What was saved, whole and undamaged, or undefined. */
-  load(identity: Identity, lens: string): Uint8Array | undefined
-  save(identity: Identity, lens: string, index: Uint8Array): void
 }
 
 export interface Lens {
