@@ -4,7 +4,9 @@ import { readMaps } from '../process/maps.ts'
 import type { PageCounts } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
 import { explain, type Explanations, type Tier } from './explain.ts'
-import { IndexCache } from './index-cache.ts'
+import { defaultCacheFolder, IndexCache } from './index-cache.ts'
+import { FolderIndexStore, type IndexStore, MemoryIndexStore } from '../lens/index-store.ts'
+import { join } from 'node:path'
 import { throttle } from './throttle.ts'
 
 export interface ExplainProcessOptions {
@@ -19,6 +21,11 @@ export interface ExplainProcessOptions {
   readonly level?: 'quick' | 'second'
   /** Of one CPU, 0 to 1. */
   readonly cpuShare?: number
+}
+
+/** Where lenses keep their indexes, so that a pager finds what a search has made. */
+export function indexStore(folder: string | false = defaultCacheFolder()): IndexStore {
+  return folder === false ? new MemoryIndexStore() : new FolderIndexStore(join(folder, 'lens'))
 }
 
 export interface ProcessExplanations extends Explanations {
@@ -36,6 +43,10 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
   const tiers: Tier[] = [() => firstCandidates(pid, options)]
   if (options.level !== 'quick')
     tiers.push((left, kernel) => secondCandidates(pid, memory, left, kernel, pause))
-  const explanations = explain(memory, tiers, { pause, ...(cache ? { cache } : {}) })
+  const explanations = explain(memory, tiers, {
+    pause,
+    store: indexStore(options.cacheFolder),
+    ...(cache ? { cache } : {}),
+  })
   return { ...explanations, present }
 }

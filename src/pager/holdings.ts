@@ -18,6 +18,7 @@ import type { Backing } from '../backing/backing.ts'
 import { FileBacking } from '../backing/file.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { LensError } from '../lens/errors.ts'
+import { indexStore } from '../explain/process.ts'
 import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
@@ -149,8 +150,9 @@ export class Holdings {
       closeSync(fd)
       return undefined
     }
-    const view = viewOf(fd, found.path, found.lens)
+    let view: Backing
     try {
+      view = viewOf(fd, found.path, found.lens)
       if (view.size < 1) throw new LensError('corrupt', found.lens ?? '', 'it makes nothing of this file')
     } catch (error) {
       this.refused.set(found.path, `${found.path} can't be read (${(error as Error).message})`)
@@ -226,10 +228,15 @@ export function worthOpening(guesses: readonly Guess[], known: number): Set<numb
   return worth
 }
 
-/** What a lens makes of an open file; the file's own bytes without one. */
+/**
+ * What a lens makes of an open file; the file's own bytes without one. What the lens needs to know of the file the search
+ * has left in the index store; if it is not there any more, it is found out anew.
+ */
 export function viewOf(descriptor: number, path: string, lens: string | undefined): Backing {
   const file = new FileBacking(path, { descriptor })
-  return lens === undefined ? file : through(file, lensNamed(lens))
+  if (lens === undefined) return file
+  lensNamed(lens).prepare?.(file, indexStore())
+  return through(file, lensNamed(lens))
 }
 
 function lensOf({ lens }: { lens?: string }): { lens?: string } {
