@@ -20,7 +20,7 @@ declare const WebAssembly: {
 
 type WasmModule = object
 
-interface WasmMemory {
+export interface WasmMemory {
   readonly buffer: ArrayBuffer
   grow(wasmPages: number): number
 }
@@ -57,7 +57,8 @@ interface SearchExports extends PagesExports {
 
 const modules = new Map<string, WasmModule>()
 
-function instantiate(name: 'pages' | 'search'): unknown {
+/** A new instance of a kernel, as its exports. */
+export function instantiate(name: string): unknown {
   let module = modules.get(name)
   if (!module) {
     module = new WebAssembly.Module(readFileSync(new URL(`./${name}.wasm`, import.meta.url)))
@@ -69,9 +70,10 @@ function instantiate(name: 'pages' | 'search'): unknown {
   return new WebAssembly.Instance(module, { env: { abort } }).exports
 }
 
-const START = 65536
+/** Where our buffers begin: below lies what the kernel's own constants take. */
+export const START = 65536
 
-function reserve(memory: WasmMemory, bytes: number): void {
+export function reserve(memory: WasmMemory, bytes: number): void {
   const missing = Math.ceil((bytes - memory.buffer.byteLength) / 65536)
   if (missing > 0) memory.grow(missing)
 }
