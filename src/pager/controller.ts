@@ -117,6 +117,7 @@ export class Controller {
   readonly #extra = new Map<string, SeenFile>()
   readonly #registered = new Set<string>()
   #onEnd: (() => void) | undefined
+  #leaving = false
   #keeper: Named | undefined
   #predecessor: Journal['keeper'] | undefined
 
@@ -579,7 +580,7 @@ export class Controller {
   }
 
   #drop(runs: readonly Run[]): Dropped {
-    if (runs.length === 0 || this.ended !== undefined || this.orphaned || isStopped(this.pid))
+    if (runs.length === 0 || this.#leaving || this.ended !== undefined || this.orphaned || isStopped(this.pid))
       return nothingDropped()
     const agent = this.#withAgent()
     const dropped = drop(
@@ -671,7 +672,9 @@ export class Controller {
 
   /** Refills everything and leaves the target as it would be without us. Throws PagerError when a page can't be rebuilt. */
   async detach(): Promise<void> {
-    const left = await this.#ask({ kind: 'leave' })
+    // The server may take the request while a drop is under way, and would not see what is about to become virtual.
+    this.#leaving = true
+    const left = await this.#ask({ kind: 'leave' }).finally(() => (this.#leaving = false))
     if (left > 0)
       throw new PagerError(
         'backing',

@@ -131,7 +131,8 @@ export class Journal {
   readonly #ages: Uint16Array
   readonly #words: Int32Array
   readonly #blocks = new Map<number, number>()
-  #lastSlot = 0
+  // None at first: a slot that nobody has taken has no room on disk, and to read it could be a bus error.
+  #lastSlot = -1
   #generation = 0
   #freeBlocks: number[] = []
   #freeExtents: number[] = []
@@ -300,7 +301,7 @@ export class Journal {
   #slotOf(address: number): number {
     const block = Math.floor(address / blockBytes)
     // The other thread may have given a slot to another block since we looked.
-    if (this.#directory[this.#lastSlot * 2] === block) return this.#lastSlot
+    if (this.#lastSlot >= 0 && this.#directory[this.#lastSlot * 2] === block) return this.#lastSlot
     const slot = this.#blocks.get(block)
     if (slot === undefined || this.#directory[slot * 2] !== block) return -1
     this.#lastSlot = slot

@@ -273,6 +273,7 @@ export class Server {
       return
     }
     this.#main.journal.tally(counter.events, 1)
+    space.tick = tickAt(performance.now(), this.#data.tickMs)
     const a = getAddress(inbox, at + 2)
     const b = getAddress(inbox, at + 4)
     const c = getAddress(inbox, at + 6)
@@ -623,7 +624,11 @@ export class Server {
     if (left > 0) return left
     this.#buryChildren()
     let still = 0
-    for (const space of this.#spaces) space.virtualRuns((start, end) => (still += (end - start) / pageBytes))
+    for (const { journal } of this.#spaces)
+      for (const block of journal.blocks())
+        journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+          if (s === state.virtual || s === state.dropping) still += (end - start) / pageBytes
+        })
     if (still > 0) return still
     for (const space of this.#spaces) {
       // Whole mappings at a time: a range that ends inside one would split it.

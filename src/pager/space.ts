@@ -136,13 +136,19 @@ export class Space {
       case 'unprotect':
         return this.#unprotect(at)
       case 'wait':
-        Atomics.add(this.journal.counters, counter.waiting, 1)
-        return 'done'
+        return this.#wait(address, flags)
       case 'check':
         return this.#check(at, protectedWrite)
       case 'poison':
         return this.#poison(at, 'its backing is lost')
     }
+  }
+
+  // Who drops wakes, if it sees that somebody waits. It may have looked for that between our look at the state and now.
+  #wait(address: number, flags: number): Served {
+    Atomics.add(this.journal.counters, counter.waiting, 1)
+    const at = address - (address % pageBytes)
+    return this.journal.stateOf(at) === state.dropping ? 'done' : this.fault(address, flags)
   }
 
   #refillAround(at: number, write: boolean): Served {
@@ -333,7 +339,7 @@ export class Space {
     for (let p = at; p < end; p += pageBytes)
       if (!journal.exchange(p, state.clean, state.present))
         journal.exchange(p, state.verifying, state.present)
-    if (journal.stateOf(at) === state.dropping) return 'done'
+    if (journal.stateOf(at) === state.dropping) return this.#wait(at, uffd.fault.wp)
     for (;;) {
       let stop = at
       while (stop < end && journal.stateOf(stop) !== state.dropping) stop += pageBytes

@@ -182,7 +182,18 @@ describe.skipIf(reason !== undefined)(`a backing${reason ? ` (${reason})` : ''}`
       const temporary = lab.path('save')
       expect(await target.number(`writefile ${temporary} ${target.shift} ${size} 0 0`)).toBe(size)
       await rename(temporary, file)
-      expect(readFileSync(file).equals(target.memory.subarray(target.shift, target.shift + size))).toBe(true)
+      const saved = readFileSync(file)
+      const wanted = target.memory.subarray(target.shift, target.shift + size)
+      const wrong = []
+      for (let at = 0; at < size; at += 512)
+        if (!saved.subarray(at, at + 512).equals(wanted.subarray(at, at + 512)))
+          wrong.push(`${at + target.shift}: ${saved.subarray(at, at + 16).toString('hex')}`)
+      expect({ i, length: saved.length, wrong: wrong.slice(0, 20), count: wrong.length }).toEqual({
+        i,
+        length: size,
+        wrong: [],
+        count: 0,
+      })
       await pager.ask('pass')
     }
     await target.check()

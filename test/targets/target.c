@@ -106,6 +106,7 @@ static char *line(void) {
     char c;
     ssize_t r = read(in, &c, 1);
     if (r < 0 && errno == EINTR) continue;
+    if (r < 0) dprintf(2, "target %d: read: %s (%d)\n", getpid(), strerror(errno), errno);
     if (r <= 0) return 0;
     if (c == '\n') { text[n] = 0; return text; }
     if (n < sizeof text - 1) text[n++] = c;
