@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Backing } from '../src/backing/backing.ts'
+import type { Backing, Identity } from '../src/backing/backing.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
-import type { IndexStore, Lens } from '../src/lens/lens.ts'
+import { type IndexStore, MemoryIndexStore } from '../src/lens/index-store.ts'
+import type { Lens } from '../src/lens/lens.ts'
 import { textLens } from '../src/lens/text.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 
@@ -224,10 +225,11 @@ describe('a large text', () => {
 
   it('is indexed once: the store gives the index to the next process', () => {
     const kept = new Map<string, Uint8Array>()
-    const store: IndexStore = {
-      load: (identity, lens) => kept.get(identity.inode + lens),
-      save: (identity, lens, index) => void kept.set(identity.inode + lens, index.slice()),
-    }
+    const store: IndexStore = Object.assign(new MemoryIndexStore(), {
+      load: (identity: Identity, lens: string) => kept.get(identity.inode + lens),
+      save: (identity: Identity, lens: string, index: Uint8Array) =>
+        void kept.set(identity.inode + lens, index.slice()),
+    })
     let read = 0
     const inner = bytesBacking(bytes)
     const backing = (): Backing => ({

@@ -35,9 +35,21 @@ function narrowing(name: string): Outer {
   return { name, marks: page => lens.narrow?.(page, room) !== undefined }
 }
 
-const OUTER: readonly Outer[] = ([] as string[]).map(narrowing)
+const OUTER: readonly Outer[] = [
+  'utf8-utf16',
+  'utf8-utf32',
+  'utf8-latin1',
+  'utf16-utf8',
+  'utf16-utf32',
+  'utf16-latin1',
+].map(narrowing)
 
-const INNER: readonly Inner[] = [file => (lensNamed('gunzip').suits?.(file) ? ['gunzip'] : [])]
+const suiting =
+  (name: string): Inner =>
+  file =>
+    lensNamed(name).suits?.(file) ? [name] : []
+
+const INNER: readonly Inner[] = ['gunzip', 'crlf-lf'].map(suiting)
 
 /** Names of the outer lenses that could have made some of these pages. */
 export function marks(memory: MemorySource, runs: readonly Run[]): string[] {

@@ -580,7 +580,13 @@ export class Controller {
   }
 
   #drop(runs: readonly Run[]): Dropped {
-    if (runs.length === 0 || this.#leaving || this.ended !== undefined || this.orphaned || isStopped(this.pid))
+    if (
+      runs.length === 0 ||
+      this.#leaving ||
+      this.ended !== undefined ||
+      this.orphaned ||
+      isStopped(this.pid)
+    )
       return nothingDropped()
     const agent = this.#withAgent()
     const dropped = drop(
