@@ -42,6 +42,7 @@ export const options = {
     new Option('--budget <size>', 'most explained memory to leave resident, such as 64M or 1.5G').argParser(
       parseSize,
     ),
+  pack: (): Option => new Option('--pack', 'compress cold memory that no file explains'),
   cpu: (): Option =>
     new Option('--cpu <percent>', 'share of one CPU for looking again later')
       .argParser(parsePercent)
@@ -60,6 +61,7 @@ export const options = {
 export interface PagerFlags {
   readonly backing?: string[]
   readonly budget?: number
+  readonly pack?: boolean
   readonly cpu: number
   readonly state?: string
   readonly json?: boolean
@@ -70,12 +72,14 @@ export function pagerOptions(flags: PagerFlags): {
   backings: string[]
   cpu: number
   budget?: number
+  pack?: boolean
   state?: string
 } {
   return {
     backings: flags.backing ?? [],
     cpu: flags.cpu,
     ...(flags.budget === undefined ? {} : { budget: flags.budget }),
+    ...(flags.pack === true ? { pack: true } : {}),
     ...(flags.state === undefined ? {} : { state: flags.state }),
   }
 }

@@ -16,6 +16,7 @@ export function attachCommand(): Command {
     .argument('<pid>', 'the process', parsePid)
     .addOption(options.backing())
     .addOption(options.budget())
+    .addOption(options.pack())
     .addOption(options.cpu())
     .option('--once', 'make one pass, keep serving in the background, and return')
     .addOption(options.json('print JSON, one document a line'))

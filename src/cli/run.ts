@@ -26,6 +26,7 @@ export function runCommand(): Command {
     .passThroughOptions()
     .addOption(options.backing())
     .addOption(options.budget())
+    .addOption(options.pack())
     .addOption(options.cpu())
     .addOption(
       new Option('--json [file]', 'write what lethe does as NDJSON to the file, or to standard error'),

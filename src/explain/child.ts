@@ -13,6 +13,7 @@ import type { Run } from '../process/pagemap.ts'
 import type { Range } from '../process/snapshot.ts'
 import type { ExplainCounts } from './explain.ts'
 import type { Extent } from './extents.ts'
+import { packProcess } from './pack.ts'
 import { explainProcess } from './process.ts'
 
 export interface Request {
@@ -23,6 +24,8 @@ export interface Request {
   readonly files?: readonly SeenFile[]
   readonly cacheDir?: string
   readonly level: 'quick' | 'second'
+  /** Pack what is left instead of searching. */
+  readonly pack?: { readonly path: string; readonly most: number }
   readonly cpuShare?: number
 }
 
@@ -66,6 +69,19 @@ function cpuSeconds(): number {
   return (user + system) / 1e6
 }
 
+const nothingSearched: ExplainCounts = {
+  pages: 0,
+  zero: 0,
+  explained: 0,
+  unexplained: 0,
+  duplicate: 0,
+  absent: 0,
+  bytesScanned: 0,
+  memoryBytesRead: 0,
+  fileBytesIndexed: 0,
+  seconds: 0,
+}
+
 const BATCH = 2000
 
 function write(message: Message): void {
@@ -87,7 +103,18 @@ function* groups<T>(all: readonly T[]): Generator<readonly T[]> {
 
 function main(): void {
   const request = JSON.parse(readFileSync(0, 'utf8')) as Request
-  const { pid, ranges, skip, backings, files, cacheDir, level, cpuShare } = request
+  const { pid, ranges, skip, backings, files, cacheDir, level, pack, cpuShare } = request
+  if (pack) {
+    const packed = packProcess(pid, {
+      ...pack,
+      ...(skip ? { skip } : {}),
+      ...(cpuShare === undefined ? {} : { cpuShare }),
+    })
+    if (packed.candidate) write({ type: 'backing', index: 0, ...packed.candidate })
+    writeExtents(packed.extents)
+    done({ ...nothingSearched, pages: packed.pages })
+    return
+  }
   const result = explainProcess(pid, {
     backings,
     level,
@@ -101,18 +128,26 @@ function main(): void {
   for (const [index, candidate] of result.candidates.entries()) {
     if (used.has(index)) write({ type: 'backing', index, ...candidate })
   }
+  writeExtents(result.extents)
+  const pair = ({ start, pages }: Run): [number, number] => [start, pages]
+  for (const group of groups(result.zero)) write({ type: 'zeros', runs: group.map(pair) })
+  done(result.counts)
+}
+
+function writeExtents(extents: readonly Extent[]): void {
   const row = ({ start, pages, backing, offset }: Extent): [number, number, number, number] => [
     start,
     pages,
     backing,
     offset,
   ]
-  for (const group of groups(result.extents)) write({ type: 'extents', extents: group.map(row) })
-  const pair = ({ start, pages }: Run): [number, number] => [start, pages]
-  for (const group of groups(result.zero)) write({ type: 'zeros', runs: group.map(pair) })
+  for (const group of groups(extents)) write({ type: 'extents', extents: group.map(row) })
+}
+
+function done(counts: ExplainCounts): void {
   write({
     type: 'done',
-    ...result.counts,
+    ...counts,
     peakRss: process.resourceUsage().maxRSS * 1024,
     cpuSeconds: cpuSeconds(),
   })

@@ -3,13 +3,14 @@ import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
 import { compose } from './through.ts'
 import { inflatedNamed } from './gunzip.ts'
+import { packedNamed } from './packed.ts'
 import { textNamed } from './text.ts'
 import { verbatimNamed } from './verbatim.ts'
 
 /** Makes the lens of a name, if the name is of this family. */
 export type Family = (name: string) => Lens | undefined
 
-const families: readonly Family[] = [verbatimNamed, textNamed, inflatedNamed]
+const families: readonly Family[] = [verbatimNamed, textNamed, inflatedNamed, packedNamed]
 
 const made = new Map<string, Lens>()
 

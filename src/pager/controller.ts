@@ -40,9 +40,9 @@ import {
 } from '../process/target.ts'
 import { drop, type Dropped, nothingDropped, freeScratch, isSealed, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
-import { explain, type Explained } from './explainer.ts'
+import { explain, type Explained, type ExplainRequest } from './explainer.ts'
 import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
-import { blockBytes, counter, Journal, pageBytes, parkOf, state } from './journal.ts'
+import { blockBytes, counter, Journal, pageBytes, parkOf, type Place, state, zeroBacking } from './journal.ts'
 import { emptyPark, Holdings, type Kept, worthOpening } from './holdings.ts'
 import { type Reply, type RequestBody, type ServerData, shared, tickAt } from './protocol.ts'
 import type { ReportOptions } from './report.ts'
@@ -53,6 +53,8 @@ export interface PagerOptions {
   readonly budget?: number
   /** Files and directories that the user named. */
   readonly backings: readonly string[]
+  /** Pack what no file explains. */
+  readonly pack?: boolean
   /** Share of one CPU that later passes may use, 0 to 1. */
   readonly cpu: number
   /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
@@ -118,6 +120,7 @@ export class Controller {
   readonly #registered = new Set<string>()
   #onEnd: (() => void) | undefined
   #leaving = false
+  #packs = 0
   #keeper: Named | undefined
   #predecessor: Journal['keeper'] | undefined
 
@@ -452,6 +455,21 @@ export class Controller {
   /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
   async pass(level: 'quick' | 'second'): Promise<Dropped> {
     if (this.orphaned) return nothingDropped()
+    return await this.make(await this.#explain({ level }))
+  }
+
+  /** Packs what no file explains. Resolves to what was dropped. */
+  async pack(): Promise<Dropped> {
+    const figures = memoryFigures(this.pid)
+    if (this.orphaned || figures === undefined) return nothingDropped()
+    await this.holdings.retirePacks(index => this.#dependents(index))
+    const most = figures.anonymous / 2 - this.holdings.packedBytes
+    const path = join(this.directory, `${++this.#packs}-${Date.now()}.pack`)
+    if (most < 1 << 20) return nothingDropped()
+    return await this.make(await this.#explain({ level: 'quick', pack: { path, most } }))
+  }
+
+  async #explain(what: Pick<ExplainRequest, 'level' | 'pack'>): Promise<Explained> {
     const skip: [number, number][] = []
     this.#eachRun((start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
@@ -461,12 +479,24 @@ export class Controller {
       skip,
       backings: this.options.backings,
       files: [...this.#extra.values()],
-      level,
+      ...what,
       ...(this.passes > 0 ? { cpuShare: Math.max(this.options.cpu * 4, 0.25) } : {}),
     })
     this.passes++
     this.cpuUsed += explained.cpu
-    return await this.make(explained)
+    return explained
+  }
+
+  // Pages that a backing makes, virtual or resident.
+  #dependents(backing: number): number {
+    const place: Place = { backing: 0, offset: 0, pages: 0 }
+    let pages = 0
+    this.#eachRun((start, end, s) => {
+      if (s === state.virtual || s === state.clean)
+        for (let at = start; at < end; at += pageBytes)
+          if (this.#journal.place(at, place) && place.backing === backing) pages++
+    })
+    return pages
   }
 
   /** Proves what somebody has explained, and drops it. */
@@ -475,6 +505,7 @@ export class Controller {
     const { counters } = this.#journal
     const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
     const worth = worthOpening(explained.guesses, known)
+    const zeros = explained.zero.map(({ start, pages }) => ({ start, pages, backing: zeroBacking, offset: 0 }))
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
       const index = await this.holdings.open(found, this.#parkIn, (at, fd) =>
@@ -492,6 +523,7 @@ export class Controller {
       const backing = indices.get(g.backing)
       return backing === undefined ? [] : [{ start: g.start, pages: g.pages, backing, offset: g.offset }]
     })
+    guesses.push(...zeros)
     if (guesses.length === 0 || this.ended !== undefined) return nothingDropped()
     await this.#register(guesses)
     await this.#verify(guesses)

@@ -32,6 +32,8 @@ export interface ExplainRequest {
   readonly files: readonly { path: string; via: string }[]
   readonly cacheDir?: string
   readonly level: 'quick' | 'second'
+  /** Pack what is left, into this file of so many bytes at most, instead of searching. */
+  readonly pack?: { readonly path: string; readonly most: number }
   readonly cpuShare?: number
 }
 

@@ -10,9 +10,12 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statfsSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
+import { truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backing } from '../backing/backing.ts'
 import { FileBacking } from '../backing/file.ts'
@@ -25,6 +28,7 @@ import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
 import type { FoundBacking } from './explainer.ts'
 import { unwritten } from './lease.ts'
+import { zeroBacking } from './journal.ts'
 import type { ServerData } from './protocol.ts'
 import type { Guess } from './verify.ts'
 
@@ -61,11 +65,23 @@ const changeableFileSystems = new Map([
   [0x786f4256, 'a VirtualBox share'],
 ])
 
+/** What zero pages are compared with. */
+const zeros: Backing = {
+  size: Number.MAX_SAFE_INTEGER,
+  identity: { device: '', inode: 'zeros', size: 0, mtime: '', ctime: '' },
+  read(_offset, into) {
+    into.fill(0)
+    return into.length
+  },
+  hold: () => ({ leased: true, release: () => undefined }),
+  close: () => undefined,
+}
+
 export class Holdings {
   readonly #path: string
   readonly records: BackingRecord[] = []
   /** What pages are compared with, by the index of its record. */
-  readonly views: Map<number, Backing> = new Map()
+  readonly views: Map<number, Backing> = new Map([[zeroBacking, zeros]])
   /** Files with copies in memory that can't serve, and why. */
   readonly refused: Map<string, string> = new Map()
 
@@ -108,6 +124,27 @@ export class Holdings {
         },
       ]
     })
+  }
+
+  /** Bytes of packs: they are memory too, for they lie beside the journal. */
+  get packedBytes(): number {
+    return this.records
+      .filter(b => b.lens === 'packed' && b.lost === undefined)
+      .reduce((sum, b) => sum + (statSync(b.path, { throwIfNoEntry: false })?.size ?? 0), 0)
+  }
+
+  /**
+   * Gives up packs that are mostly holes: truncated like any backing that somebody destroys, they are let go of by the
+   * server after it has refilled what is left. `dependents`: pages that a backing still makes.
+   */
+  async retirePacks(dependents: (index: number) => number): Promise<void> {
+    for (const { index, path, lens, lost } of this.records) {
+      const view = this.views.get(index)
+      if (lens !== 'packed' || lost !== undefined || view === undefined) continue
+      if (dependents(index) * 4096 > view.size / 2) continue
+      await truncate(path).catch(() => {})
+      rmSync(path, { force: true })
+    }
   }
 
   /** Notes that a backing can't serve any more. */

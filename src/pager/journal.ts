@@ -59,6 +59,9 @@ const extentsAt: number = pagesAt + maxBlocks * pageRecord
 const fileBytes: number = extentsAt + maxExtents * 24
 const version = 2
 
+/** The backing of pages that hold nothing but zeros: no file. */
+export const zeroBacking = 0xffff_fffe
+
 /** 32-bit words of the header that both threads count in. */
 export const counter = {
   clean: 64,

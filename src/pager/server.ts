@@ -16,7 +16,7 @@ import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
 import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
-import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state } from './journal.ts'
+import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { endKeeper, keeps } from './keeper.ts'
 import { viewOf } from './holdings.ts'
@@ -527,7 +527,9 @@ export class Server {
       const pages = rows[i + 1] as number
       const backing = rows[i + 2] as number
       const offset = rows[i + 3] as number
-      const usable = this.#backings.get(backing)?.lost === undefined && this.#backings.has(backing)
+      const usable =
+        backing === zeroBacking ||
+        (this.#backings.get(backing)?.lost === undefined && this.#backings.has(backing))
       let from = 0
       for (let p = 0; p <= pages; p++) {
         const at = start + p * pageBytes

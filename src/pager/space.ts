@@ -17,7 +17,7 @@ import { readAt } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { blockBytes, counter, type Journal, pageBytes, type Place, state } from './journal.ts'
+import { blockBytes, counter, type Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
 import { Streams } from './streams.ts'
 
 /** A file that pages are refilled from. */
@@ -203,6 +203,12 @@ export class Space {
       let pages = 1
       const most = Math.min(place.pages, (end - at) / pageBytes, maxCluster)
       while (pages < most && journal.stateOf(at + pages * pageBytes) === state.virtual) pages++
+      if (place.backing === zeroBacking) {
+        const served = this.#fill(at, pages * pageBytes, false, true)
+        if (served !== 'done') return served
+        at += pages * pageBytes
+        continue
+      }
       const backing = this.#backings.get(place.backing)
       if (backing === undefined || backing.lost !== undefined)
         return this.#lose(at, pages, backing?.lost ?? `backing ${place.backing} is not open`)
@@ -210,7 +216,7 @@ export class Space {
       const wrong = this.#read(backing, place.offset, length)
       if (wrong !== undefined)
         return this.#lose(at, pages, `${backing.path} gave ${wrong} at ${place.offset}`)
-      const served = this.#copy(at, length, protect)
+      const served = this.#fill(at, length, protect, false)
       if (served !== 'done') return served
       at += length
     }
@@ -231,15 +237,18 @@ export class Space {
     }
   }
 
-  #copy(at: number, length: number, protect: boolean): Served {
+  // Puts the buffer's bytes, or zeros, in place. Zero pages are the kernel's from then on, as if nobody had touched them.
+  #fill(at: number, length: number, protect: boolean, zeros: boolean): Served {
     const { journal } = this
     let copied = 0
     let most = length
     while (copied < length) {
       const size = Math.min(length - copied, most)
-      const result = uffd.copy(this.fd, at + copied, this.#buffer.address + copied, size, protect)
+      const result = zeros
+        ? uffd.zeropage(this.fd, at + copied, size)
+        : uffd.copy(this.fd, at + copied, this.#buffer.address + copied, size, protect)
       const bytes = uffd.completed
-      const to = protect ? state.clean : state.present
+      const to = zeros ? state.absent : protect ? state.clean : state.present
       for (let p = at + copied; p < at + copied + bytes; p += pageBytes)
         p = journal.exchangeRun(p, at + copied + bytes, state.virtual, to)
       if (bytes > 0) {

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BackingRecord } from './holdings.ts'
-import { Journal, pageBytes, type Place, state } from './journal.ts'
+import { Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
 
 /** A run of virtual pages; `offset` is the byte at `start` of what the lens makes. */
 export interface VirtualRun {
@@ -46,7 +46,8 @@ export function virtualRuns(directory: string): ((start: number, end: number) =>
 function readNames(path: string): Map<number, { path: string; lens: string }> {
   try {
     const records = JSON.parse(readFileSync(path, 'utf8')) as BackingRecord[]
-    return new Map(records.map(r => [r.index, { path: r.path, lens: r.lens ?? 'verbatim' }]))
+    const zeros: [number, { path: string; lens: string }] = [zeroBacking, { path: '', lens: 'zeros' }]
+    return new Map([zeros, ...records.map(r => [r.index, { path: r.path, lens: r.lens ?? 'verbatim' }] as const)])
   } catch {
     return new Map()
   }
