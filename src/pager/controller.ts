@@ -237,8 +237,10 @@ export class Controller {
       throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
     settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
     if (this.#journal.scratch.length === 0) return
-    if (isSealed(this.#journal, readMaps(this.pid))) freeScratch(this.#withAgent(), this.#journal)
-    else this.#journal.scratch = { start: 0, length: 0 }
+    if (isSealed(this.#journal, readMaps(this.pid))) {
+      if (!freeScratch(this.#withAgent(), this.#journal))
+        throw new PagerError('adopt', `The agent in process ${this.pid} does not answer`)
+    } else this.#journal.scratch = { start: 0, length: 0 }
   }
 
   #begin(kept: Kept): void {

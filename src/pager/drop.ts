@@ -112,11 +112,12 @@ function sleep(ms: number): void {
 function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
   const { journal, agent } = target
   const scratch = reserveScratch(agent, journal, bytes + rehearsalBytes)
-  if (scratch < 0) return undefined
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
-  rehearse(target, runs, scratch + bytes)
+  if (scratch >= 0) rehearse(target, runs, scratch + bytes)
+  if (agent.late) sum.unsettled = true
+  if (scratch < 0 || sum.unsettled) return undefined
   const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
   if (stop !== undefined) {
     // Nobody changes a state while we mark: the server stands still too, for some microseconds.
@@ -146,7 +147,6 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
       const length = end - start
       const done = remote(agent, [[nr.mremap, start, length, length, moveFlags, to]], moveLimit)
       if (done === undefined) {
-        // The agent is gone or late: whether it moved them is for `settle` to find out.
         sum.unsettled = true
         continue
       }
@@ -173,7 +173,7 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   // Faults that came while a page was `dropping` wait; they fault again and find it virtual.
   if (Atomics.exchange(journal.counters, counter.waiting, 0) > 0)
     for (const { start, end } of moved) uffd.wake(target.fd, start, end - start)
-  if (!sum.unsettled) freeScratch(agent, journal)
+  if (sum.unsettled || !freeScratch(agent, journal)) sum.unsettled = true
   return stop === undefined ? undefined : rest
 }
 
@@ -227,18 +227,19 @@ export const isSealed = (journal: Journal, mappings: readonly Mapping[]): boolea
 
 /**
  * Frees what an episode moved away, in pieces so that the program's page faults get in between; the addresses go last,
- * all at once. Who takes over asks `isSealed` first.
+ * all at once. Who takes over asks `isSealed` first. False when the agent did not answer: then it is not known what is free.
  */
-export function freeScratch(agent: Agent, journal: Journal): void {
+export function freeScratch(agent: Agent, journal: Journal): boolean {
   const { start, length } = journal.scratch
-  if (length === 0) return
+  if (length === 0) return true
   const piece = 64 << 20
   for (let at = pageBytes; at < length; at += piece)
     remote(agent, [
       [nr.mmap, start + at, Math.min(piece, length - at), 0, reserved | 0x10 /* FIXED */, -1, 0],
     ])
-  remote(agent, [[nr.munmap, start, length]])
+  if (remote(agent, [[nr.munmap, start, length]]) === undefined) return false
   journal.scratch = { start: 0, length: 0 }
+  return true
 }
 
 // The page table's word on it: present, and under the protection that was there when they were compared.

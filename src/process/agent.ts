@@ -47,6 +47,8 @@ export interface Agent {
   readonly control: number
   /** Milliseconds for which a thread of the program was held. */
   readonly pause: number
+  /** An answer did not come in time. It may come yet, and would be taken for the answer to what is asked next. */
+  late: boolean
 }
 
 const areaPages = 4
@@ -111,7 +113,7 @@ export function createAgent(pid: number, footing: Footing, note: (made: Footing)
   next.tid = tid
   note(next)
   const control = setUp(pid, next, gadgets, note)
-  return { footing: next, control, pause }
+  return { footing: next, control, pause, late: false }
 }
 
 const refused = (pid: number, what: string, errno: number): ProcessError =>
@@ -304,7 +306,7 @@ function openDevice(): number {
 export type RemoteCall = readonly [number: number, ...args: number[]]
 
 /** Sends calls to the agent without waiting. False when it is gone. */
-export function post(agent: Agent, calls: readonly RemoteCall[]): boolean {
+function post(agent: Agent, calls: readonly RemoteCall[]): boolean {
   const words = records.u32
   calls.forEach((one, i) => {
     for (let k = 0; k < 7; k++) {
@@ -321,7 +323,7 @@ export function post(agent: Agent, calls: readonly RemoteCall[]): boolean {
 }
 
 /** Waits for the results of `count` posted calls; undefined when the agent is gone or `ms` passed. */
-export function results(agent: Agent, count: number, ms: number): number[] | undefined {
+function results(agent: Agent, count: number, ms: number): number[] | undefined {
   const ready = new Uint16Array(1)
   const end = performance.now() + ms
   for (;;) {
@@ -341,9 +343,15 @@ export function results(agent: Agent, count: number, ms: number): number[] | und
   return out
 }
 
-/** Makes calls in the target and returns their results; undefined when the agent is gone or late. */
+/**
+ * Makes calls in the target and returns their results; undefined when the agent is gone or late. One that was late once is
+ * never asked again: whoever has to know what it did dismisses it, waits until it has ended, and looks.
+ */
 export function remote(agent: Agent, calls: readonly RemoteCall[], ms = 10_000): number[] | undefined {
-  return post(agent, calls) ? results(agent, calls.length, ms) : undefined
+  if (agent.late) return undefined
+  const answer = post(agent, calls) ? results(agent, calls.length, ms) : undefined
+  if (answer === undefined) agent.late = true
+  return answer
 }
 
 /** Lets the agent end. */

@@ -62,6 +62,10 @@ type Waiting = Map<number, { resolve(r: Report): void; reject(e: Error): void }>
 class Host {
   readonly #lab: Lab
   #process: ChildProcess | undefined
+
+  get pid(): number {
+    return this.#process?.pid ?? 0
+  }
   #next = 1
   #waiting: Waiting = new Map()
   errors = ''
@@ -324,7 +328,7 @@ class Lane {
         this.#s.differs({
           lane: this.name,
           round,
-          what: `${(error as Error).message}\n${stuck(this.#target.pid())}\npager: ${this.#host.errors.slice(-2500)}`,
+          what: `${(error as Error).message}\n${stuck(this.#target.pid())}\npager ${this.#host.pid}: ${stuck(this.#host.pid)}\n${this.#host.errors.slice(-2500)}`,
           history: [...this.#history],
         })
         this.#life = 0
