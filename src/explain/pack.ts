@@ -61,6 +61,12 @@ export function packProcess(pid: number, options: PackOptions): Packed {
     throw error
   }
   const identity = identityOf(statSync(options.path, { bigint: true }))
-  const candidate = { path: options.path, openPath: options.path, identity, how: 'compressed', lens: 'packed' }
+  const candidate = {
+    path: options.path,
+    openPath: options.path,
+    identity,
+    how: 'compressed',
+    lens: 'packed',
+  }
   return { candidate, extents, pages }
 }

@@ -100,7 +100,8 @@ function readTable(backing: Backing): Float64Array {
   const header = Buffer.alloc(HEADER)
   if (backing.read(0, header) !== HEADER || header.toString('latin1', 0, 8) !== MAGIC)
     throw corrupt('this is not a pack')
-  if (header.readUInt32LE(8) !== VERSION) throw new LensError('unsupported', 'packed', 'a pack of another version')
+  if (header.readUInt32LE(8) !== VERSION)
+    throw new LensError('unsupported', 'packed', 'a pack of another version')
   const cells = header.readUInt32LE(12)
   const at = header.readDoubleLE(16)
   const table = new Uint8Array(cells * 4)
@@ -119,7 +120,8 @@ function cellOf(backing: Backing, pack: Pack, cell: number): Uint8Array {
   if (pack.cell === cell) return pack.bytes
   const from = pack.positions[cell] ?? 0
   const blob = new Uint8Array((pack.positions[cell + 1] ?? 0) - from)
-  if (backing.read(from, blob) !== blob.length) throw new LensError('io', 'packed', 'the pack could not be read', from)
+  if (backing.read(from, blob) !== blob.length)
+    throw new LensError('io', 'packed', 'the pack could not be read', from)
   try {
     pack.bytes = zstdDecompressSync(blob)
   } catch (error) {

@@ -507,7 +507,12 @@ export class Controller {
     const { counters } = this.#journal
     const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
     const worth = worthOpening(explained.guesses, known)
-    const zeros = explained.zero.map(({ start, pages }) => ({ start, pages, backing: zeroBacking, offset: 0 }))
+    const zeros = explained.zero.map(({ start, pages }) => ({
+      start,
+      pages,
+      backing: zeroBacking,
+      offset: 0,
+    }))
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
       const index = await this.holdings.open(found, this.#parkIn, (at, fd) =>

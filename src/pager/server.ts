@@ -16,7 +16,16 @@ import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
 import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
-import { blockBytes, counter, inboxSlots, Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
+import {
+  blockBytes,
+  counter,
+  inboxSlots,
+  Journal,
+  pageBytes,
+  type Place,
+  state,
+  zeroBacking,
+} from './journal.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { endKeeper, keeps } from './keeper.ts'
 import { viewOf } from './holdings.ts'

@@ -47,7 +47,10 @@ function readNames(path: string): Map<number, { path: string; lens: string }> {
   try {
     const records = JSON.parse(readFileSync(path, 'utf8')) as BackingRecord[]
     const zeros: [number, { path: string; lens: string }] = [zeroBacking, { path: '', lens: 'zeros' }]
-    return new Map([zeros, ...records.map(r => [r.index, { path: r.path, lens: r.lens ?? 'verbatim' }] as const)])
+    return new Map([
+      zeros,
+      ...records.map(r => [r.index, { path: r.path, lens: r.lens ?? 'verbatim' }] as const),
+    ])
   } catch {
     return new Map()
   }
