@@ -1,4 +1,6 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
+import { codesNamed } from './codes.ts'
+import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
 import { compose } from './through.ts'
@@ -8,7 +10,7 @@ import { verbatimNamed } from './verbatim.ts'
 /** Makes the lens of a name, if the name is of this family. */
 export type Family = (name: string) => Lens | undefined
 
-const families: readonly Family[] = [verbatimNamed, textNamed]
+const families: readonly Family[] = [verbatimNamed, textNamed, elementsNamed, codesNamed]
 
 const made = new Map<string, Lens>()
 
