@@ -4,13 +4,14 @@ import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
 import { compose } from './through.ts'
+import { numbersNamed } from './numbers.ts'
 import { textNamed } from './text.ts'
 import { verbatimNamed } from './verbatim.ts'
 
 /** Makes the lens of a name, if the name is of this family. */
 export type Family = (name: string) => Lens | undefined
 
-const families: readonly Family[] = [verbatimNamed, textNamed, elementsNamed, codesNamed]
+const families: readonly Family[] = [verbatimNamed, textNamed, elementsNamed, codesNamed, numbersNamed]
 
 const made = new Map<string, Lens>()
 
