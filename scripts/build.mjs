@@ -45,7 +45,7 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  for (const name of ['pages', 'search', 'inflate', 'text']) {
+  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate']) {
     const wasm = join(kernels, `${name}.wasm`)
     if (time(wasm) > changed) continue
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')

@@ -1,8 +1,11 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
+import { codesNamed } from './codes.ts'
+import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
 import { compose } from './through.ts'
 import { inflatedNamed } from './gunzip.ts'
+import { numbersNamed } from './numbers.ts'
 import { packedNamed } from './packed.ts'
 import { textNamed } from './text.ts'
 import { verbatimNamed } from './verbatim.ts'
@@ -10,7 +13,15 @@ import { verbatimNamed } from './verbatim.ts'
 /** Makes the lens of a name, if the name is of this family. */
 export type Family = (name: string) => Lens | undefined
 
-const families: readonly Family[] = [verbatimNamed, textNamed, inflatedNamed, packedNamed]
+const families: readonly Family[] = [
+  verbatimNamed,
+  textNamed,
+  elementsNamed,
+  codesNamed,
+  numbersNamed,
+  inflatedNamed,
+  packedNamed,
+]
 
 const made = new Map<string, Lens>()
 
