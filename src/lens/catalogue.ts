@@ -2,13 +2,14 @@
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
 import { compose } from './through.ts'
+import { framesNamed } from './frames-named.ts'
 import { inflatedNamed } from './gunzip.ts'
 import { verbatimNamed } from './verbatim.ts'
 
 /** Makes the lens of a name, if the name is of this family. */
 export type Family = (name: string) => Lens | undefined
 
-const families: readonly Family[] = [verbatimNamed, inflatedNamed]
+const families: readonly Family[] = [verbatimNamed, inflatedNamed, framesNamed]
 
 const made = new Map<string, Lens>()
 
