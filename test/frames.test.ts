@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Backing } from '../src/backing/backing.ts'
 import { bunzip2 } from '../src/lens/bunzip2.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
@@ -16,6 +16,8 @@ import { unzstd } from '../src/lens/unzstd.ts'
 import { randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { compressed, has, readWhole, textBytes } from './stream-helpers.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
 
 let folder: string
 beforeEach(() => {
