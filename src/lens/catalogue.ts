@@ -1,25 +1,14 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
+import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
-import { framesNamed } from './frames-named.ts'
-import { gitObjectNamed } from './git-object.ts'
-import { inflatedNamed } from './gunzip.ts'
-import { pngNamed } from './png.ts'
-import { rangeNamed } from './range.ts'
 import { verbatimNamed } from './verbatim.ts'
 
 /** Makes the lens of a name, if the name is of this family. */
 export type Family = (name: string) => Lens | undefined
 
-const families: readonly Family[] = [
-  verbatimNamed,
-  inflatedNamed,
-  framesNamed,
-  rangeNamed,
-  pngNamed,
-  gitObjectNamed,
-]
+const families: readonly Family[] = [verbatimNamed, streamsNamed]
 
 const made = new Map<string, Lens>()
 
