@@ -21,7 +21,16 @@ export interface Bench {
   run(options: BenchOptions): Promise<readonly Table[]>
 }
 
-const benches = ['sequential', 'random', 'pause', 'idle', 'savings', 'explain', 'pager-size'] as const
+const benches = [
+  'sequential',
+  'random',
+  'pause',
+  'idle',
+  'savings',
+  'explain',
+  'pager-size',
+  'streams',
+] as const
 
 function positive(text: string, name: string): number {
   const n = Number(text)

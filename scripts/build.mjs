@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Builds what is older than its sources, and nothing else:
- *   src/kernels/assembly/{pages,search,inflate,text}.ts → src/kernels/*.wasm (AssemblyScript)
+ *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
@@ -45,7 +45,7 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate']) {
+  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png']) {
     const wasm = join(kernels, `${name}.wasm`)
     if (time(wasm) > changed) continue
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')

@@ -1,6 +1,6 @@
 import { constants, deflateRawSync, deflateSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Backing } from '../src/backing/backing.ts'
 import { InflateKernel } from '../src/kernels/inflate.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
@@ -11,6 +11,8 @@ import type { Lens } from '../src/lens/lens.ts'
 import { randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { anyData, compressed, has, readWhole, textBytes } from './stream-helpers.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
 
 describe('the inflate kernel', () => {
   /** Decodes with room for `step` bytes and input in pieces of `piece` bytes. */

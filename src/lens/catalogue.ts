@@ -3,8 +3,8 @@ import { codesNamed } from './codes.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
+import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
-import { inflatedNamed } from './gunzip.ts'
 import { numbersNamed } from './numbers.ts'
 import { packedNamed } from './packed.ts'
 import { textNamed } from './text.ts'
@@ -19,7 +19,7 @@ const families: readonly Family[] = [
   elementsNamed,
   codesNamed,
   numbersNamed,
-  inflatedNamed,
+  streamsNamed,
   packedNamed,
 ]
 

@@ -135,8 +135,10 @@ export class DeflateDecoder {
 
   /** Whether a member was found to end in the last `advance`: checks its trailer against what was decoded of it. */
   verify(sum: number, length: number): void {
-    const { kind, lens } = this.#framing
+    const { kind, lens, sum: expected = sum } = this.#framing
     const n = trailerLength[kind]
+    if (kind === 'raw' && sum !== expected)
+      throw new LensError('corrupt', lens, 'the checksum of the data is wrong', this.#source + this.#at)
     if (this.#filled - this.#at < n) this.#fetch()
     const trailer = this.#kernel.input.subarray(this.#at, Math.min(this.#at + n, this.#filled))
     if (trailer.length < n || !trailerMatches(kind, trailer, sum, length))

@@ -9,6 +9,8 @@ export interface Framing {
   readonly kind: FramingKind
   readonly start: number
   readonly end: number
+  /** The CRC-32 of what raw data makes, if that is known from elsewhere. */
+  readonly sum?: number
 }
 
 /** A header that is no header, with what is wrong with it. */

@@ -1,6 +1,7 @@
 /**
  * Inflated data: 'gunzip' (a gzip file, of any number of members: bgzip and pigz too), 'zlib@OFFSET' (a zlib stream that
- * begins at a byte of the backing) and 'inflate@OFFSET' or 'inflate@OFFSET+LENGTH' (deflated data without anything around it).
+ * begins at a byte of the backing) and 'inflate@OFFSET' or 'inflate@OFFSET+LENGTH' (deflated data without anything around it;
+ * with ':' and eight hexadecimal digits its CRC-32, where that is known, as in a zip file).
  *
  * What follows the last gzip member and is none itself is not part of the view, as with gunzip. A checksum that is
  * wrong, a stream that is cut: LensError 'corrupt'. Data without a checksum (inflate@) is only checked for being decodable.
@@ -26,14 +27,14 @@ export const gunzip: Lens = deflateLens(
   looksLike('gzip', 0),
 )
 
-function at(kind: FramingKind, name: string, offset: number, length?: number): Lens {
+function at(kind: FramingKind, name: string, offset: number, length?: number, sum?: number): Lens {
   return deflateLens(
     name,
     backing => {
       const end = length === undefined ? backing.size : offset + length
       if (offset > backing.size || end > backing.size)
         throw new LensError('range', name, `the backing has ${backing.size} bytes`)
-      return { lens: name, kind, start: offset, end }
+      return { lens: name, kind, start: offset, end, ...(sum === undefined ? {} : { sum }) }
     },
     looksLike(kind, offset),
   )
@@ -43,18 +44,26 @@ export function zlibAt(offset: number): Lens {
   return at('zlib', `zlib@${offset}`, offset)
 }
 
-export function inflateAt(offset: number, length?: number): Lens {
-  return at('raw', `inflate@${offset}${length === undefined ? '' : `+${length}`}`, offset, length)
+/** `length`: compressed bytes; `sum`: the CRC-32 of what they make. */
+export function inflateAt(offset: number, length?: number, sum?: number): Lens {
+  const name = `inflate@${offset}${length === undefined ? '' : `+${length}`}${sum === undefined ? '' : `:${sum.toString(16).padStart(8, '0')}`}`
+  return at('raw', name, offset, length, sum)
 }
 
 const NUMBER = '(0|[1-9][0-9]{0,14})'
 const ZLIB = new RegExp(`^zlib@${NUMBER}$`)
-const INFLATE = new RegExp(`^inflate@${NUMBER}(?:\\+${NUMBER})?$`)
+const INFLATE = new RegExp(`^inflate@${NUMBER}(?:\\+${NUMBER})?(?::([0-9a-f]{8}))?$`)
 
 export function inflatedNamed(name: string): Lens | undefined {
   if (name === 'gunzip') return gunzip
   const zlib = ZLIB.exec(name)
   if (zlib) return zlibAt(Number(zlib[1]))
   const raw = INFLATE.exec(name)
-  return raw ? inflateAt(Number(raw[1]), raw[2] === undefined ? undefined : Number(raw[2])) : undefined
+  if (!raw) return undefined
+  const [, offset, length, sum] = raw
+  return inflateAt(
+    Number(offset),
+    length === undefined ? undefined : Number(length),
+    sum === undefined ? undefined : Number.parseInt(sum, 16),
+  )
 }

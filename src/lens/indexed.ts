@@ -33,6 +33,8 @@ export interface IndexKind<T> {
   make(backing: Backing, maker: IndexMaker, tick: () => void, store: IndexStore): void
   /** Makes what the lens works with. Fails in any way where the index is not as it should be. */
   open(backing: Backing, index: StoredIndex, store: IndexStore): T
+  /** Gives back what `open` took. */
+  close?(value: T): void
 }
 
 interface Known<T> {
@@ -64,6 +66,7 @@ export class Indexed<T> {
     const known = this.#known.get(backing)
     if (!known) return this.of(backing)
     this.#known.delete(backing)
+    this.#kind.close?.(known.value)
     known.index.close()
     known.store.forget(this.#key(backing))
     return this.#obtain(backing, known.store, undefined)
