@@ -78,7 +78,7 @@ const makers: readonly Maker[] = [
 
 for (const { name, lens, command, blocks } of makers)
   describe.skipIf(!has(command[0] ?? ''))(name, () => {
-    const bytes = compressed(command, data)
+    const bytes = has(command[0] ?? '') ? compressed(command, data) : data
 
     it('any part', { timeout: 60_000 }, () => {
       const store = new FolderIndexStore(join(folder, 'index'), 2 ** 26, new Spool(join(folder, 'spool')))
@@ -125,10 +125,10 @@ const small = textBytes(700, 4)
 const contracts: readonly Maker[] = makers.filter(({ name }) => ['zstd', 'xz', 'bzip2', 'lz4'].includes(name))
 for (const { name, lens, command } of contracts)
   describe.skipIf(!has(command[0] ?? ''))(`the laws for ${name}`, () => {
-    const files = Array.from({ length: 12 }, (_, i) =>
+    const files = Array.from({ length: has(command[0] ?? '') ? 12 : 0 }, (_, i) =>
       compressed(command, i % 3 === 0 ? randomBytes(i * 30, i) : textBytes(i * 40, i)),
     )
-    lensContract(lens, { backings: fc.constantFrom(...files) })
+    if (files.length > 0) lensContract(lens, { backings: fc.constantFrom(...files) })
 
     it('damage is refused or harmless, wherever it is', () => {
       const checked = name === 'zstd' ? ['zstd', '-C', '-c'] : command
@@ -153,7 +153,7 @@ for (const { name, lens, command } of contracts)
     })
   })
 
-describe('a spool', () => {
+describe.skipIf(!has('xz') || !has('bzip2'))('a spool', () => {
   const key = (n: number): IndexKey => ({
     identity: { device: '1', inode: String(n), size: 10, mtime: '5', ctime: '6' },
     lens: 'unxz',
@@ -252,7 +252,7 @@ describe('a spool', () => {
   })
 })
 
-it('the lenses have names, and compose', () => {
+it.skipIf(!has('xz') || !has('zstd'))('the lenses have names, and compose', () => {
   for (const name of ['unzstd', 'unxz', 'bunzip2', 'unlz4']) expect(lensNamed(name).name).toBe(name)
   const bytes = compressed(['xz', '-c'], compressed(['zstd', '-c'], small))
   expect(readWhole(lensNamed('unxz|unzstd'), bytesBacking(bytes))).toEqual(small)
