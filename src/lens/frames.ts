@@ -26,7 +26,7 @@ const INLINE = 2 ** 26
 /** Blocks that decompress to more are not decoded for a get. */
 export const MOST_BLOCK: number = 2 ** 22
 /** Bytes of decoded blocks that are kept, of all views together. */
-const KEPT = 2 ** 24
+const KEPT = 2 ** 23
 
 export interface Block {
   /** Where in the backing, and how many bytes. */
