@@ -30,15 +30,15 @@ const subjects: readonly Subject[] = [
   { name: 'gzip -6', lens: 'gunzip', pack: ['gzip', '-6'], unpack: ['gzip', '-dc'], most: 300 },
   { name: 'bgzip', lens: 'gunzip', pack: ['bgzip'], unpack: ['gzip', '-dc'], most: 300 },
   { name: 'zstd -3', lens: 'unzstd', pack: ['zstd', '-3'], unpack: ['zstd', '-dc'], most: 300 },
-  { name: 'xz -1', lens: 'unxz', pack: ['xz', '-1', '-T1'], unpack: ['xz', '-dc', '-T1'], most: 60 },
+  { name: 'xz -1', lens: 'unxz', pack: ['xz', '-1', '-T1'], unpack: ['xz', '-dc', '-T1'], most: 30 },
   {
-    name: 'xz -1, blocks of 1 MiB',
+    name: 'xz -1, blocks of 64 KiB',
     lens: 'unxz',
-    pack: ['xz', '-1', '-T1', '--block-size=1MiB'],
+    pack: ['xz', '-1', '-T1', '--block-size=64KiB'],
     unpack: ['xz', '-dc', '-T1'],
-    most: 60,
+    most: 30,
   },
-  { name: 'bzip2', lens: 'bunzip2', pack: ['bzip2'], unpack: ['bzip2', '-dc'], most: 20 },
+  { name: 'bzip2', lens: 'bunzip2', pack: ['bzip2'], unpack: ['bzip2', '-dc'], most: 10 },
   { name: 'lz4', lens: 'unlz4', pack: ['lz4', '-B4'], unpack: ['lz4', '-dc'], most: 300 },
 ]
 

@@ -52,7 +52,7 @@ const makers: readonly Maker[] = [
   {
     name: 'xz -T2 in blocks',
     lens: unxz,
-    command: ['xz', '-1', '-T2', '--block-size=500000', '-c'],
+    command: ['xz', '-1', '-T2', '--block-size=60000', '-c'],
     blocks: true,
   },
   { name: 'python lzma', lens: unxz, command: python('lzma.compress(d, preset=0)'), blocks: false },
@@ -60,7 +60,7 @@ const makers: readonly Maker[] = [
     name: 'python lzma in streams',
     lens: unxz,
     command: python(
-      'b"".join(lzma.compress(d[i:i+700000], preset=0) for i in range(0, len(d), 700000)) + bytes(8)',
+      'b"".join(lzma.compress(d[i:i+60000], preset=0) for i in range(0, len(d), 60000)) + bytes(8)',
     ),
     blocks: true,
   },
@@ -69,7 +69,7 @@ const makers: readonly Maker[] = [
     name: 'python bz2 in streams',
     lens: bunzip2,
     command: python('b"".join(bz2.compress(d[i:i+900000]) for i in range(0, len(d), 900000))'),
-    blocks: true,
+    blocks: false,
   },
   { name: 'lz4', lens: unlz4, command: ['lz4', '-c'], blocks: true },
   { name: 'lz4 -9 of 64 KiB', lens: unlz4, command: ['lz4', '-9', '-B4', '-BX', '-c'], blocks: true },
@@ -78,7 +78,7 @@ const makers: readonly Maker[] = [
 
 for (const { name, lens, command, blocks } of makers)
   describe.skipIf(!has(command[0] ?? ''))(name, () => {
-    const bytes = compressed(command, data)
+    const bytes = has(command[0] ?? '') ? compressed(command, data) : data
 
     it('any part', { timeout: 60_000 }, () => {
       const store = new FolderIndexStore(join(folder, 'index'), 2 ** 26, new Spool(join(folder, 'spool')))
@@ -125,10 +125,10 @@ const small = textBytes(700, 4)
 const contracts: readonly Maker[] = makers.filter(({ name }) => ['zstd', 'xz', 'bzip2', 'lz4'].includes(name))
 for (const { name, lens, command } of contracts)
   describe.skipIf(!has(command[0] ?? ''))(`the laws for ${name}`, () => {
-    const files = Array.from({ length: 12 }, (_, i) =>
+    const files = Array.from({ length: has(command[0] ?? '') ? 12 : 0 }, (_, i) =>
       compressed(command, i % 3 === 0 ? randomBytes(i * 30, i) : textBytes(i * 40, i)),
     )
-    lensContract(lens, { backings: fc.constantFrom(...files) })
+    if (files.length > 0) lensContract(lens, { backings: fc.constantFrom(...files) })
 
     it('damage is refused or harmless, wherever it is', () => {
       const checked = name === 'zstd' ? ['zstd', '-C', '-c'] : command
@@ -153,7 +153,7 @@ for (const { name, lens, command } of contracts)
     })
   })
 
-describe('a spool', () => {
+describe.skipIf(!has('xz') || !has('bzip2'))('a spool', () => {
   const key = (n: number): IndexKey => ({
     identity: { device: '1', inode: String(n), size: 10, mtime: '5', ctime: '6' },
     lens: 'unxz',
@@ -221,13 +221,38 @@ describe('a spool', () => {
     expect(Buffer.compare(out, data.subarray(950_000, 1_050_000))).toBe(0)
   })
 
+  it('without room, slow blocks are used', () => {
+    const part = data.subarray(4_500_000, 5_300_000)
+    const spool = new Spool(folder, { limit: 1000 })
+    const store = new MemoryIndexStore(2 ** 26, spool)
+    for (const [lens, bytes] of [
+      [unxz, compressed(['xz', '-0', '--block-size=300000', '-c'], part)],
+      [
+        bunzip2,
+        Buffer.concat(
+          [0, 1, 2, 3].map(i => compressed(['bzip2', '-c'], part.subarray(i * 200_000, (i + 1) * 200_000))),
+        ),
+      ],
+    ] as const) {
+      const backing = bytesBacking(bytes)
+      lens.prepare?.(backing, store)
+      expect(Buffer.compare(readWhole(lens, backing), part)).toBe(0)
+      const out = new Uint8Array(300_000)
+      lens.get(backing, 250_000, out)
+      expect(Buffer.compare(out, part.subarray(250_000, 550_000))).toBe(0)
+    }
+    expect(views()).toEqual([])
+    const single = bytesBacking(compressed(['xz', '-0', '-c'], new Uint8Array(5_000_000)))
+    expect(() => unxz.prepare?.(single, store)).toThrow('raise its limit')
+  })
+
   it('is asked for where a view is too large without', () => {
     const bytes = compressed(['xz', '-0', '-c'], new Uint8Array(2 ** 26 + 1))
     expect(() => unxz.size(bytesBacking(bytes))).toThrow('a store that has a spool')
   })
 })
 
-it('the lenses have names, and compose', () => {
+it.skipIf(!has('xz') || !has('zstd'))('the lenses have names, and compose', () => {
   for (const name of ['unzstd', 'unxz', 'bunzip2', 'unlz4']) expect(lensNamed(name).name).toBe(name)
   const bytes = compressed(['xz', '-c'], compressed(['zstd', '-c'], small))
   expect(readWhole(lensNamed('unxz|unzstd'), bytesBacking(bytes))).toEqual(small)

@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { constants, deflateRawSync, deflateSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
@@ -6,7 +9,7 @@ import { InflateKernel } from '../src/kernels/inflate.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
 import { LensError } from '../src/lens/errors.ts'
 import { gunzip, inflateAt, zlibAt } from '../src/lens/gunzip.ts'
-import { MemoryIndexStore } from '../src/lens/index-store.ts'
+import { FolderIndexStore, MemoryIndexStore } from '../src/lens/index-store.ts'
 import type { Lens } from '../src/lens/lens.ts'
 import { randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
@@ -317,6 +320,43 @@ describe('an index of gunzip', () => {
     maker.commit()
     gunzip.prepare?.(backing, store)
     expect(Buffer.compare(readWhole(gunzip, backing), data)).toBe(0)
+  })
+})
+
+describe('an index on disk', () => {
+  const data = textBytes(9_000_000, 7)
+  const bytes = gzipSync(data, { level: 1 })
+
+  it('that is damaged anywhere, before or while it is used, is made again', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lethe-points-'))
+    try {
+      const store = new FolderIndexStore(folder)
+      const { identity } = bytesBacking(bytes)
+      gunzip.prepare?.({ ...bytesBacking(bytes), identity }, store)
+      const path = join(folder, 'v1', readdirSync(join(folder, 'v1'))[0] ?? '')
+      const good = readFileSync(path)
+      expect(good.length).toBeGreaterThan(20_000)
+      const out = new Uint8Array(100_000)
+      const check = (backing: Backing, at: number): void => {
+        gunzip.get(backing, at, out)
+        expect(Buffer.compare(out, data.subarray(at, at + out.length))).toBe(0)
+      }
+      for (let i = 0; i < 20; i++) {
+        const bad = Uint8Array.from(good)
+        const at = Math.floor((i / 20) * good.length)
+        for (let n = at; n < Math.min(at + 500, bad.length); n++) bad[n] = (bad[n] ?? 0) ^ 0x5a
+        writeFileSync(path, bad)
+        const before: Backing = { ...bytesBacking(bytes), identity }
+        gunzip.prepare?.(before, store)
+        expect(readFileSync(path).equals(good)).toBe(true)
+        check(before, 5_000_000)
+        writeFileSync(path, bad)
+        for (let part = 8_500_000; part > 0; part -= 1_700_000) check(before, part)
+        writeFileSync(path, good)
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })
 

@@ -1,6 +1,6 @@
 /**
- * 'bunzip2': what a .bz2 file holds. Streams of up to 4 MiB (pbzip2, lbzip2, joined files) have random access by stream; a
- * larger one is spooled. Where streams end is only known by decoding them.
+ * 'bunzip2': what a .bz2 file holds. It is spooled: even one block takes tens of milliseconds. Where a spool has no room, streams of
+ * up to 4 MiB (pbzip2, joined files) are decoded for a get. Where they end is only known by decoding them once.
  */
 import { framesAsBlocks, decodeBlock, decodeFrames } from './native-stream.ts'
 import { frameLens, MOST_BLOCK } from './frames.ts'
@@ -18,6 +18,7 @@ function isStream(head: Uint8Array): boolean {
 
 export const bunzip2: Lens = frameLens({
   lens: LENS,
+  quick: 0,
   blocks: (backing, tick) => framesAsBlocks('bzip2', LENS, backing, isStream, MOST_BLOCK, tick),
   block(backing, block, into) {
     decodeBlock('bzip2', LENS, backing, block, into)

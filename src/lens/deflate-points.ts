@@ -18,7 +18,7 @@ const SPACING = 2 ** 20
 const WIDEST = 2 ** 21
 const MEMBER_SPACING = 2 ** 18
 /** Bytes of index for a byte of output that we are content with. */
-const SHARE = 0.0085
+const SHARE = 0.0092
 
 export interface Point {
   /** Position in the view. */

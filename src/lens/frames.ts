@@ -1,9 +1,10 @@
 /**
  * Compressed files whose decompressors can only go forwards: zstd, xz, bzip2, lz4.
  *
- * Where such a file is made of blocks that can be decoded by themselves and are small enough, the index lists them, and a get
+ * Where such a file is made of blocks that can be decoded by themselves, and each quickly, the index lists them, and a get
  * decodes those that it touches; the last few are kept. Else the whole view is decoded once, into the spool of the
- * store. Without a spool, a view of up to INLINE bytes is kept as an index.
+ * store. Where there is no spool, or no room in it, slow blocks are better than nothing; and without blocks, a view of up
+ * to INLINE bytes is kept as an index.
  *
  * Index: the blocks, six f64 each (position, bytes made, source, bytes of source, head, bytes of head), or the bytes of the view, or nothing;
  * then the trailer of f64: mark, size of the view, number of blocks, how it is kept.
@@ -13,6 +14,7 @@ import { LensError } from './errors.ts'
 import type { IndexKey, IndexMaker, IndexStore, StoredIndex } from './index-store.ts'
 import { Indexed } from './indexed.ts'
 import type { Lens } from './lens.ts'
+import type { Spool } from './spool.ts'
 
 const MARK = 20_261_123
 const TRAILER = 32
@@ -24,7 +26,7 @@ const INLINE = 2 ** 26
 /** Blocks that decompress to more are not decoded for a get. */
 export const MOST_BLOCK: number = 2 ** 22
 /** Bytes of decoded blocks that are kept, of all views together. */
-const KEPT = 2 ** 24
+const KEPT = 2 ** 23
 
 export interface Block {
   /** Where in the backing, and how many bytes. */
@@ -42,6 +44,10 @@ const BLOCK_FIELDS = 6
 /** A format. Errors are LensErrors. */
 export interface FrameFormat {
   readonly lens: string
+  /** Blocks that make at most so many bytes are decoded in a few milliseconds: better than a spool. */
+  readonly quick: number
+  /** Neighbours with one head that make together at most so many bytes become one block. */
+  readonly group?: number
   /** The blocks, in order, if all can be decoded by themselves and make at most MOST_BLOCK bytes each. */
   blocks(backing: Backing, tick: () => void): readonly Block[] | undefined
   /** Decodes one of them, all of it. */
@@ -77,50 +83,102 @@ function keep(block: KeptBlock): void {
   while (total > KEPT && kept.length > 1) total -= kept.shift()?.bytes.length ?? 0
 }
 
+/** Blocks with neighbours put together, without those that make nothing. */
+function grouped(blocks: readonly Block[], most: number): Block[] {
+  const groups: Block[] = []
+  for (const block of blocks) {
+    if (block.bytes === 0) continue
+    const last = groups.at(-1)
+    const joins =
+      last?.head === block.head &&
+      last.headBytes > 0 &&
+      last.source + last.sourceBytes === block.source &&
+      last.bytes + block.bytes <= most
+    if (!joins) groups.push(block)
+    else
+      groups[groups.length - 1] = {
+        ...last,
+        sourceBytes: last.sourceBytes + block.sourceBytes,
+        bytes: last.bytes + block.bytes,
+      }
+  }
+  return groups
+}
+
+function appendTrailer(maker: IndexMaker, size: number, count: number, how: number): void {
+  maker.append(bytesOf(Float64Array.of(MARK, size, count, how)))
+}
+
+function listBlocks(format: FrameFormat, blocks: readonly Block[], maker: IndexMaker): void {
+  const groups = grouped(blocks, format.group ?? 0)
+  let position = 0
+  const fields: number[] = []
+  for (const { source, sourceBytes, bytes, head, headBytes } of groups) {
+    fields.push(position, bytes, source, sourceBytes, head, headBytes)
+    position += bytes
+  }
+  maker.append(bytesOf(Float64Array.from(fields)))
+  appendTrailer(maker, position, groups.length, BLOCKS)
+}
+
+/** Decodes everything into the spool; why not, where that has no room. */
+function spoolView(
+  format: FrameFormat,
+  key: IndexKey,
+  backing: Backing,
+  maker: IndexMaker,
+  tick: () => void,
+  spool: Spool,
+): LensError | undefined {
+  const target = spool.make(key)
+  try {
+    format.all(backing, bytes => target.append(bytes), tick)
+    const { size } = target
+    target.commit().close()
+    appendTrailer(maker, size, 0, SPOOLED)
+    return undefined
+  } catch (error) {
+    target.abandon()
+    if (error instanceof LensError && error.code === 'unsupported') return error
+    throw error
+  }
+}
+
+function inlineView(format: FrameFormat, backing: Backing, maker: IndexMaker, tick: () => void): void {
+  format.all(
+    backing,
+    bytes => {
+      if (maker.size + bytes.length > INLINE)
+        throw new LensError(
+          'unsupported',
+          format.lens,
+          'it has no random access and is too large to be kept in memory; prepare it with a store that has a spool',
+        )
+      maker.append(bytes)
+    },
+    tick,
+  )
+  appendTrailer(maker, maker.size, 0, INLINED)
+}
+
 function makeIndex(
   format: FrameFormat,
   key: IndexKey,
   backing: Backing,
   maker: IndexMaker,
   tick: () => void,
-  store: IndexStore,
+  { spool }: IndexStore,
 ): void {
-  const finish = (size: number, count: number, how: number): void =>
-    maker.append(bytesOf(Float64Array.of(MARK, size, count, how)))
-  const blocks = format.blocks(backing, tick)
-  if (blocks) {
-    let position = 0
-    const fields: number[] = []
-    for (const { source, sourceBytes, bytes, head, headBytes } of blocks) {
-      if (bytes === 0) continue
-      fields.push(position, bytes, source, sourceBytes, head, headBytes)
-      position += bytes
-    }
-    maker.append(bytesOf(Float64Array.from(fields)))
-    return finish(position, fields.length / BLOCK_FIELDS, BLOCKS)
-  }
-  const target = store.spool?.make(key) ?? maker
-  try {
-    format.all(
-      backing,
-      bytes => {
-        if (target === maker && maker.size + bytes.length > INLINE)
-          throw new LensError(
-            'unsupported',
-            format.lens,
-            'it has no random access and is too large to be kept in memory; prepare it with a store that has a spool',
-          )
-        target.append(bytes)
-      },
-      tick,
-    )
-    const { size } = target
-    if (target !== maker) target.commit().close()
-    finish(size, 0, target === maker ? INLINED : SPOOLED)
-  } catch (error) {
-    if (target !== maker) target.abandon()
-    throw error
-  }
+  let blocks: readonly Block[] | undefined
+  if (format.quick > 0 || !spool) blocks = format.blocks(backing, tick)
+  if (blocks && (!spool || blocks.every(({ bytes }) => bytes <= format.quick)))
+    return listBlocks(format, blocks, maker)
+  if (!spool) return inlineView(format, backing, maker, tick)
+  const refused = spoolView(format, key, backing, maker, tick, spool)
+  if (!refused) return
+  blocks ??= format.blocks(backing, tick)
+  if (!blocks) throw refused
+  listBlocks(format, blocks, maker)
 }
 
 function openIndex(key: IndexKey, index: StoredIndex, store: IndexStore): Opened {

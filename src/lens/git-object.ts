@@ -14,7 +14,7 @@ import { ZlibReader } from './zlib-reader.ts'
 /** Larger objects are not had: they are made whole. */
 const MOST = 2 ** 27
 /** Bytes of objects that are kept, over all packs. */
-const KEPT = 2 ** 25
+const KEPT = 2 ** 23
 const LONGEST_CHAIN = 4096
 
 interface Entry {

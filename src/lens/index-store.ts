@@ -182,11 +182,24 @@ function memoryMaker(done: (index: MemoryIndex) => void): IndexMaker {
   }
 }
 
+/** Small indexes are read at once: thousands of them must not be thousands of open files. */
+const SMALL = 16_384
+
+function detached(index: StoredIndex): StoredIndex {
+  if (index.size > SMALL) return index
+  const bytes = new Uint8Array(index.size)
+  index.read(0, bytes)
+  index.close()
+  return new MemoryIndex(bytes)
+}
+
 /** Keeps indexes in a folder, private to the user. */
 export class FolderIndexStore implements IndexStore {
   readonly spool?: Spool
   readonly #folder: string
   readonly #limit: number
+  /** Bytes put into the folder since we last looked how full it is. */
+  #untrimmed = Number.POSITIVE_INFINITY
 
   /** `limit` bytes at most in `folder`. */
   constructor(folder: string, limit: number = LIMIT, spool?: Spool) {
@@ -210,7 +223,7 @@ export class FolderIndexStore implements IndexStore {
     if (index?.isWhole()) {
       const now = new Date()
       utimesSync(path, now, now)
-      return index
+      return detached(index)
     }
     index?.close()
     discard(path)
@@ -233,7 +246,8 @@ export class FolderIndexStore implements IndexStore {
     }
     return fileMaker(writer, () => {
       renameSync(part, path)
-      this.#trim(path)
+      this.#untrimmed += writer.size + KIND.block
+      if (this.#untrimmed > this.#limit / 64) this.#trim(path)
     })
   }
 
@@ -242,6 +256,7 @@ export class FolderIndexStore implements IndexStore {
   }
 
   #trim(keep: string): void {
+    this.#untrimmed = 0
     const files = readdirSync(this.#folder).flatMap(name => {
       const path = join(this.#folder, name)
       const stats = statSync(path, { throwIfNoEntry: false })
@@ -286,7 +301,7 @@ function fileMaker(writer: CheckedWriter, place: () => void): IndexMaker {
       try {
         const index = writer.finish()
         place()
-        return index
+        return detached(index)
       } catch {
         return toMemory().commit()
       }

@@ -1,12 +1,14 @@
 /**
  * The streams inside a file, each as the name of a lens over the file: what `explain` decompresses forwards.
  *
- * Whole-file formats (gzip, zstd, xz, bzip2, lz4, PNG, a loose git object) give one; zip archives (jar, docx, npz, …) one
- * a compressed member; PDF files one a FlateDecode stream; git packs one an object. What is stored as it is needs no
- * lens: the file itself is searched. Finding reads directories and headers only, except in PDF files and packs, which
- * are read through once. A damaged directory gives what could be read of it, never an error: a name is a guess.
+ * Whole-file formats (gzip, zstd, xz, bzip2, lz4, a loose git object) give one; PNG and BMP images one for each order of
+ * colours; zip archives (jar, docx, npz, …) one a compressed member; PDF files one a FlateDecode stream; git packs one an
+ * object. What is stored as it is needs no lens: the file itself is searched. Finding reads directories and headers only,
+ * except in PDF files and packs, which are read through once. A damaged directory gives what could be read of it, never
+ * an error: a name is a guess.
  */
 import type { Backing } from '../backing/backing.ts'
+import { isBmp } from './bmp.ts'
 import { headerLength } from './deflate-framing.ts'
 import { framesNamed } from './frames-named.ts'
 import { gitObjects, isPack } from './git-object.ts'
@@ -142,6 +144,10 @@ function* all(backing: Backing, pause: () => void): Generator<Member, void> {
     if (framesNamed(name)?.suits?.(backing)) return yield whole(name)
   if (isPng(backing)) {
     for (const name of ['png', 'png-rgb', 'png-rgba', 'png-bgra']) yield whole(name)
+    return
+  }
+  if (isBmp(backing)) {
+    for (const name of ['bmp', 'bmp-rgba', 'bmp-bgra']) yield whole(name)
     return
   }
   if (isPack(backing)) return yield* gitObjects(backing, pause)

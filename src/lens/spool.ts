@@ -202,7 +202,7 @@ export class Spool {
           key.lens,
           free - more < this.#keepFree
             ? `no room for the decompressed view: ${gibibytes(free)} free in ${this.#folder}, and ${gibibytes(this.#keepFree)} are to stay so; free some, or put the spool elsewhere`
-            : `the decompressed view does not fit: ${gibibytes(there)} of it are made, and the spool may hold ${gibibytes(this.#limit)}; raise its limit, or compress the file in blocks (xz --block-size, zstd in frames, bgzip)`,
+            : `the decompressed view does not fit: ${gibibytes(there)} of it are made, and the spool may hold ${gibibytes(this.#limit)}; raise its limit, or compress the file in blocks (xz --block-size=64KiB, zstd in frames, bgzip)`,
         )
       discard(this.#path(oldest.name))
       total -= oldest.size

@@ -1,4 +1,5 @@
 /** The lenses of compressed data and of members of files, by name. */
+import { bmpNamed } from './bmp.ts'
 import { framesNamed } from './frames-named.ts'
 import { gitObjectNamed } from './git-object.ts'
 import { inflatedNamed } from './gunzip.ts'
@@ -8,6 +9,11 @@ import { rangeNamed } from './range.ts'
 
 export function streamsNamed(name: string): Lens | undefined {
   return (
-    inflatedNamed(name) ?? framesNamed(name) ?? rangeNamed(name) ?? pngNamed(name) ?? gitObjectNamed(name)
+    inflatedNamed(name) ??
+    framesNamed(name) ??
+    rangeNamed(name) ??
+    pngNamed(name) ??
+    bmpNamed(name) ??
+    gitObjectNamed(name)
   )
 }

@@ -99,6 +99,8 @@ function independentBlocks(backing: Backing, tick: () => void): readonly Block[]
 
 export const unlz4: Lens = frameLens({
   lens: LENS,
+  quick: MOST_BLOCK,
+  group: 2 ** 18,
   blocks(backing, tick) {
     const head = new Uint8Array(32)
     if (!isFrame(head.subarray(0, backing.read(0, head))))

@@ -1,19 +1,20 @@
 /**
- * 'unxz': what an .xz file holds. A file of blocks of up to 1 MiB (`xz --block-size=1MiB`, pixz) has random access by block; others
- * are spooled: a block of xz is 24 MiB unless somebody asked for less, and takes a third of a second to decode.
+ * 'unxz': what an .xz file holds. A file of blocks of up to 64 KiB (`xz --block-size=64KiB`) has random access by block. Others are
+ * spooled: a block of xz is 24 MiB unless somebody asked for less, and even 256 KiB can take longer than a program should
+ * wait for a page. Where a spool has no room, blocks of up to 4 MiB are decoded all the same.
  *
  * File: streams, each 12 bytes of header, blocks, an index of them, 12 bytes of footer; zeros may lie between streams.
  */
 import { crc32 } from 'node:zlib'
 import type { Backing } from '../backing/backing.ts'
 import { LensError } from './errors.ts'
-import { type Block, frameLens } from './frames.ts'
+import { type Block, frameLens, MOST_BLOCK } from './frames.ts'
 import type { Lens } from './lens.ts'
 import { decodeBlock, decodeFrames } from './native-stream.ts'
 
 const LENS = 'unxz'
 const HEADER = 12
-const MOST = 2 ** 20
+const QUICK = 2 ** 16
 /** An index of more bytes belongs to no file whose blocks we would want. */
 const MOST_INDEX = 2 ** 26
 
@@ -83,7 +84,7 @@ function blocks(backing: Backing, tick: () => void): readonly Block[] | undefine
     while (end >= 4 && read(backing, end - 4, 4).readUInt32LE(0) === 0) end -= 4
     if (end === 0) break
     const stream = streamBlocks(backing, end)
-    if (stream.blocks.some(({ bytes }) => bytes > MOST)) return undefined
+    if (stream.blocks.some(({ bytes }) => bytes > MOST_BLOCK)) return undefined
     streams.push(stream.blocks)
     end = stream.start
   }
@@ -92,6 +93,7 @@ function blocks(backing: Backing, tick: () => void): readonly Block[] | undefine
 
 export const unxz: Lens = frameLens({
   lens: LENS,
+  quick: QUICK,
   blocks,
   block(backing, block, into) {
     decodeBlock('xz', LENS, backing, block, into)

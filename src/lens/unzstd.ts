@@ -77,6 +77,7 @@ function blocks(backing: Backing, tick: () => void): readonly Block[] | undefine
 
 export const unzstd: Lens = frameLens({
   lens: LENS,
+  quick: MOST_BLOCK,
   blocks,
   block(backing, block, into) {
     decodeBlock('zstd', LENS, backing, block, into)
