@@ -29,6 +29,7 @@ const benches = [
   'savings',
   'explain',
   'pager-size',
+  'lens',
   'streams',
 ] as const
 

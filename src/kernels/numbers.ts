@@ -4,7 +4,7 @@ import { Pool } from './pool.ts'
 
 /** Bytes of text between two checkpoints. */
 export const TEXT_CHUNK = 16_384
-/** The longest number, in bytes; a longer one is taken for text. */
+/** The longest number, in bytes, that is surely seen whole; a longer one may be taken for text. */
 export const TOKEN = 512
 /** Columns from this one on are in no column layout. */
 export const MOST_COLUMNS = 4096

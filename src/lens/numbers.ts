@@ -11,7 +11,7 @@
  * Empty lines and lines that begin with '#' are not rows. Fields may be quoted. A field that is no number is NaN (0 as an
  * integer), and so is one that a row lacks, in layouts by column. In JSON a row is the innermost array or object, a column
  * the position in it, and what is no number is passed over where all numbers are wanted. A number of more than
- * 512 characters is no number.
+ * 512 characters may be taken for text.
  *
  * One pass notes for every 16 KiB of text how many values come before and where the parser stands; that does not depend
  * on the type, so that the lenses of one layout share it. A refill parses at most 16 KiB too many.

@@ -56,6 +56,11 @@ export function likelyUtf32(memory: Uint8Array): boolean {
   return odd * 10 <= seen
 }
 
+function hasHigh(memory: Uint8Array): boolean {
+  for (let i = 0; i < memory.length; i++) if ((memory[i] ?? 0) >= 0x80) return true
+  return false
+}
+
 /** Latin-1 text, with or without accents. */
 export function likelyBytes(memory: Uint8Array): boolean {
   return fewControls(memory, true)
@@ -63,7 +68,7 @@ export function likelyBytes(memory: Uint8Array): boolean {
 
 /** Bytes of text with accents: no controls (of which Latin-1 has 32 above 127 too), some byte above 127 (else it is ASCII, which needs no lens). */
 export function likelyLatin1(memory: Uint8Array): boolean {
-  return fewControls(memory, true) && memory.some(byte => byte >= 0x80)
+  return fewControls(memory, true) && hasHigh(memory)
 }
 
 export function likelyUtf8(memory: Uint8Array): boolean {

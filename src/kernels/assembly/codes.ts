@@ -11,20 +11,18 @@ function characters(v: v128): v128 {
   return i8x16.add(v, shift)
 }
 
-/** The value of each of 16 base64 characters; 0 for what is none. */
+/** The value of each of 16 base64 characters; 0 for what is none. By nibbles: Muła, "Base64 decoding with SIMD instructions". */
 function values(v: v128): v128 {
-  const lower = between(v, 97, 122)
-  const upper = between(v, 65, 90)
-  const digit = between(v, 48, 57)
-  const plus = i8x16.eq(v, i8x16.splat(43))
-  const slash = i8x16.eq(v, i8x16.splat(47))
-  let shift = v128.and(upper, i8x16.splat(-65))
-  shift = v128.or(shift, v128.and(lower, i8x16.splat(-71)))
-  shift = v128.or(shift, v128.and(digit, i8x16.splat(4)))
-  shift = v128.or(shift, v128.and(plus, i8x16.splat(19)))
-  shift = v128.or(shift, v128.and(slash, i8x16.splat(16)))
-  const known = v128.or(v128.or(v128.or(lower, upper), digit), v128.or(plus, slash))
-  return v128.and(i8x16.add(v, shift), known)
+  const high = i8x16.shr_u(v, 4)
+  // The distance from character to value, by the high nibble; '/' shares its with '+'.
+  const distances = i8x16(0, 0, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0)
+  const slash = v128.and(i8x16.eq(v, i8x16.splat(47)), i8x16.splat(-3))
+  const shift = i8x16.add(i8x16.swizzle(distances, high), slash)
+  // A bit in common: the low nibble does not occur with this high nibble.
+  const lows = i8x16(21, 17, 17, 17, 17, 17, 17, 17, 17, 17, 19, 26, 27, 27, 27, 26)
+  const highs = i8x16(16, 16, 1, 2, 4, 8, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16)
+  const clash = v128.and(i8x16.swizzle(lows, v128.and(v, i8x16.splat(15))), i8x16.swizzle(highs, high))
+  return v128.and(i8x16.add(v, shift), i8x16.eq(clash, i8x16.splat(0)))
 }
 
 function between(v: v128, low: i8, high: i8): v128 {

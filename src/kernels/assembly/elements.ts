@@ -11,8 +11,7 @@
  */
 export { bytesToBase64, base64ToBytes, bytesToHex, hexToBytes } from './codes'
 
-// Sources.
-const U8 = 0
+// Sources. u8 is 0.
 const I8 = 1
 const U16 = 2
 const I16 = 3
@@ -29,21 +28,15 @@ const RGBA = 14
 const BGRA = 15
 const SWAPPED = 16
 
-/** Four source elements that fit an i32, widened to it. */
-function load4(source: i32, at: usize, i: usize): v128 {
-  switch (source) {
-    case I8:
-      return i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(at + i)))
-    case U16:
-      return v128.load16x4_u(at + 2 * i)
-    case I16:
-      return v128.load16x4_s(at + 2 * i)
-    case I32:
-    case U32:
-      return v128.load(at + 4 * i)
-    default:
-      return i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(at + i)))
+/** Four integers of type T, widened to i32. */
+function load4<T>(at: usize): v128 {
+  if (sizeof<T>() == 1) {
+    const v = v128.load32_zero(at)
+    if (isSigned<T>()) return i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v))
+    return i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v))
   }
+  if (sizeof<T>() == 2) return isSigned<T>() ? v128.load16x4_s(at) : v128.load16x4_u(at)
+  return v128.load(at)
 }
 
 function halves(at: usize): v128 {
@@ -65,50 +58,37 @@ function brains(at: usize): v128 {
   return v128.or(f, v128.and(f32x4.ne(f, f), i32x4.splat(0x400000)))
 }
 
-/** Four elements as f32. */
-function floats(source: i32, at: usize, i: usize): v128 {
-  switch (source) {
-    case F16:
-      return halves(at + 2 * i)
-    case BF16:
-      return brains(at + 2 * i)
-    case F32:
-      return v128.load(at + 4 * i)
-    case F64:
-      return i8x16.shuffle(
-        f32x4.demote_f64x2_zero(v128.load(at + 8 * i)),
-        f32x4.demote_f64x2_zero(v128.load(at + 8 * i, 16)),
-        // prettier-ignore
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        7,
-        16,
-        17,
-        18,
-        19,
-        20,
-        21,
-        22,
-        23,
-      )
-    case U32:
-      return f32x4.convert_i32x4_u(load4(source, at, i))
-    case U8_OVER_255:
-      return f32x4.div(f32x4.convert_i32x4_s(load4(source, at, i)), f32x4.splat(255))
-    case U8_TIMES_255TH:
-      return f32x4.mul(f32x4.convert_i32x4_s(load4(source, at, i)), f32x4.splat(<f32>1 / <f32>255))
-    default:
-      return f32x4.convert_i32x4_s(load4(source, at, i))
+function halvesToFloats(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) v128.store(out + 4 * i, halves(at + 2 * i))
+}
+
+function brainsToFloats(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) v128.store(out + 4 * i, brains(at + 2 * i))
+}
+
+function demote(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) {
+    v128.store(out + 4 * i, f32x4.demote_f64x2_zero(v128.load(at + 8 * i)))
+    v128.store(out + 4 * i, f32x4.demote_f64x2_zero(v128.load(at + 8 * i, 16)), 8)
   }
 }
 
-function toFloats(source: i32, at: usize, n: usize, out: usize): void {
-  for (let i: usize = 0; i < n; i += 4) v128.store(out + 4 * i, floats(source, at, i))
+function toFloats<T>(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) {
+    const v = load4<T>(at + sizeof<T>() * i)
+    v128.store(
+      out + 4 * i,
+      isSigned<T>() || sizeof<T>() < 4 ? f32x4.convert_i32x4_s(v) : f32x4.convert_i32x4_u(v),
+    )
+  }
+}
+
+function scaledToFloats(divided: bool, at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) {
+    const f = f32x4.convert_i32x4_s(load4<u8>(at + i))
+    const g = divided ? f32x4.div(f, f32x4.splat(255)) : f32x4.mul(f, f32x4.splat(<f32>1 / <f32>255))
+    v128.store(out + 4 * i, g)
+  }
 }
 
 /** The upper two lanes of four, as the lower two. */
@@ -116,72 +96,79 @@ function upper(v: v128): v128 {
   return i64x2.shuffle(v, v, 1, 1)
 }
 
-function toDoubles(source: i32, at: usize, n: usize, out: usize): void {
-  if (source == F16 || source == BF16 || source == F32) {
-    for (let i: usize = 0; i < n; i += 4) {
-      const f = floats(source, at, i)
-      v128.store(out + 8 * i, f64x2.promote_low_f32x4(f))
-      v128.store(out + 8 * i, f64x2.promote_low_f32x4(upper(f)), 16)
-    }
-    return
-  }
+/** Four f32 to four f64. */
+function promote(f: v128, out: usize): void {
+  v128.store(out, f64x2.promote_low_f32x4(f))
+  v128.store(out, f64x2.promote_low_f32x4(upper(f)), 16)
+}
+
+function toDoubles<T>(at: usize, n: usize, out: usize): void {
   for (let i: usize = 0; i < n; i += 4) {
-    const v = load4(source, at, i)
-    let low: v128
-    let high: v128
-    if (source == U32) {
-      low = f64x2.convert_low_i32x4_u(v)
-      high = f64x2.convert_low_i32x4_u(upper(v))
+    const v = load4<T>(at + sizeof<T>() * i)
+    if (isSigned<T>() || sizeof<T>() < 4) {
+      v128.store(out + 8 * i, f64x2.convert_low_i32x4_s(v))
+      v128.store(out + 8 * i, f64x2.convert_low_i32x4_s(upper(v)), 16)
     } else {
-      low = f64x2.convert_low_i32x4_s(v)
-      high = f64x2.convert_low_i32x4_s(upper(v))
+      v128.store(out + 8 * i, f64x2.convert_low_i32x4_u(v))
+      v128.store(out + 8 * i, f64x2.convert_low_i32x4_u(upper(v)), 16)
     }
-    if (source == U8_OVER_255) {
-      low = f64x2.div(low, f64x2.splat(255))
-      high = f64x2.div(high, f64x2.splat(255))
-    } else if (source == U8_TIMES_255TH) {
-      low = f64x2.mul(low, f64x2.splat(1.0 / 255.0))
-      high = f64x2.mul(high, f64x2.splat(1.0 / 255.0))
-    }
-    v128.store(out + 8 * i, low)
-    v128.store(out + 8 * i, high, 16)
   }
 }
 
-function toIntegers(source: i32, target: i32, at: usize, n: usize, out: usize): void {
-  if (target == U16) {
-    // From one byte, signed or not.
-    for (let i: usize = 0; i < n; i += 8) {
-      const v = v128.load64_zero(at + i)
-      v128.store(out + 2 * i, source == I8 ? i16x8.extend_low_i8x16_s(v) : i16x8.extend_low_i8x16_u(v))
-    }
-  } else if (target == I32) {
-    for (let i: usize = 0; i < n; i += 4) v128.store(out + 4 * i, load4(source, at, i))
-  } else {
-    for (let i: usize = 0; i < n; i += 4) {
-      const v = load4(source, at, i)
-      if (source == U32) {
-        v128.store(out + 8 * i, i64x2.extend_low_i32x4_u(v))
-        v128.store(out + 8 * i, i64x2.extend_high_i32x4_u(v), 16)
-      } else {
-        v128.store(out + 8 * i, i64x2.extend_low_i32x4_s(v))
-        v128.store(out + 8 * i, i64x2.extend_high_i32x4_s(v), 16)
-      }
+function scaledToDoubles(divided: bool, at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) {
+    const v = load4<u8>(at + i)
+    const low = f64x2.convert_low_i32x4_s(v)
+    const high = f64x2.convert_low_i32x4_s(upper(v))
+    const by = f64x2.splat(divided ? 255.0 : 1.0 / 255.0)
+    v128.store(out + 8 * i, divided ? f64x2.div(low, by) : f64x2.mul(low, by))
+    v128.store(out + 8 * i, divided ? f64x2.div(high, by) : f64x2.mul(high, by), 16)
+  }
+}
+
+function toShorts<T>(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 16) {
+    const v = v128.load(at + i)
+    v128.store(out + 2 * i, isSigned<T>() ? i16x8.extend_low_i8x16_s(v) : i16x8.extend_low_i8x16_u(v))
+    v128.store(out + 2 * i, isSigned<T>() ? i16x8.extend_high_i8x16_s(v) : i16x8.extend_high_i8x16_u(v), 16)
+  }
+}
+
+function toInts<T>(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) v128.store(out + 4 * i, load4<T>(at + sizeof<T>() * i))
+}
+
+function toLongs<T>(at: usize, n: usize, out: usize): void {
+  for (let i: usize = 0; i < n; i += 4) {
+    const v = load4<T>(at + sizeof<T>() * i)
+    if (isSigned<T>() || sizeof<T>() < 4) {
+      v128.store(out + 8 * i, i64x2.extend_low_i32x4_s(v))
+      v128.store(out + 8 * i, i64x2.extend_high_i32x4_s(v), 16)
+    } else {
+      v128.store(out + 8 * i, i64x2.extend_low_i32x4_u(v))
+      v128.store(out + 8 * i, i64x2.extend_high_i32x4_u(v), 16)
     }
   }
+}
+
+/** From integers of type T to a number or a wider integer. */
+function widen<T>(target: i32, at: usize, n: usize, out: usize): void {
+  if (target == F32) toFloats<T>(at, n, out)
+  else if (target == F64) toDoubles<T>(at, n, out)
+  else if (target == U16) toShorts<T>(at, n, out)
+  else if (target == I32) toInts<T>(at, n, out)
+  else toLongs<T>(at, n, out)
 }
 
 function swap(size: i32, at: usize, n: usize, out: usize): void {
+  const order =
+    size == 2
+      ? i8x16(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+      : size == 4
+        ? i8x16(3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12)
+        : i8x16(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8)
   const bytes = n * size
-  // prettier-ignore
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const v = v128.load(at + i)
-    if (size == 2)
-      v128.store(out + i, i8x16.shuffle(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))
-    else if (size == 4)
-      v128.store(out + i, i8x16.shuffle(v, v, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12))
-    else v128.store(out + i, i8x16.shuffle(v, v, 7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8))
-  }
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(out + i, i8x16.swizzle(v128.load(at + i), order))
 }
 
 function colours(blueFirst: bool, at: usize, n: usize, out: usize): void {
@@ -193,35 +180,39 @@ function colours(blueFirst: bool, at: usize, n: usize, out: usize): void {
 }
 
 export function convert(source: i32, target: i32, at: usize, n: usize, out: usize): void {
-  // One loop for each source, so that what depends on it is decided before the loop.
-  switch (target) {
+  if (target == RGBA || target == BGRA) return colours(target == BGRA, at, n, out)
+  if (target == SWAPPED) return swap(source == U16 ? 2 : source == I32 ? 4 : 8, at, n, out)
+  switch (source) {
+    case I8:
+      return widen<i8>(target, at, n, out)
+    case U16:
+      return widen<u16>(target, at, n, out)
+    case I16:
+      return widen<i16>(target, at, n, out)
+    case I32:
+      return widen<i32>(target, at, n, out)
+    case U32:
+      return widen<u32>(target, at, n, out)
+    case F16:
+      if (target == F32) return halvesToFloats(at, n, out)
+      for (let i: usize = 0; i < n; i += 4) promote(halves(at + 2 * i), out + 8 * i)
+      return
+    case BF16:
+      if (target == F32) return brainsToFloats(at, n, out)
+      for (let i: usize = 0; i < n; i += 4) promote(brains(at + 2 * i), out + 8 * i)
+      return
     case F32:
-      switch (source) {
-        case U8:
-          return toFloats(U8, at, n, out)
-        case I8:
-          return toFloats(I8, at, n, out)
-        case U16:
-          return toFloats(U16, at, n, out)
-        case I16:
-          return toFloats(I16, at, n, out)
-        case F16:
-          return toFloats(F16, at, n, out)
-        case BF16:
-          return toFloats(BF16, at, n, out)
-        default:
-          return toFloats(source, at, n, out)
-      }
+      for (let i: usize = 0; i < n; i += 4) promote(v128.load(at + 4 * i), out + 8 * i)
+      return
     case F64:
-      return toDoubles(source, at, n, out)
-    case RGBA:
-      return colours(false, at, n, out)
-    case BGRA:
-      return colours(true, at, n, out)
-    case SWAPPED:
-      return swap(source == U16 ? 2 : source == I32 ? 4 : 8, at, n, out)
+      return demote(at, n, out)
+    case U8_OVER_255:
+    case U8_TIMES_255TH:
+      if (target == F32) scaledToFloats(source == U8_OVER_255, at, n, out)
+      else scaledToDoubles(source == U8_OVER_255, at, n, out)
+      return
     default:
-      return toIntegers(source, target, at, n, out)
+      return widen<u8>(target, at, n, out)
   }
 }
 

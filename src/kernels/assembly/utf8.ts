@@ -187,7 +187,16 @@ export function fast<T>(at: usize, end: usize, out: usize): usize {
       ends >>= 16
       continue
     }
-    const entry = <u32>load<u16>(patterns + 2 * <usize>(ends & 0xfff))
+    const pattern = <usize>(ends & 0xfff)
+    if (sizeof<T>() > 1 && pattern == 0x924) {
+      // Four of three bytes, as Chinese is from end to end: nothing to look up, so nothing to wait for.
+      const p = i8x16.swizzle(v, i8x16(2, 1, 0, 16, 5, 4, 3, 16, 8, 7, 6, 16, 11, 10, 9, 16))
+      out = threes<T>(p, out)
+      at += 12
+      ends >>= 12
+      continue
+    }
+    const entry = <u32>load<u16>(patterns + 2 * pattern)
     const way = entry >> 4
     if (way == NONE) {
       // Longer than what is left of `ends`, or not valid text after all.
@@ -212,18 +221,7 @@ export function fast<T>(at: usize, end: usize, out: usize): usize {
         out += 6
       }
     } else if (way < FOURS) {
-      const p = i8x16.swizzle(v, v128.load(spreads + 16 * <usize>way))
-      const lanes = v128.or(
-        v128.or(v128.and(p, i32x4.splat(0x7f)), i32x4.shr_u(v128.and(p, i32x4.splat(0x3f00)), 2)),
-        i32x4.shr_u(v128.and(p, i32x4.splat(0x0f0000)), 4),
-      )
-      if (sizeof<T>() == 2) {
-        v128.store(out, i16x8.narrow_i32x4_u(lanes, lanes))
-        out += 8
-      } else {
-        v128.store(out, lanes)
-        out += 16
-      }
+      out = threes<T>(i8x16.swizzle(v, v128.load(spreads + 16 * <usize>way)), out)
     } else {
       const p = i8x16.swizzle(v, v128.load(spreads + 16 * <usize>way))
       // The third byte from the end is a continuation, or the lead of three: then its bit 6 is set, and bit 5 too much.
@@ -246,6 +244,16 @@ export function fast<T>(at: usize, end: usize, out: usize): usize {
     }
   }
   return careful<T>(at, end, end, out)
+}
+
+/** Four characters of at most three bytes, spread over lanes. */
+function threes<T>(p: v128, out: usize): usize {
+  const lanes = v128.or(
+    v128.or(v128.and(p, i32x4.splat(0x7f)), i32x4.shr_u(v128.and(p, i32x4.splat(0x3f00)), 2)),
+    i32x4.shr_u(v128.and(p, i32x4.splat(0x0f0000)), 4),
+  )
+  v128.store(out, sizeof<T>() == 2 ? i16x8.narrow_i32x4_u(lanes, lanes) : lanes)
+  return out + 4 * sizeof<T>()
 }
 
 function continuations(v: v128): u64 {
