@@ -26,6 +26,7 @@ import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
+import { PagerError } from './errors.ts'
 import type { FoundBacking } from './explainer.ts'
 import { unwritten } from './lease.ts'
 import { zeroBacking } from './journal.ts'
@@ -219,28 +220,33 @@ export class Holdings {
 
 /**
  * What a predecessor parked; `out` and `back` are the two ends of the park. Each message is sent anew before it is taken
- * from the front, so that at no time a descriptor is held by us alone; one that is seen again marks the end.
+ * from the front, so that at no time a descriptor is held by us alone; a mark tells where the new ones begin. Before it
+ * a message can stand twice, and marks of others can stand anywhere: their senders died in the middle of this.
  */
 export function emptyPark(out: number, back: number): Kept {
   const kept: Kept = { children: [], backings: new Map() }
   const seen = new Set<string>()
+  const mark = JSON.stringify({ mark: `${process.pid} ${process.hrtime.bigint()}` })
+  const marked = fds.sendFds(back, [], new TextEncoder().encode(mark))
+  if (marked < 0)
+    throw new PagerError('adopt', `The park in the target has no room for a mark (${errnoName(marked)})`)
   for (;;) {
     const message = fds.recvFds(out, true)
     if (message === undefined) break
     const [fd] = message.fds
     const text = new TextDecoder().decode(message.payload)
-    if (seen.has(text)) {
-      if (fd !== undefined) fds.close(fd)
-      break
-    }
-    const what = JSON.parse(text) as { child?: number; backing?: number }
-    const sent =
-      fd === undefined || (what.child !== undefined && !uffd.alive(fd))
-        ? 0
-        : fds.sendFds(back, [fd], message.payload)
+    const what = JSON.parse(text) as { child?: number; backing?: number; mark?: string }
+    const stays = fd !== undefined && !seen.has(text) && (what.child === undefined || uffd.alive(fd))
+    const sent = stays ? fds.sendFds(back, [fd], message.payload) : 0
     for (const one of fds.recvFds(out)?.fds ?? []) fds.close(one)
+    if (text === mark) break
     if (fd === undefined) continue
+    // No room: now there is some.
     if (sent < 0) fds.sendFds(back, [fd], message.payload)
+    if (seen.has(text)) {
+      fds.close(fd)
+      continue
+    }
     seen.add(text)
     if (what.backing !== undefined) kept.backings.set(what.backing, fd)
     else if (what.child !== undefined) {

@@ -96,23 +96,46 @@ export class Server {
     this.#main = this.#space(data.uffd, journal, false, pagemap)
     this.#spaces.push(this.#main)
     for (const one of data.backings) this.#adoptBacking(one)
-    // Journals of children that a predecessor buried, or made and never came to use.
-    for (const name of readdirSync(data.directory)) {
+    this.#adoptChildren(journal)
+  }
+
+  // Parents before their children: a fork that stands in an inbox has to be made anew, see `#resumeFork`. The parent may
+  // have ended since, and left only its journal.
+  #adoptChildren(journal: Journal): void {
+    const { children, directory } = this.#data
+    const descriptors = new Map(children.map(({ fd, n }) => [n, fd]))
+    const numbers = new Set(descriptors.keys())
+    for (const name of readdirSync(directory)) {
       const n = Number(/^child-(\d+)\.journal$/.exec(name)?.[1] ?? 0)
-      this.#childCount = Math.max(this.#childCount, n)
-      if (n > 0 && !data.children.some(c => c.n === n)) rmSync(join(data.directory, name), { force: true })
+      if (n > 0) numbers.add(n)
     }
-    // Parents before their children: a fork that stands in an inbox has to be made anew, see `#resumeFork`.
     const unfinished = new Set(forksIn(journal))
-    for (const { fd, n } of [...data.children].sort((a, b) => a.n - b.n)) {
+    for (const n of [...numbers].sort((a, b) => a - b)) {
+      this.#childCount = Math.max(this.#childCount, n)
+      const fd = descriptors.get(n)
       if (unfinished.has(n)) {
-        this.#unfinished.set(n, fd)
+        if (fd !== undefined) this.#unfinished.set(n, fd)
         continue
       }
-      const child = Journal.open(this.#childPath(n))
-      child.collect()
-      for (const m of forksIn(child)) unfinished.add(m)
-      this.#spaces.push(this.#space(fd, child, true, -1))
+      const child = this.#childJournal(n)
+      const forks = child === undefined ? [] : forksIn(child)
+      for (const m of forks) unfinished.add(m)
+      if (child !== undefined && fd !== undefined) this.#spaces.push(this.#space(fd, child, true, -1))
+      // Its descriptor stays open: then who touches a page waits, and never reads zeros.
+      else if (fd !== undefined) this.#report(`the forked child ${n} has no journal and can’t be served`)
+      else if (child !== undefined && forks.length > 0) this.#spaces.push(this.#space(-1, child, true, -1))
+      else rmSync(this.#childPath(n), { force: true })
+    }
+  }
+
+  #childJournal(n: number): Journal | undefined {
+    try {
+      const journal = Journal.open(this.#childPath(n))
+      journal.collect()
+      return journal
+    } catch {
+      // Its maker died before it was whole.
+      return undefined
     }
   }
 
@@ -129,7 +152,7 @@ export class Server {
   }
 
   #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
-    this.#poller.add(fd)
+    if (fd >= 0) this.#poller.add(fd)
     return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, this.#data.limit, m =>
       this.#report(m),
     )
@@ -163,6 +186,7 @@ export class Server {
       }
       this.#wakeAll(space)
     }
+    this.#buryChildren()
     this.#succeed()
     for (const index of this.#broken) this.#giveUp(index)
     let nextTick = 0
@@ -457,9 +481,11 @@ export class Server {
   #buryChildren(): void {
     for (let i = this.#spaces.length - 1; i > 0; i--) {
       const child = this.#spaces[i] as Space
-      if (uffd.alive(child.fd)) continue
-      this.#poller.remove(child.fd)
-      fds.close(child.fd)
+      if (child.fd >= 0 && uffd.alive(child.fd)) continue
+      if (child.fd >= 0) {
+        this.#poller.remove(child.fd)
+        fds.close(child.fd)
+      }
       this.#spares.push(child.journal)
       this.#spaces.splice(i, 1)
       this.#post({ kind: 'children', count: this.#spaces.length - 1 })
@@ -563,7 +589,11 @@ export class Server {
       let sinceDrain = 0
       space.virtualRuns((start, end) => {
         for (let at = start; at < end; ) {
-          if (!space.journal.place(at, place)) break
+          if (!space.journal.place(at, place)) {
+            left++
+            at += pageBytes
+            continue
+          }
           const stop = Math.min(end, at + Math.min(place.pages, maxCluster) * pageBytes)
           if (backing === undefined || place.backing === backing) {
             const served = this.#serve(space, () => space.refill(at, stop, false))
@@ -605,8 +635,9 @@ export class Server {
   // Everything that depends on a backing becomes physical; then its writer may go on.
   #giveUp(index: number): void {
     const backing = this.#backings.get(index) as OpenBacking
-    // Pages that the controller is dropping at this moment become virtual in a few milliseconds.
-    const end = performance.now() + 2000
+    // Pages that the controller is dropping at this moment become virtual in some milliseconds; on a very busy machine it
+    // can take longer. The kernel gives us 45 seconds.
+    const end = performance.now() + 30_000
     do {
       this.#refill(index)
       for (const space of this.#spaces) this.#drain(space)

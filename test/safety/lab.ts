@@ -160,7 +160,7 @@ export class Voice {
     this.#write(`${command}\n`)
   }
 
-  async answer(what = '', ms = 20_000): Promise<string> {
+  async answer(what = '', ms = 60_000): Promise<string> {
     let line: string | undefined
     try {
       line = await this.#lines.next(ms, what)
