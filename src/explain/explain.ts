@@ -106,15 +106,19 @@ export function explain(
         if (isLeft(findings, ENOUGH)) break
       }
       if (isLeft(findings, NEARLY)) continue
-      addViews(pool, before, after, memory, findings)
-      for (const batch of batches(pool, after, true)) {
-        const files = batch.sparse
-          ? batch.files
-          : batch.files.filter(file => findings.pagesOf(file) > 0 && isMissing(file))
-        if (files.length === 0) continue
-        index.build({ files, sparse: batch.sparse })
-        scanner.pass()
-        if (isLeft(findings, ENOUGH)) break
+      for (const round of views(pool, before, after, memory, findings, pause)) {
+        const from = pool.candidates.length
+        for (const candidate of round) pool.add(candidate)
+        for (const batch of batches(pool, from, true)) {
+          const files = batch.sparse
+            ? batch.files
+            : batch.files.filter(file => findings.pagesOf(file) > 0 && isMissing(file))
+          if (files.length === 0) continue
+          index.build({ files, sparse: batch.sparse })
+          scanner.pass()
+          if (isLeft(findings, ENOUGH)) break
+        }
+        if (isLeft(findings, NEARLY)) break
       }
     }
     if (findings.count(UNKNOWN) > 0) {
@@ -150,11 +154,20 @@ function isLeft(findings: Findings, share: number): boolean {
   return findings.count(UNKNOWN) + findings.count(UNEXPLAINED) <= share * findings.count(EXPLAINED)
 }
 
-/** Adds the views of candidates [from, to) that are worth a search. */
-function addViews(pool: Pool, from: number, to: number, memory: MemorySource, findings: Findings): void {
+/** The views of candidates [from, to) that are worth a search, in two rounds. */
+function views(
+  pool: Pool,
+  from: number,
+  to: number,
+  memory: MemorySource,
+  findings: Findings,
+  pause: () => void,
+): Candidate[][] {
   const left = findings.runsOf(UNEXPLAINED)
   const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
-  if (bytes < LEAST_FOR_VIEWS) return
+  if (bytes < LEAST_FOR_VIEWS) return []
+  const first: Candidate[] = []
+  const second: Candidate[] = []
   const marked = marks(memory, left)
   const most = Math.max(VIEWED_FROM * 1024, 4 * bytes)
   let files = 0
@@ -165,8 +178,11 @@ function addViews(pool: Pool, from: number, to: number, memory: MemorySource, fi
     const file = pool.open(i)
     if (!file) continue
     files++
-    for (const lens of viewsOf(file, marked)) pool.add({ ...candidate, lens })
+    const found = viewsOf(file, marked, pause)
+    for (const lens of found.first) first.push({ ...candidate, lens })
+    for (const lens of found.second) second.push({ ...candidate, lens })
   }
+  return second.length > 0 ? [first, second] : [first]
 }
 
 function* batches(pool: Pool, from: number, always = false): Generator<Batch> {

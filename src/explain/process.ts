@@ -5,6 +5,7 @@ import type { PageCounts } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
 import { explain, type Explanations, type Tier } from './explain.ts'
 import { defaultCacheFolder, IndexCache } from './index-cache.ts'
+import { Spool } from '../lens/spool.ts'
 import { FolderIndexStore, type IndexStore, MemoryIndexStore } from '../lens/index-store.ts'
 import { join } from 'node:path'
 import { throttle } from './throttle.ts'
@@ -25,7 +26,8 @@ export interface ExplainProcessOptions {
 
 /** Where lenses keep their indexes, so that a pager finds what a search has made. */
 export function indexStore(folder: string | false = defaultCacheFolder()): IndexStore {
-  return folder === false ? new MemoryIndexStore() : new FolderIndexStore(join(folder, 'lens'))
+  if (folder === false) return new MemoryIndexStore()
+  return new FolderIndexStore(join(folder, 'lens'), undefined, new Spool(join(folder, 'spool')))
 }
 
 export interface ProcessExplanations extends Explanations {
