@@ -52,6 +52,9 @@ const randomOf = (seed: number): Random => {
   const next = generator(seed)
   return below => next() % below
 }
+/** Milliseconds after which a pager is not killed before the target has answered. */
+const patience = 8000
+
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 class Killed extends Error {}
@@ -196,6 +199,8 @@ class Lane {
   readonly #deaths: Random
   #target!: Target
   readonly #host: Host
+  /** When the target was last asked something. */
+  #asked = 0
   #directory = ''
   #starting: Promise<void> | undefined
   #ended = false
@@ -240,6 +245,8 @@ class Lane {
       quick = random(3) === 0 && quick < 2 ? quick + 1 : 0
       await sleep(quick > 0 ? random(400) : 600 + random(2500))
       if (this.#starting !== undefined && random(3) > 0) continue
+      // A question that has waited so long is one for a pager that lives: else a busy machine looks like a hang.
+      if (performance.now() - this.#asked > patience && this.#host.alive) continue
       if (!this.#host.alive) {
         // As a supervisor would.
         if (existsSync(join(this.#directory, 'journal'))) await this.#start()
@@ -361,6 +368,7 @@ class Lane {
       await this.#operation()
       if (r(6) === 0) work.push(this.#pager({ op: 'drop' }))
     }
+    this.#asked = performance.now()
     await this.#target.check()
     await Promise.all(work)
     if (r(8) === 0) {
@@ -384,6 +392,7 @@ class Lane {
     const few = Math.min(1 + r(24), pages - 1 - page)
     const mapped = t.from === 0
     const kind = r(22)
+    this.#asked = performance.now()
     this.#note(`${kind}: at ${at} ${some}, page ${page} ${few}`)
     switch (kind) {
       case 0:
