@@ -83,20 +83,26 @@ export class Holder {
   readonly child: ChildProcess
   readonly expected: number
   readonly #lines: AsyncIterator<string>
-  constructor(child: ChildProcess, expected: number) {
+  /** `before`: what has read the program's answers so far. */
+  constructor(child: ChildProcess, expected: number, before?: Holder) {
     this.child = child
     this.expected = expected
-    this.#lines = createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]()
+    this.#lines =
+      before?.#lines ?? createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]()
   }
   get pid(): number {
     return this.child.pid as number
   }
   /** Lets the program use all its data; throws when its answer is wrong. */
   async check(): Promise<void> {
+    const value = await this.ask()
+    if (value !== this.expected) throw new Error(`The program says ${value}, right is ${this.expected}`)
+  }
+  /** What the program says of its data. */
+  async ask(): Promise<number> {
     ;(this.child.stdin as Writable).write('\n')
     const { value } = await this.#lines.next()
-    if (Number(value) !== this.expected)
-      throw new Error(`The program says ${value}, right is ${this.expected}`)
+    return Number(value)
   }
   get anonymous(): number {
     return Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1]) * 1024

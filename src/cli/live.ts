@@ -20,7 +20,8 @@ export function summary(status: PagerStatus, found: boolean): string[] {
       `${formatSize(status.virtual)} virtual; ${pauses.stops} pauses, the longest ${pauses.longestMs.toFixed(1)} ms; ` +
       `${status.seconds.toFixed(1)} s`,
   ]
-  for (const { path, lens, lost } of status.backings)
+  if (status.packs > 0) lines.push(`  packed into ${formatSize(status.packs)}`)
+  for (const { path, lens, lost } of status.backings.filter(b => b.lens !== 'packed'))
     lines.push(
       `  from ${path}${lens === 'verbatim' ? '' : ` through ${lens}`}${lost === undefined ? '' : ` (no more: ${lost})`}`,
     )

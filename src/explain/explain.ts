@@ -38,6 +38,8 @@ const WHOLE = 0.95
 const LEAST_FOR_VIEWS = MIB
 /** Files that are looked at through lenses: from this size on, and so many. */
 const VIEWED_FROM = 65536
+/** The same for files of the later tiers, of which there are many. */
+const VIEWED_LATER_FROM = MIB
 const MOST_VIEWED = 200
 
 export interface ExplainOptions {
@@ -106,7 +108,8 @@ export function explain(
         if (isLeft(findings, ENOUGH)) break
       }
       if (isLeft(findings, NEARLY)) continue
-      for (const round of views(pool, before, after, memory, findings, pause)) {
+      const least = tier === tiers[0] ? VIEWED_FROM : VIEWED_LATER_FROM
+      for (const round of views(pool, before, after, least, memory, findings, pause)) {
         const from = pool.candidates.length
         for (const candidate of round) pool.add(candidate)
         for (const batch of batches(pool, from, true)) {
@@ -154,11 +157,12 @@ function isLeft(findings: Findings, share: number): boolean {
   return findings.count(UNKNOWN) + findings.count(UNEXPLAINED) <= share * findings.count(EXPLAINED)
 }
 
-/** The views of candidates [from, to) that are worth a search, in two rounds. */
+/** The views of candidates [from, to), of files from `least` bytes on, that are worth a search; in two rounds. */
 function views(
   pool: Pool,
   from: number,
   to: number,
+  least: number,
   memory: MemorySource,
   findings: Findings,
   pause: () => void,
@@ -174,7 +178,7 @@ function views(
   for (let i = from; i < to && files < MOST_VIEWED; i++) {
     const candidate = pool.candidates[i]
     if (!candidate || candidate.program === true || candidate.lens !== undefined) continue
-    if (candidate.identity.size < VIEWED_FROM || candidate.identity.size > most) continue
+    if (candidate.identity.size < least || candidate.identity.size > most) continue
     const file = pool.open(i)
     if (!file) continue
     files++

@@ -60,6 +60,8 @@ export interface PagerStatus {
   readonly children: number
   /** Proportional set size of pager and supervisor. */
   readonly own: number
+  /** Bytes of packs: compressed memory, held beside the journal. Part of `own`. */
+  readonly packs: number
   readonly backings: readonly { path: string; lens: string; lost?: string }[]
   readonly refused: readonly string[]
   readonly reports: readonly string[]
@@ -161,7 +163,11 @@ function status(): PagerStatus {
     passes: c.passes,
     settled: passes.settled,
     children: c.children,
-    own: proportionalSize(process.pid) + (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
+    packs: c.holdings.packedBytes,
+    own:
+      c.holdings.packedBytes +
+      proportionalSize(process.pid) +
+      (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
     backings: c.holdings.records.map(b => ({
       path: b.path,
       lens: b.lens ?? 'verbatim',
