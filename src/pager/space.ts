@@ -272,6 +272,7 @@ export class Space {
         if (result === -EEXIST) {
           journal.exchange(at + copied, state.virtual, state.present)
           uffd.writeprotect(this.fd, at + copied, pageBytes, false)
+          this.#disown(at + copied, at + copied + pageBytes)
           copied += pageBytes
         }
         continue
@@ -345,9 +346,7 @@ export class Space {
         while (end - at < want.pages * pageBytes && journal.stateOf(end) === state.clean) end += pageBytes
       this.#writeStreams.brought(at, end)
     }
-    for (let p = at; p < end; p += pageBytes)
-      if (!journal.exchange(p, state.clean, state.present))
-        journal.exchange(p, state.verifying, state.present)
+    this.#disown(at, end)
     if (journal.stateOf(at) === state.dropping) return this.#wait(at, uffd.fault.wp)
     for (;;) {
       let stop = at
@@ -359,10 +358,20 @@ export class Space {
         end = at + pageBytes
         continue
       }
+      this.#disown(at, stop)
       if (result < 0) uffd.wake(this.fd, at, pageBytes)
       journal.tally(counter.writes, (stop - at) / pageBytes)
       return 'done'
     }
+  }
+
+  // These pages are the program's. Before the protection goes, so that the journal promises nothing any more; and after,
+  // because who verifies may have taken them up between the two, and what it compared can have changed since.
+  #disown(start: number, end: number): void {
+    const { journal } = this
+    for (let p = start; p < end; p += pageBytes)
+      if (!journal.exchange(p, state.clean, state.present))
+        journal.exchange(p, state.verifying, state.present)
   }
 
   /** A fault that the state does not explain: usually another thread's fault has just brought the page. */

@@ -82,14 +82,22 @@ export class Verifier {
         if (old(at) && j.exchange(at, state.absent, state.present) && !old(at))
           j.exchange(at, state.present, state.absent)
     })
+    // Only what is marked may be protected: the protection of a clean page is the proof that nobody has written it.
+    const end = start + pages * pageBytes
     let marked = 0
-    for (let at = start; at < start + pages * pageBytes; at += pageBytes)
-      if (j.exchange(at, state.present, state.verifying)) marked++
-    if (marked === 0) return
-    if (!this.#protect(start, pages, true)) {
-      this.#giveBack(start, pages)
-      return
+    let from = start
+    for (let at = start; at <= end; at += pageBytes) {
+      if (at < end && j.exchange(at, state.present, state.verifying)) {
+        marked++
+        continue
+      }
+      if (at > from && !this.#protect(from, (at - from) / pageBytes, true)) {
+        this.#giveBack(start, pages)
+        return
+      }
+      from = at + pageBytes
     }
+    if (marked === 0) return
     const theirs = this.#readMemory(pages, start)
     const ours = this.#readView(view, pages, offset)
     const whole = Math.floor(Math.min(theirs, ours) / pageBytes)
@@ -102,14 +110,14 @@ export class Verifier {
         (first + count) * pageBytes,
       ) === 0
     const all = whole > 0 && equal(0, whole)
-    let from = 0
+    let open = 0
     for (let p = 0; p <= pages; p++) {
       const good = p < whole && j.stateOf(start + p * pageBytes) === state.verifying && (all || equal(p, 1))
       if (good) continue
-      if (p > from) proved(start + from * pageBytes, p - from, offset + from * pageBytes)
+      if (p > open) proved(start + open * pageBytes, p - open, offset + open * pageBytes)
       if (p < pages && j.exchange(start + p * pageBytes, state.verifying, state.present))
         this.#protect(start + p * pageBytes, 1, false)
-      from = p + 1
+      open = p + 1
     }
   }
 
