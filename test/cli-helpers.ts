@@ -87,8 +87,9 @@ export class Holder {
   constructor(child: ChildProcess, expected: number, before?: Holder) {
     this.child = child
     this.expected = expected
-    this.#lines =
-      before?.#lines ?? createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]()
+    this.#lines = before
+      ? before.#lines
+      : createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]()
   }
   get pid(): number {
     return this.child.pid as number

@@ -34,8 +34,9 @@ const MOST_BYTES = 2 ** 39
 const ENOUGH = 0.001
 const NEARLY = 0.008
 const WHOLE = 0.95
-/** Unexplained bytes that are worth a look at views. */
+/** Unexplained bytes that are worth a look at views, if they are this share of all. */
 const LEAST_FOR_VIEWS = MIB
+const SHARE_FOR_VIEWS = 0.03
 /** Files that are looked at through lenses: from this size on, and so many. */
 const VIEWED_FROM = 65536
 /** The same for files of the later tiers, of which there are many. */
@@ -169,7 +170,7 @@ function views(
 ): Candidate[][] {
   const left = findings.runsOf(UNEXPLAINED)
   const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
-  if (bytes < LEAST_FOR_VIEWS) return []
+  if (bytes < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE) return []
   const first: Candidate[] = []
   const second: Candidate[] = []
   const marked = marks(memory, left)
