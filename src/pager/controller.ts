@@ -238,9 +238,13 @@ export class Controller {
     settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
     if (this.#journal.scratch.length === 0) return
     if (isSealed(this.#journal, readMaps(this.pid))) {
-      if (!freeScratch(this.#withAgent(), this.#journal))
+      const hold = (ms: number, action: () => void): boolean => this.#hold(ms, action)
+      if (!freeScratch({ agent: this.#withAgent(), journal: this.#journal, hold }))
         throw new PagerError('adopt', `The agent in process ${this.pid} does not answer`)
-    } else this.#journal.scratch = { start: 0, length: 0 }
+    } else {
+      this.#journal.moving = false
+      this.#journal.scratch = { start: 0, length: 0 }
+    }
   }
 
   #begin(kept: Kept): void {

@@ -173,7 +173,7 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   // Faults that came while a page was `dropping` wait; they fault again and find it virtual.
   if (Atomics.exchange(journal.counters, counter.waiting, 0) > 0)
     for (const { start, end } of moved) uffd.wake(target.fd, start, end - start)
-  if (sum.unsettled || !freeScratch(agent, journal)) sum.unsettled = true
+  if (sum.unsettled || !freeScratch(target)) sum.unsettled = true
   return stop === undefined ? undefined : rest
 }
 
@@ -215,6 +215,7 @@ function reserveScratch(agent: Agent, journal: Journal, bytes: number): number {
     return -1
   }
   journal.scratch = { start, length: whole }
+  journal.moving = true
   return start + pageBytes
 }
 
@@ -227,11 +228,22 @@ export const isSealed = (journal: Journal, mappings: readonly Mapping[]): boolea
 
 /**
  * Frees what an episode moved away, in pieces so that the program's page faults get in between; the addresses go last,
- * all at once. Who takes over asks `isSealed` first. False when the agent did not answer: then it is not known what is free.
+ * all at once. Before that the server has to have handled every move of ours: as soon as the addresses are free the
+ * program may move something there itself. Who takes over asks `isSealed` first. False when the agent did not answer: then it is not known what is free.
  */
-export function freeScratch(agent: Agent, journal: Journal): boolean {
+export function freeScratch({
+  agent,
+  journal,
+  hold,
+}: Pick<DropTarget, 'agent' | 'journal' | 'hold'>): boolean {
   const { start, length } = journal.scratch
   if (length === 0) return true
+  for (let tries = 0; journal.moving; tries++) {
+    if (tries === 60) return false
+    hold(1000, () => {
+      journal.moving = false
+    })
+  }
   const piece = 64 << 20
   for (let at = pageBytes; at < length; at += piece)
     remote(agent, [

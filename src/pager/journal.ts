@@ -57,7 +57,7 @@ const directoryAt = 8192
 const pagesAt: number = directoryAt + maxBlocks * 16
 const extentsAt: number = pagesAt + maxBlocks * pageRecord
 const fileBytes: number = extentsAt + maxExtents * 24
-const version = 2
+const version = 3
 
 /** The backing of pages that hold nothing but zeros: no file. */
 export const zeroBacking = 0xffff_fffe
@@ -89,6 +89,7 @@ const h = {
   parkOut: 8,
   control: 9,
   generation: 10,
+  moving: 11,
 }
 const hf = {
   startTime: 16,
@@ -263,6 +264,13 @@ export class Journal {
   }
   set park(inode: number) {
     this.memory.f64[hf.park] = inode
+  }
+  /** Whether what is moved to the scratch range is moved by us. Never once the range may be the program's. */
+  get moving(): boolean {
+    return this.memory.u32[h.moving] !== 0
+  }
+  set moving(yes: boolean) {
+    this.memory.u32[h.moving] = yes ? 1 : 0
   }
   /** The range of the target's addresses that a drop in progress moves pages to. */
   get scratch(): { start: number; length: number } {

@@ -310,13 +310,10 @@ export class Server {
     const a = getAddress(inbox, at + 2)
     const b = getAddress(inbox, at + 4)
     const c = getAddress(inbox, at + 6)
-    const { start, length } = space.journal.scratch
-    const ours = (address: number): boolean => length > 0 && address >= start && address < start + length
     if (kind === uffd.event.fork) this.#forked(space, at)
     else if (kind === uffd.event.remove) space.removed(a, b)
-    else if (kind === uffd.event.unmap) {
-      if (!ours(a)) space.unmapped(a, b)
-    } else if (kind === uffd.event.remap && !ours(b)) {
+    else if (kind === uffd.event.unmap) space.unmapped(a, b)
+    else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
       // Byte 1 of the message is reserved by the kernel; ours to note that the copy was made.
       space.moved(
         a,
@@ -695,6 +692,11 @@ export class Server {
 
 function openBacking(fd: number, path: string, lens: string | undefined): OpenBacking {
   return lens === undefined ? { fd, path } : { fd, path: `${path} (${lens})`, view: viewOf(fd, path, lens) }
+}
+
+/** Whether pages were moved to `to` by a drop of ours, and not by the program. */
+function isOurMove({ moving, scratch }: Journal, to: number): boolean {
+  return moving && to >= scratch.start && to < scratch.start + scratch.length
 }
 
 /** Numbers of the children whose fork has been read and not finished. */
