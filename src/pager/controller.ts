@@ -573,10 +573,8 @@ export class Controller {
       await this.#ask({ kind: 'explain', rows: send })
     }
     try {
-      const tick = this.tick
       // A page whose removal the server has read a moment ago may not be gone yet.
-      const settled = (at: number): boolean =>
-        ((tick - this.#journal.ageOf(at)) & 0xffff) * this.#tickMs >= 3000
+      const settled = (at: number): boolean => this.#age(at) * this.#tickMs >= 3000
       for (const guess of guesses) {
         const view = this.holdings.views.get(guess.backing)
         if (view === undefined) continue
@@ -599,6 +597,12 @@ export class Controller {
     this.#journal.refresh()
     for (const block of [...this.#journal.blocks()].sort((a, b) => a - b))
       this.#journal.runs(block * blockBytes, (block + 1) * blockBytes, run)
+  }
+
+  // Ticks since the 64 KiB around `at` were last refilled or removed. Ticks wrap; a time a little ahead of ours is now.
+  #age(at: number): number {
+    const ticks = (this.tick - this.#journal.ageOf(at)) & 0xffff
+    return ticks > 0x10000 - 60_000 / this.#tickMs ? 0 : ticks
   }
 
   /** Drops the clean pages whose 64 KiB cluster `cold` accepts. */
@@ -685,8 +689,7 @@ export class Controller {
   reclaim(): Dropped {
     const budget = this.#limit
     const clean = (this.#journal.counters[counter.clean] as number) * pageBytes
-    const tick = this.tick
-    const age = (at: number): number => (tick - this.#journal.ageOf(at)) & 0xffff
+    const age = (at: number): number => this.#age(at)
     if (budget !== undefined) {
       const over = clean - budget
       if (over < 0) return nothingDropped()

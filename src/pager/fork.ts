@@ -1,5 +1,7 @@
 // The journal of a forked child. Its page table is a copy of the parent's at the fork: what was present in the parent
-// is present in the child and the child's own; what was virtual is missing there too, with the same explanation.
+// is present in the child and the child's own; what was virtual is missing there too, with the same explanation. What was
+// `dropping` may be either, for the threads go on before the controller says that a drop is done: it is called virtual,
+// and a fill finds out.
 // No refill can have changed that meanwhile, because the kernel answers every fill with EAGAIN until
 // the fork event has been read.
 import { blockBytes, Journal, pageBytes, type Place, state } from './journal.ts'
@@ -13,14 +15,15 @@ export function forkJournal(parent: Journal, path: string, pid: number, spare?: 
     child.grow(block * blockBytes, (block + 1) * blockBytes)
     parent.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
       if (s === state.none) return
-      if (s === state.virtual)
+      const missing = s === state.virtual || s === state.dropping
+      if (missing)
         for (let at = start; at < end; ) {
           if (!parent.place(at, place)) break
           const pages = Math.min(place.pages, (end - at) / pageBytes)
           child.explain(at, pages, place.backing, place.offset)
           at += pages * pageBytes
         }
-      const to = s === state.virtual || s === state.absent || s === state.lost ? s : state.present
+      const to = missing ? state.virtual : s === state.absent || s === state.lost ? s : state.present
       for (let at = start; at < end; at += pageBytes) child.set(at, to)
     })
   }

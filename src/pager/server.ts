@@ -181,8 +181,12 @@ export class Server {
       for (let slot = 0; slot < inboxSlots; slot++) {
         const kind = (inbox[slot * 8] as number) & 0xff
         if (kind === uffd.event.fork) this.#resumeFork(space, slot)
-        else if (kind === uffd.event.pagefault) inbox[slot * 8] = 0
-        else this.#message(space, slot)
+        else if (kind === uffd.event.pagefault) {
+          // Perhaps in a mapping that has grown, of which no block is known yet.
+          const address = faultAddress(inbox, slot * 8)
+          uffd.wake(space.fd, address - (address % pageBytes), pageBytes)
+          inbox[slot * 8] = 0
+        } else this.#message(space, slot)
       }
       this.#wakeAll(space)
     }
@@ -294,7 +298,6 @@ export class Server {
       const flags = inbox[at + 2] as number
       const address = faultAddress(inbox, at)
       const tid = inbox[at + 6] as number
-      inbox[at] = 0
       this.#main.journal.tally(counter.faults, 1)
       if (this.#faultsSincePin++ >= this.#pinEvery || (this.#cpu < 0 && this.#faultsSincePin > 0))
         this.#follow(tid)
@@ -303,6 +306,7 @@ export class Server {
         this.#askForRoom()
       } else if (space.fault(address, flags) === 'again')
         this.#serve(space, () => space.fault(address, flags))
+      inbox[at] = 0
       return
     }
     this.#main.journal.tally(counter.events, 1)

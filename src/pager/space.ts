@@ -138,6 +138,8 @@ export class Space {
       case 'wait':
         return this.#wait(address, flags)
       case 'check':
+        // See fork.ts: the fill finds that the page is there, and takes the protection away.
+        if (this.child && protectedWrite) return this.refill(at, at + pageBytes, false)
         return this.#check(at, protectedWrite)
       case 'poison':
         return this.#poison(at, 'its backing is lost')
