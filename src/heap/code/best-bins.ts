@@ -205,6 +205,20 @@ function takeLeaf(p: i32): i32 {
 
 // Search
 
+/** A free block of just this size, below LARGE, taken out; or 0. */
+export function takeExact(size: i32): i32 {
+  if (size >= LARGE || size === 8) return 0
+  const s = state()
+  const head = s + BINS + size
+  const p = load32(head)
+  if (p === head) return 0
+  const after = load32(p)
+  store32(head, after)
+  store32(after + 4, head)
+  if (after === head) store32(s + MAP, load32(s + MAP) & ~(1 << (size >> 3)))
+  return p
+}
+
 /** The smallest free block that is large enough, taken out; or 0. */
 export function takeBest(size: i32): i32 {
   const s = state()

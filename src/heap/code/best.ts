@@ -26,7 +26,7 @@ const ENOMEM: i32 = 12
 const MOST: i32 = 0x7ffe0000
 const STEP: i32 = 4096
 
-import { AFTER, ALLOCATED, BINS, freeSize, insert, remove, takeBest } from './best-bins.ts'
+import { AFTER, ALLOCATED, BINS, freeSize, insert, remove, takeBest, takeExact } from './best-bins.ts'
 import { load32, move, sbrk, state, store32, zero } from './words.ts'
 
 // Setup
@@ -71,12 +71,19 @@ export function malloc(bytes: i32): i32 {
   if (bytes < 0 || bytes > MOST) return refuse()
   const s = state()
   const mask = load32(s + ALIGN) - 1
-  const size = bytes === 0 ? mask + 1 : (bytes + 4 + mask) & ~mask
+  const size = (bytes + 4 + mask) & ~mask
   const usual = load32(s + USUAL)
   store32(s + USUAL, usual + (size < 65536 ? size : 65536) - (usual >> 4))
-  const p = takeBest(size)
-  if (p !== 0) return cut(p, freeSize(p), size)
-  return takeTop(size)
+  // Most requests find a block of their own size.
+  let p = takeExact(size)
+  if (p !== 0) {
+    store32(p - 4, size | AFTER | ALLOCATED)
+    const next = p + size
+    store32(next - 4, load32(next - 4) | AFTER)
+    return p
+  }
+  p = takeBest(size)
+  return p !== 0 ? cut(p, freeSize(p), size) : takeTop(size)
 }
 
 function refuse(): i32 {
@@ -190,7 +197,7 @@ export function free(p: i32): void {
 export function realloc(p: i32, bytes: i32): i32 {
   if (p === 0) return malloc(bytes)
   if (bytes < 0 || bytes > MOST) return refuse()
-  const size = bytes === 0 ? load32(state() + ALIGN) : blockSize(bytes)
+  const size = blockSize(bytes)
   const old = load32(p - 4) & -8
   if (size <= old) {
     trim(p, size)
@@ -311,7 +318,7 @@ export function alignedAlloc(align: i32, bytes: i32): i32 {
     store32(q - 4, (whole - (q - p)) | AFTER | ALLOCATED)
     free(p)
   }
-  trim(q, bytes === 0 ? load32(state() + ALIGN) : blockSize(bytes))
+  trim(q, blockSize(bytes))
   return q
 }
 
