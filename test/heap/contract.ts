@@ -7,6 +7,9 @@ export const seed: number = Number(process.env['LETHE_SEED'] ?? 20_261)
 /** Operations of each random run; the long run is LETHE_HEAP_OPS=10000000. */
 export const operations: number = Number(process.env['LETHE_HEAP_OPS'] ?? 150)
 
+/** A long run takes some microseconds for each operation. */
+const timeout: number = 20_000 + operations / 20
+
 interface Living {
   pointer: number
   bytes: number
@@ -105,7 +108,7 @@ export function heapContract(policy: Policy): void {
   const make = (options: HeapOptions = {}): Heap => new Heap({ ...policy, ...options })
   const small: HeapOptions = { memory: new ArrayBuffer(1 << 16) }
 
-  it('keeps contents, alignment and all invariants over random operations', () => {
+  it('keeps contents, alignment and all invariants over random operations', { timeout }, () => {
     for (const align of [8, 16] as const) {
       const heap = make({ memory: new ArrayBuffer(1 << 22), align })
       const model = new Model(heap, seed + align)
@@ -120,7 +123,7 @@ export function heapContract(policy: Policy): void {
     }
   })
 
-  it('is the same code as WebAssembly: same addresses, same memory', () => {
+  it('is the same code as WebAssembly: same addresses, same memory', { timeout }, () => {
     const script = make({ memory: new ArrayBuffer(1 << 22) })
     const wasm = make()
     const models = [new Model(script, seed), new Model(wasm, seed)] as const
