@@ -21,7 +21,7 @@ export interface Bench {
   run(options: BenchOptions): Promise<readonly Table[]>
 }
 
-const benches = ['sequential', 'random', 'pause', 'idle', 'savings', 'explain', 'pager-size'] as const
+const benches = ['sequential', 'random', 'pause', 'idle', 'savings', 'explain', 'pager-size', 'heap'] as const
 
 function positive(text: string, name: string): number {
   const n = Number(text)
