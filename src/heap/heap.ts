@@ -50,14 +50,17 @@ export class Heap {
     const { memory, functions } = place(options, this.policy)
     this.memory = memory
     this.functions = functions
-    if (options.checked) this.#checked = new Checked(memory, functions, this.policy)
-    const inner = this.#checked ?? functions
     const noMemory = (): number => this.#fail('ENOMEM')
-    this.malloc = bytes => {
-      if (!(bytes >= 0 && bytes <= MOST)) return noMemory()
-      return inner.malloc(bytes) || noMemory()
+    if (options.checked) {
+      const checked = new Checked(memory, functions, this.policy)
+      this.#checked = checked
+      this.malloc = bytes => (bytes >= 0 && bytes <= MOST ? checked.malloc(bytes) || noMemory() : noMemory())
+      this.free = pointer => checked.free(pointer)
+      return
     }
-    this.free = pointer => inner.free(pointer)
+    const { malloc, free } = functions
+    this.malloc = bytes => (bytes >= 0 && bytes <= MOST ? malloc(bytes) || noMemory() : noMemory())
+    this.free = free
   }
 
   /** Why the last request that failed did so, as in C; undefined if none has failed. */

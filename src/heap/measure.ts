@@ -68,11 +68,10 @@ export function measure(
   const atPeak = heap.fragmentation(at => asked.get(at))
   if (!run(demand.peakAt + 1, trace.length)) return undefined
   const heapSize = heap.size
-  for (let all = time; all < WARM; ) {
-    const again = pass(trace, make(), pointers.fill(0), 0, trace.length)
-    all += again + 0.1
-    time = Math.min(time, again)
-  }
+  const until = performance.now() + WARM
+  if (time < WARM)
+    while (performance.now() < until)
+      time = Math.min(time, pass(trace, make(), pointers.fill(0), 0, trace.length))
   return {
     peakPayload: demand.peak,
     heapSize,

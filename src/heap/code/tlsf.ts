@@ -1,7 +1,8 @@
 /**
  * TLSF (two-level segregated fit; Masmano, Ripoll, Crespo, Real 2004): lists by power of two and 16 steps within it,
  * found through two levels of bitmaps. Insert, remove and search take constant time. The search rounds the request
- * up to the next list's lower bound, so any block of that list is large enough (good fit).
+ * up to the next list's lower bound, so any block of that list is large enough (good fit). Only if there is none is the first block of the
+ * request's own list looked at: else a size that is freed and asked for again would always be taken anew.
  * Own variables: +0 first-level bitmap · +4 26 second-level bitmaps · +128 26 × 16 list heads.
  */
 import { OWN, sizeOf } from './blocks.ts'
@@ -70,15 +71,21 @@ export function findTlsf(size: i32): i32 {
   }
   const s = state()
   let row = rowOf(least)
-  let columns = load32(s + SECOND + row * 4) & (-1 << columnOf(least))
+  const column = columnOf(least)
+  let columns = load32(s + SECOND + row * 4) & (-1 << column)
   look()
   if (columns === 0) {
     const rows = load32(s + OWN) & (-2 << row)
-    if (rows === 0) return 0
+    if (rows === 0) return ownFirst(size)
     row = ctz32(rows)
     columns = load32(s + SECOND + row * 4)
   }
   return load32(headAt(row, ctz32(columns)))
+}
+
+function ownFirst(size: i32): i32 {
+  const p = load32(headAt(rowOf(size), columnOf(size)))
+  return p !== 0 && sizeOf(p) >= size ? p : 0
 }
 
 /** The address of the head of the list for blocks of `size` bytes: for the checker. */
