@@ -205,6 +205,8 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
   })
   if (top < end) free.take(top, 'The top')
   else demand((word(memory, end - 4) & bins.AFTER) !== 0, `The header at the heap's end is wrong`)
+  const held = word(memory, base + bins.HELD)
+  if (held !== 0) free.take(held, 'The held block')
   for (let i = 1; i < 32; i++) {
     const head = base + bins.BINS + i * 8
     let link = head

@@ -5,6 +5,9 @@
  * of two (as in Doug Lea's malloc): a node's children are told apart by the next lower bit of the size, so a path has at
  * most as many steps as the size has bits. Blocks of equal size form a ring; one of them stands in the trie.
  *
+ * The block that became free last is *held*: it has its header and its last word, but is in no list. Neighbours that are freed one after the other
+ * grow it, and requests are cut from it, without a list being touched; a search compares it with the best of the lists.
+ *
  *   8 bytes:     header: previous << 0 | MINI | flags · next | 1
  *   16 to 248:   header: size | flags · next · previous … size          (the last word of a free block is its size)
  *   from 256:    header: size | flags · next · previous · child 0 · child 1 · parent · trie … size
@@ -14,6 +17,8 @@ export const MAP: i32 = 8
 export const TRIES: i32 = 12
 /** The first free block of 8 bytes. */
 export const MINIS: i32 = 16
+/** The block that is held, or 0. */
+export const HELD: i32 = 48
 /** 32 rings' heads of two words, by size / 8. */
 export const BINS: i32 = 64
 /** 32 tries' roots. */
@@ -43,16 +48,28 @@ export function freeSize(p: i32): i32 {
 
 // Insert
 
-/** Writes a free block's words and puts it into its list or trie. The block before it is allocated. */
+/** Makes a block free: it is held, and the one that was held goes to its list. The block before it is allocated. */
 export function insert(p: i32, size: i32): void {
+  const s = state()
+  const held = load32(s + HELD)
+  store32(s + HELD, p)
   if (size === 8) {
-    insertMini(p)
-    return
+    store32(p - 4, MINI | AFTER)
+    store32(p, 1)
+  } else {
+    store32(p - 4, size | AFTER)
+    store32(p + size - 8, size)
   }
-  store32(p - 4, size | AFTER)
-  store32(p + size - 8, size)
+  if (held !== 0) link(held, freeSize(held))
+}
+
+function link(p: i32, size: i32): void {
   if (size >= LARGE) {
     insertLarge(p, size)
+    return
+  }
+  if (size === 8) {
+    insertMini(p)
     return
   }
   const s = state()
@@ -68,7 +85,6 @@ export function insert(p: i32, size: i32): void {
 function insertMini(p: i32): void {
   const s = state()
   const first = load32(s + MINIS)
-  store32(p - 4, MINI | AFTER)
   store32(p, first | 1)
   if (first !== 0) store32(first - 4, load32(first - 4) | p)
   store32(s + MINIS, p)
@@ -125,6 +141,11 @@ function insertLarge(p: i32, size: i32): void {
 
 /** Takes a free block out of its list or trie. Its words stay. */
 export function remove(p: i32, size: i32): void {
+  const s = state()
+  if (load32(s + HELD) === p) {
+    store32(s + HELD, 0)
+    return
+  }
   if (size >= LARGE) {
     removeLarge(p)
     return
@@ -139,7 +160,6 @@ export function remove(p: i32, size: i32): void {
   store32(after + 4, before)
   if (after === before) {
     // Both are the head: the list is empty.
-    const s = state()
     store32(s + MAP, load32(s + MAP) & ~(1 << (size >> 3)))
   }
 }
@@ -207,11 +227,27 @@ function takeLeaf(p: i32): i32 {
 
 /** A free block of just this size, below LARGE, taken out; or 0. */
 export function takeExact(size: i32): i32 {
-  if (size >= LARGE || size === 8) return 0
+  const s = state()
+  const held = load32(s + HELD)
+  if (held !== 0 && freeSize(held) === size) {
+    store32(s + HELD, 0)
+    return held
+  }
+  if (size >= LARGE) return 0
+  if (size === 8) {
+    const mini = load32(s + MINIS)
+    if (mini !== 0) removeMini(mini)
+    return mini
+  }
+  const head = s + BINS + size
+  return load32(head) === head ? 0 : takeFirst(size)
+}
+
+// The first of the list of a size, which has one.
+function takeFirst(size: i32): i32 {
   const s = state()
   const head = s + BINS + size
   const p = load32(head)
-  if (p === head) return 0
   const after = load32(p)
   store32(head, after)
   store32(after + 4, head)
@@ -219,38 +255,37 @@ export function takeExact(size: i32): i32 {
   return p
 }
 
-/** The smallest free block that is large enough, taken out; or 0. */
+/** The smallest free block that is large enough, taken out; or 0. takeExact has found none. */
 export function takeBest(size: i32): i32 {
   const s = state()
+  const held = load32(s + HELD)
+  const own = held === 0 ? 0 : freeSize(held)
   if (size < LARGE) {
-    if (size === 8) {
-      const mini = load32(s + MINIS)
-      if (mini !== 0) {
-        removeMini(mini)
-        return mini
-      }
-    }
     const bins = load32(s + MAP) & (-1 << (size >> 3))
     if (bins !== 0) {
       look()
       const bin = ctz32(bins) << 3
-      const p = load32(s + BINS + bin)
-      const after = load32(p)
-      const head = s + BINS + bin
-      store32(head, after)
-      store32(after + 4, head)
-      if (after === head) store32(s + MAP, load32(s + MAP) & ~(1 << (bin >> 3)))
-      return p
+      return own >= size && own <= bin ? takeHeld(held) : takeFirst(bin)
     }
-    const tries = load32(s + TRIES)
-    if (tries === 0) return 0
-    const p = ring(leastBelow(load32(s + ROOTS + ctz32(tries) * 4)))
-    removeLarge(p)
-    return p
   }
-  const p = findLarge(size)
+  const tries = load32(s + TRIES)
+  if (own >= size) {
+    // The held block is the best unless a trie of smaller sizes, or its own, has one that is large enough.
+    if (own < LARGE) return takeHeld(held)
+    const from = size < LARGE ? 0 : trieOf(size)
+    if ((tries & (-1 << from) & ((2 << trieOf(own)) - 1)) === 0) return takeHeld(held)
+    store32(s + HELD, 0)
+    insertLarge(held, own)
+  } else if (tries === 0) return 0
+  const p =
+    size < LARGE ? ring(leastBelow(load32(s + ROOTS + ctz32(load32(s + TRIES)) * 4))) : findLarge(size)
   if (p !== 0) removeLarge(p)
   return p
+}
+
+function takeHeld(held: i32): i32 {
+  store32(state() + HELD, 0)
+  return held
 }
 
 // Of a ring, a block that does not stand in the trie is cheaper to take.
