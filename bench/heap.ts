@@ -49,6 +49,13 @@ function churn(name: string, live: number, steps: number, size: (r: () => number
   return { name, slots: live, slot, bytes }
 }
 
+// A queue of `live` blocks: the oldest is freed, then one allocated.
+function queue(name: string, live: number, steps: number, size: (r: () => number) => number): Load {
+  const load = churn(name, live, steps, size)
+  for (let i = 0; i < 2 * steps; i++) load.slot[live + i] = (i >> 1) % live
+  return load
+}
+
 const mixed = (r: () => number): number => Math.floor(2 ** (3 + 6 * r()))
 
 // Operations from `from` on; ms.
@@ -116,6 +123,7 @@ function speed(rounds: number): Table {
     churn('1,000 blocks of 32 bytes', 1000, 50_000, () => 32),
     churn('1,000 blocks of 8 to 512', 1000, 50_000, mixed),
     churn('100,000 blocks of 8 to 512', 100_000, 100_000, mixed),
+    queue('queue of 1,000, 8 to 263', 1000, 50_000, r => 8 + Math.floor(256 * r())),
   ]
   const ratios: number[] = []
   const rows = loads.map(load => {

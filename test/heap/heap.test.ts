@@ -52,7 +52,7 @@ describe('utilisation of the default allocator', () => {
 
 describe('every policy passes real and known traces with contents and heap checked', () => {
   const some = traces.filter(name => long || load(name).length < 300)
-  test.each(allPolicies.map(policyName))('%s', name => {
+  test.each(allPolicies.map(policyName))('%s', { timeout: long ? 600_000 : 20_000 }, name => {
     const policy = parsePolicy(name)
     for (const file of some) {
       const trace = load(file)
@@ -271,4 +271,31 @@ describe('the checked mode finds', () => {
     expect(heap.leaks()).toEqual([{ pointer: p, bytes: 77, site: expect.stringContaining('heap.test.ts') }])
     expect(() => new Heap().leaks()).toThrow('{ checked: true }')
   })
+})
+
+test('the public surface of lethe/heap', async () => {
+  expect(Object.keys(await import('../../src/heap/index.ts')).sort()).toEqual([
+    'ArrayMemory',
+    'Collector',
+    'FootprintMemory',
+    'Heap',
+    'HeapError',
+    'ReplayError',
+    'STATE',
+    'TraceError',
+    'allPolicies',
+    'allocatorNames',
+    'choices',
+    'compareWith',
+    'dot',
+    'formatTrace',
+    'kindOf',
+    'memoryGraph',
+    'parsePolicy',
+    'parseTrace',
+    'policy',
+    'policyName',
+    'reachable',
+    'replay',
+  ])
 })
