@@ -26,7 +26,8 @@ const load = (name: string) => parseTrace(readFileSync(join(folder, name), 'utf8
 const long = process.env['LETHE_HEAP_OPS'] !== undefined
 
 describe('utilisation of the default allocator', () => {
-  // Exact: a change of placement must be seen here. Ceiling of 4-byte headers and 4 KiB steps in the second column.
+  // Exact: a change of placement must be seen here. With 4-byte headers and growth in 4 KiB
+  // the mean of the nine real traces can be 94.7 at most; it is 92.2.
   const golden: Readonly<Record<string, number>> = {
     'cpp-demangle.trace': 79.1,
     'dogfood.trace': 89.7,
@@ -34,7 +35,7 @@ describe('utilisation of the default allocator', () => {
     'find.trace': 95.5,
     'gcc-hello.trace': 99.5,
     'grep-random-data.trace': 82.3,
-    'grep-recursive.trace': 86.9,
+    'grep-recursive.trace': 89.6,
     'ls.trace': 97.6,
     'source-map.trace': 99,
     binary: 95,

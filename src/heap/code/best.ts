@@ -83,7 +83,11 @@ export function malloc(bytes: i32): i32 {
     return p
   }
   p = takeBest(size)
-  return p !== 0 ? cut(p, freeSize(p), size) : takeTop(size)
+  if (p === 0) return takeTop(size)
+  const whole = freeSize(p)
+  if (!spoils(size, whole)) return cut(p, whole, size)
+  insert(p, whole)
+  return takeTop(size)
 }
 
 function refuse(): i32 {
@@ -107,6 +111,15 @@ function goesHighInTop(size: i32, rest: i32): boolean {
     size > usual + (usual >> 1) &&
     load32(s + END) - load32(s + FIRST) > 4 * STEP
   )
+}
+
+// Whether a small request would be cut from a free block of more than a quarter of the heap, though the top has room: such a block is
+// what a large buffer left, and the next one needs it whole.
+function spoils(size: i32, whole: i32): boolean {
+  if (whole < 4 * STEP || size >= whole >> 3) return false
+  const s = state()
+  const end = load32(s + END)
+  return load32(s + TOP) + size <= end && whole > (end - load32(s + FIRST)) >> 2
 }
 
 // Allocates `size` bytes of a free block that is in no list; what is left becomes free.
