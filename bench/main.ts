@@ -31,6 +31,7 @@ const benches = [
   'pager-size',
   'lens',
   'streams',
+  'heap',
 ] as const
 
 function positive(text: string, name: string): number {

@@ -2,6 +2,7 @@
 /**
  * Builds what is older than its sources, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
+ *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
@@ -11,13 +12,14 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
@@ -60,16 +62,45 @@ function buildKernels() {
   }
 }
 
+// AssemblyScript sees one folder: the allocators, whose imports lose their .ts, and its own side of what they import.
+function buildHeaps() {
+  const heap = join(root, 'src/heap')
+  const sources = [...filesBelow(join(heap, 'code')), ...filesBelow(join(heap, 'assembly'))]
+  const changed = newest([...sources, fileURLToPath(import.meta.url)])
+  const old = ['lists', 'buddy', 'best', 'collector'].filter(name => time(join(heap, `${name}.wasm`)) <= changed)
+  if (old.length === 0) return
+  const folder = join(heap, `.assembly.${process.pid}`)
+  mkdirSync(folder)
+  for (const source of sources)
+    writeFileSync(join(folder, basename(source)), readFileSync(source, 'utf8').replaceAll(".ts'", "'"))
+  const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
+  const options = '-O3 --enable bulk-memory --runtime stub --noAssert --importMemory --memoryBase 0'.split(
+    ' ',
+  )
+  for (const name of old) {
+    const part = join(folder, `${name}.wasm`)
+    run(
+      process.execPath,
+      [asc, relative(root, join(folder, `${name}-heap.ts`)), '-o', part, ...options],
+      folder,
+    )
+    renameSync(part, join(heap, `${name}.wasm`))
+  }
+  rmSync(folder, { recursive: true })
+}
+
 function buildDist() {
   const dist = join(root, 'dist')
   const stamp = join(dist, '.built')
-  const sources = filesBelow(join(root, 'src')).filter(path => !path.includes('/assembly/'))
+  const sources = filesBelow(join(root, 'src')).filter(
+    path => !path.includes('/assembly/') && !path.includes('.assembly'),
+  )
   const settings = ['tsconfig.json', 'tsconfig.build.json'].map(name => join(root, name))
   if (time(stamp) > newest([...sources, ...settings])) return
   const part = `${dist}.${process.pid}`
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin/tsc')
   run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', part], part)
-  for (const path of sources.filter(source => source.endsWith('.wasm'))) {
+  for (const path of sources.filter(source => /\.(wasm|c)$/.test(source))) {
     const copy = join(part, relative(join(root, 'src'), path))
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)
@@ -82,4 +113,5 @@ function buildDist() {
 }
 
 buildKernels()
+buildHeaps()
 if (!process.argv.includes('--kernels')) buildDist()

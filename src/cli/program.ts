@@ -7,6 +7,7 @@ import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
+import { mallocCommand } from './malloc.ts'
 import { manCommand } from './man.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
@@ -33,6 +34,7 @@ export function program(): Command {
     runCommand(),
     doctorCommand(),
     demoCommand(),
+    mallocCommand(),
     completionCommand(program),
     manCommand(program),
   ]

@@ -1,0 +1,2 @@
+export { currentBreak, place } from './words.ts'
+export { alignedAlloc, calloc, errno, free, malloc, realloc, setup, usableSize } from './buddy.ts'

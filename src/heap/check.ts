@@ -1,0 +1,258 @@
+/**
+ * The heap checker: every invariant of an allocator's blocks and of its index of free ones, from the memory alone.
+ *   1. Blocks follow each other without gaps up to the heap's end, at the alignment.
+ *   2. Boundary tags agree (lists); the flags and the last word tell of a free neighbour (best).
+ *   3. Under immediate coalescing no two neighbours are free.
+ *   4. Every free block is in the index once, in the right list, and nothing else is.
+ */
+import type { Policy } from './allocator.ts'
+import * as bins from './code/best-bins.ts'
+import * as best from './code/best.ts'
+import * as lists from './code/blocks.ts'
+import * as buddy from './code/buddy.ts'
+import { headOfClass } from './code/segregated.ts'
+import { headOfTlsf } from './code/tlsf.ts'
+import { bind } from './code/words.ts'
+import { type Block, blocks, heapSize } from './inspect.ts'
+import type { HeapMemory } from './memory.ts'
+
+class Broken extends Error {}
+
+function demand(truth: boolean, sentence: string): void {
+  if (!truth) throw new Broken(sentence)
+}
+
+/** What is wrong with a heap, in one sentence with the address; undefined if nothing is. */
+export function check(memory: HeapMemory, policy: Policy): string | undefined {
+  bind(memory)
+  try {
+    if (policy.allocator === 'best') checkBest(memory, policy)
+    else if (policy.allocator === 'buddy') checkBuddy(memory, policy)
+    else checkLists(memory, policy)
+  } catch (error) {
+    return (error as Error).message
+  }
+  return undefined
+}
+
+const word = (memory: HeapMemory, at: number): number => {
+  if (at < memory.base || at + 4 > memory.brk || at % 4 !== 0)
+    throw new Broken(`The address ${at} is not one of the heap's`)
+  return memory.load32(at)
+}
+
+/** The free blocks by address, each taken out when the index names it. */
+class Free {
+  readonly #blocks = new Map<number, number>()
+  add({ at, size }: Block): void {
+    this.#blocks.set(at, size)
+  }
+  /** The size of a free block that an index names. */
+  take(at: number, where: string): number {
+    const size = this.#blocks.get(at)
+    if (size === undefined)
+      throw new Broken(`${where} names ${at}, which is not a free block, or names it twice`)
+    this.#blocks.delete(at)
+    return size
+  }
+  none(): void {
+    for (const [at, size] of this.#blocks)
+      throw new Broken(`The free block of ${size} bytes at ${at} is in no list`)
+  }
+}
+
+// Walks the blocks; gives the free ones.
+function walk(memory: HeapMemory, policy: Policy, end: number, each: (block: Block) => void): Free {
+  const free = new Free()
+  const merged = policy.coalescing === 'immediate' && policy.allocator !== 'buddy'
+  let before = true
+  let at = -1
+  for (const block of blocks(memory, policy)) {
+    demand(at === -1 || block.at === at, `The blocks leave a gap before ${block.at}`)
+    demand(block.at % policy.align === 0, `The payload at ${block.at} is not aligned to ${policy.align}`)
+    demand(
+      block.at + block.size <= end,
+      `The block of ${block.size} bytes at ${block.at} ends behind the heap`,
+    )
+    demand(!merged || block.allocated || before, `The free block at ${block.at} follows a free block`)
+    each(block)
+    if (!block.allocated) free.add(block)
+    before = block.allocated
+    at = block.at + block.size
+  }
+  demand(at === -1 || at === end, `The last block ends at ${at}, the heap at ${end}`)
+  return free
+}
+
+function checkLists(memory: HeapMemory, policy: Policy): void {
+  const own = memory.base + lists.OWN
+  const end = word(memory, memory.base + lists.END)
+  demand(end === memory.brk, `The heap ends at ${end}, the break is ${memory.brk}`)
+  const free = walk(memory, policy, end, ({ at, size }) =>
+    demand(
+      word(memory, at - 4) === word(memory, at + size - 8),
+      `The boundary tags of the block of ${size} bytes at ${at} differ`,
+    ),
+  )
+  demand(word(memory, end - 4) === 1, `The header at the heap's end is ${word(memory, end - 4)}, not 1`)
+  const list = (head: number, where: string, belongs: (size: number) => boolean): void => {
+    let before = 0
+    for (let p = word(memory, head); p !== 0; p = word(memory, p)) {
+      const size = free.take(p, where)
+      demand(belongs(size), `${where} has a block of ${size} bytes`)
+      demand(word(memory, p + 4) === before, `The links at ${p} in ${where} don't agree`)
+      demand(
+        policy.order !== 'address' || before < p || before === 0,
+        `${where} is not ordered by address at ${p}`,
+      )
+      before = p
+    }
+  }
+  if (policy.allocator === 'implicit') return
+  if (policy.allocator === 'explicit') list(own, 'The free list', () => true)
+  else if (policy.allocator === 'segregated')
+    for (let i = 0; i < 64; i++)
+      list(own + i * 4, `The list of class ${i}`, size => headOfClass(size) === own + i * 4)
+  else if (policy.allocator === 'tlsf')
+    for (let i = 0; i < 26 * 16; i++) {
+      const head = own + 128 + i * 4
+      list(head, `The list ${i >> 4}.${i & 15}`, size => headOfTlsf(size) === head)
+      const bit = (word(memory, own + 4 + (i >> 4) * 4) >> (i & 15)) & 1
+      demand(bit === Number(word(memory, head) !== 0), `The bit of list ${i >> 4}.${i & 15} is wrong`)
+    }
+  else checkTree(memory, own, free)
+  free.none()
+}
+
+// Red-black: a red node has no red child, all paths have equally many black nodes, keys are in order.
+function checkTree(memory: HeapMemory, own: number, free: Free): void {
+  const nil = own + 16
+  const below = (at: number, parent: number, low: number, high: number): number => {
+    if (at === nil) return 1
+    const size = free.take(at, 'The tree')
+    demand(
+      size > low && size < high,
+      `The tree's node at ${at} has ${size} bytes, between ${low} and ${high}`,
+    )
+    demand(word(memory, at + 8) === parent, `The tree's node at ${at} names another parent than ${parent}`)
+    const red = word(memory, at + 12) === 1
+    demand(
+      !(red && parent !== nil && word(memory, parent + 12) === 1),
+      `The red node at ${at} has a red parent`,
+    )
+    let before = at
+    for (let p = word(memory, at + 16); p !== 0; p = word(memory, p + 16)) {
+      demand(free.take(p, 'The tree') === size, `The block at ${p} hangs at a node of another size`)
+      demand(word(memory, p + 20) === before, `The links at ${p} don't agree`)
+      before = p
+    }
+    const left = below(word(memory, at), at, low, size)
+    const right = below(word(memory, at + 4), at, size, high)
+    demand(left === right, `The paths below ${at} have ${left} and ${right} black nodes`)
+    return left + (red ? 0 : 1)
+  }
+  below(word(memory, own), nil, 0, 2 ** 31)
+}
+
+function checkBuddy(memory: HeapMemory, policy: Policy): void {
+  const origin = word(memory, memory.base + buddy.ORIGIN)
+  const sizes = new Map<number, boolean>()
+  const free = walk(memory, policy, word(memory, memory.base + buddy.MANAGED), ({ at, size, allocated }) => {
+    demand(
+      size >= 16 && (at - origin) % size === 0,
+      `The block of ${size} bytes at ${at} is not aligned to its size`,
+    )
+    sizes.set(at, !allocated)
+    const other = origin + ((at - origin) ^ size)
+    const twin = other < at && sizes.get(other) && word(memory, other - 4) === word(memory, at - 4)
+    demand(allocated || !twin, `The buddies at ${other} and ${at} are both free`)
+  })
+  for (let order = buddy.LEAST; order < 31; order++) {
+    let before = 0
+    for (let p = word(memory, memory.base + buddy.HEADS + order * 4); p !== 0; p = word(memory, p)) {
+      demand(free.take(p, `The list of order ${order}`) === 2 ** order, `A list of order ${order} has ${p}`)
+      demand(word(memory, p + 4) === before, `The links at ${p} don't agree`)
+      before = p
+    }
+  }
+  free.none()
+}
+
+function checkBest(memory: HeapMemory, policy: Policy): void {
+  const { base } = memory
+  const end = word(memory, base + best.END)
+  if (end === 0) {
+    demand(heapSize(memory) === 0, `A heap without blocks has ${heapSize(memory)} bytes`)
+    return
+  }
+  demand(end === memory.brk, `The heap ends at ${end}, the break is ${memory.brk}`)
+  const top = word(memory, base + best.TOP)
+  let before: Block | undefined
+  const free = walk(memory, policy, end, block => {
+    const after = (word(memory, block.at - 4) & bins.AFTER) !== 0
+    demand(
+      after === (before?.allocated ?? true),
+      `The flag at ${block.at - 4} is wrong about the block before`,
+    )
+    if (before !== undefined && !before.allocated) {
+      const tag = word(memory, block.at - 8)
+      demand(
+        before.size === 8 ? (tag & 1) === 1 : tag === before.size,
+        `The last word of the free block at ${before.at} is ${tag}`,
+      )
+    }
+    before = block
+  })
+  if (top < end) free.take(top, 'The top')
+  else demand((word(memory, end - 4) & bins.AFTER) !== 0, `The header at the heap's end is wrong`)
+  const held = word(memory, base + bins.HELD)
+  if (held !== 0) free.take(held, 'The held block')
+  for (let i = 1; i < 32; i++) {
+    const head = base + bins.BINS + i * 8
+    let link = head
+    for (let p = word(memory, head); p !== head; p = word(memory, p)) {
+      demand(free.take(p, `The list of ${i * 8} bytes`) === i * 8, `The list of ${i * 8} bytes has ${p}`)
+      demand(word(memory, p + 4) === link, `The links at ${p} don't agree`)
+      link = p
+    }
+    const bit = (word(memory, base + bins.MAP) >> i) & 1
+    demand(bit === Number(link !== head), `The bit of the list of ${i * 8} bytes is wrong`)
+  }
+  let mini = 0
+  for (let p = word(memory, base + bins.MINIS); p !== 0; p = word(memory, p) & -8) {
+    demand(free.take(p, 'The list of 8 bytes') === 8, `The list of 8 bytes has ${p}`)
+    demand((word(memory, p - 4) & -8) === mini, `The links at ${p} don't agree`)
+    mini = p
+  }
+  checkTries(memory, free)
+  free.none()
+}
+
+function checkTries(memory: HeapMemory, free: Free): void {
+  const { base } = memory
+  const below = (at: number, parent: number, trie: number, sizes: number[]): void => {
+    if (at === 0) return
+    const size = free.take(at, `Trie ${trie}`)
+    sizes.push(size)
+    demand(word(memory, at + 16) === parent, `The node at ${at} names another parent than ${parent}`)
+    demand(word(memory, at + 20) === trie, `The node at ${at} names another trie than ${trie}`)
+    let before = at
+    for (let p = word(memory, at); p !== at; p = word(memory, p)) {
+      demand(free.take(p, `Trie ${trie}`) === size, `The block at ${p} is in a ring of another size`)
+      demand(word(memory, p + 4) === before && word(memory, p + 16) === 0, `The links at ${p} don't agree`)
+      before = p
+    }
+    const left: number[] = []
+    const right: number[] = []
+    below(word(memory, at + 8), at, trie, left)
+    below(word(memory, at + 12), at, trie, right)
+    demand(Math.max(0, ...left) < Math.min(2 ** 31, ...right), `The children of ${at} are not in order`)
+    sizes.push(...left, ...right)
+  }
+  for (let trie = 0; trie < 32; trie++) {
+    const root = word(memory, base + bins.ROOTS + trie * 4)
+    const bit = (word(memory, base + bins.TRIES) >>> trie) & 1
+    demand(bit === Number(root !== 0), `The bit of trie ${trie} is wrong`)
+    below(root, 1, trie, [])
+  }
+}

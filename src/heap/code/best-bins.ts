@@ -1,0 +1,351 @@
+/**
+ * The free blocks of `best`, by size, so that the best fit is found in constant time.
+ *
+ * Sizes below 256 have a list each, found through one word of bits. From 256 on there are two bitwise tries for each power
+ * of two (as in Doug Lea's malloc): a node's children are told apart by the next lower bit of the size, so a path has at
+ * most as many steps as the size has bits. Blocks of equal size form a ring; one of them stands in the trie.
+ *
+ * The block that became free last is *held*: it has its header and its last word, but is in no list. Neighbours that are freed one after the other
+ * grow it, and requests are cut from it, without a list being touched; a search compares it with the best of the lists.
+ *
+ *   8 bytes:     header: previous << 0 | MINI | flags · next | 1
+ *   16 to 248:   header: size | flags · next · previous … size          (the last word of a free block is its size)
+ *   from 256:    header: size | flags · next · previous · child 0 · child 1 · parent · trie … size
+ *
+ * Variables, by their distance from state(): */
+export const MAP: i32 = 8
+export const TRIES: i32 = 12
+/** The first free block of 8 bytes. */
+export const MINIS: i32 = 16
+/** The block that is held, or 0. */
+export const HELD: i32 = 48
+/** 32 rings' heads of two words, by size / 8. */
+export const BINS: i32 = 64
+/** 32 tries' roots. */
+export const ROOTS: i32 = 320
+
+/** Flags in a header: this block is allocated, the block before it is, this is a free block of 8 bytes. */
+export const ALLOCATED: i32 = 1
+export const AFTER: i32 = 2
+export const MINI: i32 = 4
+/** From this size on blocks are in tries. */
+export const LARGE: i32 = 256
+
+const NEXT: i32 = 0
+const PREVIOUS: i32 = 4
+const CHILD: i32 = 8
+const PARENT: i32 = 16
+const TRIE: i32 = 20
+const IS_ROOT: i32 = 1
+
+import { clz32, ctz32, load32, look, state, store32 } from './words.ts'
+
+/** The size of a free block. */
+export function freeSize(p: i32): i32 {
+  const word = load32(p - 4)
+  return (word & MINI) !== 0 ? 8 : word & -8
+}
+
+// Insert
+
+/** Makes a block free: it is held, and the one that was held goes to its list. The block before it is allocated. */
+export function insert(p: i32, size: i32): void {
+  const s = state()
+  const held = load32(s + HELD)
+  store32(s + HELD, p)
+  if (size === 8) {
+    store32(p - 4, MINI | AFTER)
+    store32(p, 1)
+  } else {
+    store32(p - 4, size | AFTER)
+    store32(p + size - 8, size)
+  }
+  if (held !== 0) link(held, freeSize(held))
+}
+
+function link(p: i32, size: i32): void {
+  if (size >= LARGE) {
+    insertLarge(p, size)
+    return
+  }
+  if (size === 8) {
+    insertMini(p)
+    return
+  }
+  const s = state()
+  const head = s + BINS + size
+  const first = load32(head)
+  store32(p, first)
+  store32(p + 4, head)
+  store32(first + 4, p)
+  store32(head, p)
+  store32(s + MAP, load32(s + MAP) | (1 << (size >> 3)))
+}
+
+function insertMini(p: i32): void {
+  const s = state()
+  const first = load32(s + MINIS)
+  store32(p, first | 1)
+  if (first !== 0) store32(first - 4, load32(first - 4) | p)
+  store32(s + MINIS, p)
+}
+
+function trieOf(size: i32): i32 {
+  const power = 31 - clz32(size)
+  return power > 23 ? 31 : ((power - 8) << 1) + ((size >> (power - 1)) & 1)
+}
+// The size's bits below those that the trie's number tells, at the top of the word; the last trie has all large sizes.
+function keyOf(size: i32, trie: i32): i32 {
+  return trie === 31 ? size : size << (25 - (trie >> 1))
+}
+
+function insertLarge(p: i32, size: i32): void {
+  const s = state()
+  const trie = trieOf(size)
+  const root = s + ROOTS + trie * 4
+  store32(p + CHILD, 0)
+  store32(p + CHILD + 4, 0)
+  store32(p + TRIE, trie)
+  store32(p + NEXT, p)
+  store32(p + PREVIOUS, p)
+  const tries = load32(s + TRIES)
+  if ((tries & (1 << trie)) === 0) {
+    store32(s + TRIES, tries | (1 << trie))
+    store32(root, p)
+    store32(p + PARENT, IS_ROOT)
+    return
+  }
+  let at = load32(root)
+  let key = keyOf(size, trie)
+  while ((load32(at - 4) & -8) !== size) {
+    look()
+    const child = at + CHILD + ((key >>> 31) << 2)
+    key <<= 1
+    const below = load32(child)
+    if (below === 0) {
+      store32(child, p)
+      store32(p + PARENT, at)
+      return
+    }
+    at = below
+  }
+  const after = load32(at + NEXT)
+  store32(at + NEXT, p)
+  store32(after + PREVIOUS, p)
+  store32(p + NEXT, after)
+  store32(p + PREVIOUS, at)
+  store32(p + PARENT, 0)
+}
+
+// Remove
+
+/** Takes a free block out of its list or trie. Its words stay. */
+export function remove(p: i32, size: i32): void {
+  const s = state()
+  if (load32(s + HELD) === p) {
+    store32(s + HELD, 0)
+    return
+  }
+  if (size >= LARGE) {
+    removeLarge(p)
+    return
+  }
+  if (size === 8) {
+    removeMini(p)
+    return
+  }
+  const after = load32(p)
+  const before = load32(p + 4)
+  store32(before, after)
+  store32(after + 4, before)
+  if (after === before) {
+    // Both are the head: the list is empty.
+    store32(s + MAP, load32(s + MAP) & ~(1 << (size >> 3)))
+  }
+}
+
+function removeMini(p: i32): void {
+  const after = load32(p) & -8
+  const before = load32(p - 4) & -8
+  if (before === 0) store32(state() + MINIS, after)
+  else store32(before, after | 1)
+  if (after !== 0) store32(after - 4, before | (load32(after - 4) & 7))
+}
+
+function removeLarge(p: i32): void {
+  const parent = load32(p + PARENT)
+  let by = load32(p + PREVIOUS)
+  if (by !== p) {
+    const after = load32(p + NEXT)
+    store32(by + NEXT, after)
+    store32(after + PREVIOUS, by)
+    if (parent === 0) return
+  } else by = takeLeaf(p)
+  if (parent === IS_ROOT) {
+    const s = state()
+    const trie = load32(p + TRIE)
+    store32(s + ROOTS + trie * 4, by)
+    if (by === 0) {
+      store32(s + TRIES, load32(s + TRIES) & ~(1 << trie))
+      return
+    }
+  } else if (load32(parent + CHILD) === p) store32(parent + CHILD, by)
+  else store32(parent + CHILD + 4, by)
+  if (by === 0) return
+  store32(by + PARENT, parent)
+  adopt(by, p, CHILD)
+  adopt(by, p, CHILD + 4)
+}
+
+function adopt(by: i32, from: i32, field: i32): void {
+  const child = load32(from + field)
+  store32(by + field, child)
+  if (child !== 0) store32(child + PARENT, by)
+}
+
+// Cuts off a leaf below p, which may stand anywhere on its path; 0 if p is a leaf itself.
+function takeLeaf(p: i32): i32 {
+  let at = p + CHILD + 4
+  let leaf = load32(at)
+  if (leaf === 0) {
+    at = p + CHILD
+    leaf = load32(at)
+    if (leaf === 0) return 0
+  }
+  for (;;) {
+    let below = leaf + CHILD + 4
+    if (load32(below) === 0) below = leaf + CHILD
+    if (load32(below) === 0) break
+    at = below
+    leaf = load32(at)
+  }
+  store32(at, 0)
+  return leaf
+}
+
+// Search
+
+/** A free block of just this size, below LARGE, taken out; or 0. */
+export function takeExact(size: i32): i32 {
+  const s = state()
+  const held = load32(s + HELD)
+  if (held !== 0 && freeSize(held) === size) {
+    store32(s + HELD, 0)
+    return held
+  }
+  if (size >= LARGE) return 0
+  if (size === 8) {
+    const mini = load32(s + MINIS)
+    if (mini !== 0) removeMini(mini)
+    return mini
+  }
+  const head = s + BINS + size
+  return load32(head) === head ? 0 : takeFirst(size)
+}
+
+// The first of the list of a size, which has one.
+function takeFirst(size: i32): i32 {
+  const s = state()
+  const head = s + BINS + size
+  const p = load32(head)
+  const after = load32(p)
+  store32(head, after)
+  store32(after + 4, head)
+  if (after === head) store32(s + MAP, load32(s + MAP) & ~(1 << (size >> 3)))
+  return p
+}
+
+/** The smallest free block that is large enough, taken out; or 0. takeExact has found none. */
+export function takeBest(size: i32): i32 {
+  const s = state()
+  const held = load32(s + HELD)
+  const own = held === 0 ? 0 : freeSize(held)
+  if (size < LARGE) {
+    const bins = load32(s + MAP) & (-1 << (size >> 3))
+    if (bins !== 0) {
+      look()
+      const bin = ctz32(bins) << 3
+      return own >= size && own <= bin ? takeHeld(held) : takeFirst(bin)
+    }
+  }
+  const tries = load32(s + TRIES)
+  if (own >= size) {
+    // The held block is the best unless a trie of smaller sizes, or its own, has one that is large enough.
+    if (own < LARGE) return takeHeld(held)
+    const from = size < LARGE ? 0 : trieOf(size)
+    if ((tries & (-1 << from) & ((2 << trieOf(own)) - 1)) === 0) return takeHeld(held)
+    store32(s + HELD, 0)
+    insertLarge(held, own)
+  } else if (tries === 0) return 0
+  const p =
+    size < LARGE ? ring(leastBelow(load32(s + ROOTS + ctz32(load32(s + TRIES)) * 4))) : findLarge(size)
+  if (p !== 0) removeLarge(p)
+  return p
+}
+
+function takeHeld(held: i32): i32 {
+  store32(state() + HELD, 0)
+  return held
+}
+
+// Of a ring, a block that does not stand in the trie is cheaper to take.
+function ring(p: i32): i32 {
+  return p === 0 ? 0 : load32(p + NEXT)
+}
+
+// The smallest block of a trie: it is on the leftmost path.
+function leastBelow(from: i32): i32 {
+  let best = from
+  let least = load32(from - 4) & -8
+  let at = leftmost(from)
+  while (at !== 0) {
+    look()
+    const own = load32(at - 4) & -8
+    if (own < least) {
+      least = own
+      best = at
+    }
+    at = leftmost(at)
+  }
+  return best
+}
+function leftmost(p: i32): i32 {
+  const left = load32(p + CHILD)
+  return left !== 0 ? left : load32(p + CHILD + 4)
+}
+
+function findLarge(size: i32): i32 {
+  const s = state()
+  const trie = trieOf(size)
+  const tries = load32(s + TRIES)
+  let best = 0
+  let least = 0x7fffffff
+  if ((tries & (1 << trie)) !== 0) {
+    let at = load32(s + ROOTS + trie * 4)
+    let key = keyOf(size, trie)
+    // The deepest subtree that was passed on the side of larger sizes: all in it are larger, so it is the next candidate.
+    let larger = 0
+    while (at !== 0) {
+      look()
+      const own = load32(at - 4) & -8
+      if (own >= size && own < least) {
+        best = at
+        least = own
+        if (own === size) return ring(best)
+      }
+      const right = load32(at + CHILD + 4)
+      at = load32(at + CHILD + ((key >>> 31) << 2))
+      if (right !== 0 && right !== at) larger = right
+      key <<= 1
+    }
+    if (larger !== 0) {
+      const candidate = leastBelow(larger)
+      const own = load32(candidate - 4) & -8
+      if (own < least) best = candidate
+    }
+    if (best !== 0) return ring(best)
+  }
+  const above = tries & (-2 << trie)
+  if (trie === 31 || above === 0) return 0
+  return ring(leastBelow(load32(s + ROOTS + ctz32(above) * 4)))
+}

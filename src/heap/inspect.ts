@@ -1,0 +1,131 @@
+// A heap as its blocks, read from the memory alone.
+import { type Policy } from './allocator.ts'
+import * as best from './code/best.ts'
+import { freeSize } from './code/best-bins.ts'
+import * as lists from './code/blocks.ts'
+import * as buddy from './code/buddy.ts'
+import { bind } from './code/words.ts'
+import { type HeapMemory, STATE } from './memory.ts'
+
+export interface Block {
+  /** Address of the payload; the block itself begins 4 bytes before it, at its header. */
+  readonly at: number
+  /** Bytes of the whole block. */
+  readonly size: number
+  readonly allocated: boolean
+}
+
+/** Bytes of header and footer of an allocated block. */
+export const tagBytes = (policy: Policy): number =>
+  policy.allocator === 'best' || policy.allocator === 'buddy' ? 4 : 8
+
+/** All blocks, in order of address. Corrupt headers end it early or with an Error; see check(). */
+export function* blocks(memory: HeapMemory, policy: Policy): Generator<Block> {
+  const variable = (name: number): number => memory.load32(memory.base + name)
+  const header = (p: number): number => memory.load32(p - 4)
+  if (policy.allocator === 'buddy') {
+    const end = variable(buddy.MANAGED)
+    for (let at = variable(buddy.ORIGIN); at < end; ) {
+      const size = 2 ** ((header(at) >> 3) & 31)
+      yield { at, size, allocated: (header(at) & 1) !== 0 }
+      at += size
+    }
+    return
+  }
+  if (policy.allocator === 'best') {
+    const top = variable(best.TOP)
+    let at = variable(best.FIRST)
+    while (at < top) {
+      bind(memory)
+      const size = freeSize(at)
+      if (size < 8) throw new Error(`The header at ${at - 4} says ${size} bytes`)
+      yield { at, size, allocated: (header(at) & 1) !== 0 }
+      at += size
+    }
+    if (top < variable(best.END)) yield { at: top, size: variable(best.END) - top, allocated: false }
+    return
+  }
+  const end = variable(lists.END)
+  for (let at = variable(lists.FIRST); at < end; ) {
+    const size = header(at) & -8
+    if (size < 8) throw new Error(`The header at ${at - 4} says ${size} bytes`)
+    yield { at, size, allocated: (header(at) & 1) !== 0 }
+    at += size
+  }
+}
+
+/** Bytes between the heap's begin and its break. */
+export const heapSize = (memory: HeapMemory): number => memory.brk - memory.base - STATE
+
+/** Where the bytes of a heap are. All add up to `heap`. */
+export interface Fragmentation {
+  readonly heap: number
+  /** What the program asked for and has. */
+  readonly payload: number
+  /** Headers and footers of allocated blocks. */
+  readonly tags: number
+  /** What alignment and the smallest block's size add to requests. */
+  readonly padding: number
+  /** What the policy leaves in a block beyond that: powers of two, remainders that were not split off. */
+  readonly policy: number
+  /** The heap's two ends. */
+  readonly frame: number
+  /** tags + padding + policy + frame: heap = payload + internal + external. */
+  readonly internal: number
+  /** Bytes in free blocks. */
+  readonly external: number
+  /** Free blocks, and those of them below 32 bytes. */
+  readonly freeBlocks: number
+  readonly splinters: number
+  /** The largest free block. */
+  readonly largestFree: number
+}
+
+/** Where the bytes are, exactly; `asked` gives what was asked for the block at an address. */
+export function fragmentation(
+  memory: HeapMemory,
+  policy: Policy,
+  asked: (at: number) => number | undefined,
+): Fragmentation {
+  const heap = heapSize(memory)
+  const tag = tagBytes(policy)
+  const least = policy.allocator === 'best' ? policy.align : policy.allocator === 'tree' ? 32 : 16
+  let payload = 0
+  let tags = 0
+  let padding = 0
+  let extra = 0
+  let external = 0
+  let freeBlocks = 0
+  let splinters = 0
+  let largestFree = 0
+  for (const { at, size, allocated } of blocks(memory, policy)) {
+    if (allocated) {
+      const bytes = asked(at) ?? 0
+      const need = Math.max(least, Math.ceil((bytes + tag) / policy.align) * policy.align)
+      payload += bytes
+      tags += tag
+      padding += Math.min(need, size) - tag - bytes
+      extra += Math.max(0, size - need)
+    } else {
+      external += size
+      freeBlocks++
+      if (size < 32) splinters++
+      largestFree = Math.max(largestFree, size)
+    }
+  }
+  const frame = heap - payload - tags - padding - extra - external
+  const internal = tags + padding + extra + frame
+  return {
+    heap,
+    payload,
+    tags,
+    padding,
+    policy: extra,
+    frame,
+    internal,
+    external,
+    freeBlocks,
+    splinters,
+    largestFree,
+  }
+}

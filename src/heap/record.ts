@@ -1,0 +1,144 @@
+/**
+ * Records the allocation trace of a real program: a small library (record/shim.c) is preloaded into it and writes every call with
+ * its call site. docs/heap.md says why not ltrace, heaptrack, gdb or uprobes.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { constants, tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Kind, Trace } from './trace.ts'
+
+export type RecordErrorCode = 'no-compiler' | 'no-command' | 'nothing-recorded'
+
+/** Why a program could not be recorded; `code` is stable. */
+export class RecordError extends Error {
+  override readonly name = 'RecordError'
+  readonly code: RecordErrorCode
+  constructor(code: RecordErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+const source = fileURLToPath(new URL('./record/shim.c', import.meta.url))
+
+/** Compiles the library once for each version of its source; its path. Throws RecordError. */
+function library(): string {
+  const text = readFileSync(source)
+  const name = createHash('sha256').update(text).digest('hex').slice(0, 16)
+  const folder = join(process.env['XDG_CACHE_HOME'] ?? join(userInfo().homedir, '.cache'), 'lethe')
+  const path = join(folder, `record-${name}.so`)
+  if (existsSync(path)) return path
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const part = `${path}.${process.pid}`
+  const done = spawnSync('cc', ['-O2', '-shared', '-fPIC', '-o', part, source, '-ldl', '-lpthread'], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  })
+  if (done.error !== undefined)
+    throw new RecordError(
+      'no-compiler',
+      `The recorder must be compiled once, and there is no C compiler (cc); install gcc or clang`,
+    )
+  if (done.status !== 0)
+    throw new RecordError(
+      'no-compiler',
+      `The recorder does not compile here: ${done.stderr.trim().split('\n')[0]}`,
+    )
+  renameSync(part, path)
+  return path
+}
+
+export interface Recorded {
+  readonly trace: Trace
+  /** The program's exit code, 128 + n when signal n ended it. */
+  readonly code: number
+}
+
+/** Runs a command to its end, with this process's streams but standard output on 2 if `quiet`. Throws RecordError. */
+export async function record(words: readonly string[], quiet: boolean): Promise<Recorded> {
+  const preload = [library(), process.env['LD_PRELOAD']].filter(Boolean).join(':')
+  const folder = mkdtempSync(join(tmpdir(), 'lethe-record-'))
+  try {
+    const child = spawn(words[0] ?? '', words.slice(1), {
+      stdio: ['inherit', quiet ? 2 : 'inherit', 'inherit'],
+      env: { ...process.env, LD_PRELOAD: preload, LETHE_RECORD: folder },
+    })
+    const code = await new Promise<number>((resolve, reject) => {
+      child.once('error', (error: NodeJS.ErrnoException) =>
+        reject(
+          new RecordError(
+            'no-command',
+            `'${words[0]}' can't be started (${error.code}); check its name and PATH`,
+          ),
+        ),
+      )
+      child.once('exit', (status, signal) =>
+        resolve(status ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+      )
+    })
+    const ops = join(folder, `${child.pid}.ops`)
+    if (!existsSync(ops))
+      throw new RecordError(
+        'nothing-recorded',
+        `'${words[0]}' could not be recorded: it is statically linked, or setuid, or not for this machine`,
+      )
+    return {
+      trace: decode(readFileSync(ops), readFileSync(join(folder, `${child.pid}.sites`), 'utf8')),
+      code,
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const codes: readonly (Kind | undefined)[] = [undefined, 'alloc', 'calloc', 'aligned', 'realloc', 'free']
+const columnOf: Readonly<Record<Kind, number>> = { alloc: 0, calloc: 1, aligned: 2, realloc: 3, free: 4 }
+
+// The records of shim.c as a trace: addresses become ids. Blocks that were there before, or were given out elsewhere, are left out.
+function decode(ops: Buffer, names: string): Trace {
+  const most = Math.floor(ops.length / 32)
+  const kind = new Uint8Array(most)
+  const [id, bytes, align, site] = [0, 1, 2, 3].map(() => new Int32Array(most)) as [
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+  ]
+  const live = new Map<bigint, number>()
+  let ids = 0
+  let n = 0
+  for (let i = 0; i < most; i++) {
+    const at = i * 32
+    const name = codes[ops.readUInt32LE(at)]
+    if (name === undefined) break
+    const pointer = ops.readBigUInt64LE(at + 8)
+    const other = ops.readBigUInt64LE(at + 16)
+    const old = live.get(name === 'realloc' ? other : pointer)
+    if (name === 'free' && old === undefined) continue
+    if (name === 'free') live.delete(pointer)
+    if (name === 'realloc') live.delete(other)
+    const block = old ?? ids++
+    if (name !== 'free') live.set(pointer, block)
+    kind[n] = columnOf[name]
+    id[n] = block
+    bytes[n] = name === 'free' ? 0 : Math.min(Number(ops.readBigUInt64LE(at + 24)), 0x7fffffff)
+    align[n] = name === 'aligned' ? Number(other) : 0
+    site[n] = name === 'free' ? -1 : ops.readInt32LE(at + 4)
+    n++
+  }
+  if (n === 0) throw new RecordError('nothing-recorded', 'The command never called malloc')
+  return {
+    format: 'lethe',
+    length: n,
+    ids,
+    kind: kind.slice(0, n),
+    id: id.slice(0, n),
+    bytes: bytes.slice(0, n),
+    align: align.slice(0, n),
+    site: site.slice(0, n),
+    sites: names.split('\n').filter(line => line !== ''),
+  }
+}
