@@ -67,7 +67,9 @@ function buildHeaps() {
   const heap = join(root, 'src/heap')
   const sources = [...filesBelow(join(heap, 'code')), ...filesBelow(join(heap, 'assembly'))]
   const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  const old = ['lists', 'buddy', 'best', 'collector'].filter(name => time(join(heap, `${name}.wasm`)) <= changed)
+  const old = ['lists', 'buddy', 'best', 'collector'].filter(
+    name => time(join(heap, `${name}.wasm`)) <= changed,
+  )
   if (old.length === 0) return
   const folder = join(heap, `.assembly.${process.pid}`)
   mkdirSync(folder)
