@@ -197,7 +197,9 @@ export function stuck(pid: number): string {
   } catch {
     return `process ${pid} is gone`
   }
-  return tids
+  const children = tids.flatMap(tid => read(`/proc/${pid}/task/${tid}/children`).split(' ').filter(Boolean))
+  const below = children.map(child => `\nchild ${child}:\n${stuck(Number(child))}`)
+  const own = tids
     .slice(0, 12)
     .map(tid => {
       const at = `/proc/${pid}/task/${tid}`
@@ -205,6 +207,7 @@ export function stuck(pid: number): string {
       return `${tid} ${state} wchan=${read(`${at}/wchan`)} syscall=${read(`${at}/syscall`)}\n${read(`${at}/stack`)}`
     })
     .join('\n')
+  return own + below.join('')
 }
 
 /** How a target holds its data; see test/targets/target.c. */
