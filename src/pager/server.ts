@@ -441,10 +441,8 @@ export class Server {
     const n = ++this.#childCount
     space.journal.inbox[at + 1] = n
     const name = new TextEncoder().encode(JSON.stringify({ child: n }))
-    if (++this.#parked % 64 === 0) {
-      this.#buryChildren()
-      this.#clearPark()
-    }
+    // The dead are not buried here: one of them can be the parent, and its journal would be the child's.
+    if (++this.#parked % 64 === 0) this.#clearPark()
     let parked = fds.sendFds(this.#data.parkIn, [fd], name)
     if (parked === -EAGAIN) {
       this.#clearPark()
