@@ -104,7 +104,8 @@ describe.skipIf(!compiler)('record', () => {
     expect(code).toBe(0)
     expect(err).toMatch(/lethe: \d+ operations at \d+ sites\n$/)
     const trace = parseTrace(readFileSync(path, 'utf8'))
-    expect(trace.length).toBeGreaterThan(20)
+    // In the C locale sort asks for some eighteen blocks.
+    expect(trace.length).toBeGreaterThan(10)
     expect(trace.sites.some(site => site.includes('sort+0x') || site.includes('libc'))).toBe(true)
     expect(desk.run('malloc', '--policy', 'best', '--check', path).code).toBe(0)
     expect(desk.run('malloc', 'record', '-o', path, '--', 'bash', '-c', 'exit 7').code).toBe(7)
