@@ -142,8 +142,16 @@ export class Server {
   // The lease has outlived its holder, because the open file lies in the park. If somebody wants to write, he
   // still waits (the kernel gives us 45 s in all): the bytes are what they were.
   #adoptBacking({ index, path, fd, lens, lost }: ServerData['backings'][number]): void {
-    const backing = openBacking(fd, path, lens)
-    if (lost !== undefined) backing.lost = lost
+    let backing: OpenBacking = { fd, path }
+    let why = lost
+    if (why === undefined)
+      try {
+        backing = openBacking(fd, path, lens)
+      } catch (error) {
+        // Its pages fail loudly when they are touched; all others are served.
+        why = `${path} can’t be read (${(error as Error).message})`
+      }
+    if (why !== undefined) backing.lost = why
     else if (fds.lease(fd, leaseSignal) < 0) {
       if (breaking(fd)) this.#broken.push(index)
       else backing.lost = `${path} was opened for writing while no pager held it`
@@ -537,9 +545,11 @@ export class Server {
       case 'explain':
         return this.#explain(request.rows)
       case 'backing': {
+        // Before the lease: what can't be read must not keep anybody waiting.
+        const backing = openBacking(request.fd, request.path, request.lens)
         const leased = fds.lease(request.fd, leaseSignal)
         if (leased < 0) return leased
-        this.#backings.set(request.index, openBacking(request.fd, request.path, request.lens))
+        this.#backings.set(request.index, backing)
         return 0
       }
       case 'refill':
