@@ -51,8 +51,9 @@ export interface WalkStep {
   /** Physical address of the entry; left out where tables lie outside of the simulated memory. */
   readonly address?: number
   readonly entry: Entry
-  /** Where the entry was found: 'L1d', 'L2', 'memory'… */
+  /** Where the entry was found: 'L1', 'L2', 'memory'… */
   readonly from: string
+  readonly caches: readonly CacheLook[]
   readonly cycles: number
 }
 
@@ -60,6 +61,7 @@ export interface WalkStep {
 export interface CacheLook {
   /** 'L1d', 'L1i', 'L2', 'L3'. */
   readonly name: string
+  readonly kind: AccessKind
   readonly offset: number
   readonly set: number
   readonly tag: number
@@ -69,6 +71,8 @@ export interface CacheLook {
   evicted?: number
   /** Whether that line was dirty and went to the next level. */
   writeBack?: boolean
+  /** A write that nobody waits for: of a dirty line, or through to the next level. */
+  readonly aside?: boolean
 }
 
 /** A transfer between disk and memory by DMA. */
@@ -97,15 +101,20 @@ export interface Eviction {
 /** What the kernel did about a page fault, in the words of src/pager/decide.ts. */
 export interface Fault {
   readonly cause: 'not present' | 'protected' | 'no region' | 'not allowed' | 'not user'
-  readonly action: 'refill' | 'zero' | 'unprotect' | 'copy' | 'share' | 'wait' | 'poison' | 'signal'
-  readonly evicted?: Eviction
+  /** share: the page was in memory already; copy: a page that several processes have became this one's own. */
+  readonly action: 'refill' | 'zero' | 'unprotect' | 'copy' | 'share' | 'poison' | 'signal'
+  /** Pages that had to go. */
+  readonly evictions: readonly Eviction[]
   readonly transfers: readonly Transfer[]
   /** What the page was made from: 'zero', 'swap', a file's or lens's name; and where in it. */
   readonly from?: string
   readonly at?: number
   /** The servicing of the fault, step by step, in words. */
   readonly steps: readonly string[]
+  /** Work of the processor and the kernel. */
   readonly cycles: number
+  /** Until the disk has done what the process waits for; others can run meanwhile. */
+  readonly waits: number
 }
 
 export interface Access {

@@ -7,7 +7,6 @@
  *   VPN               [ TLBT | TLBI: log2 sets ]
  *   physical address  [ CT | CI: log2 sets | CO: log2 line ]
  */
-import { MachineError } from './errors.ts'
 
 export type Replacement = 'lru' | 'fifo' | 'plru' | 'random'
 

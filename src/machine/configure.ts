@@ -288,7 +288,12 @@ function cachesOf(given: unknown): CacheLevel[] {
   const levels = Array.isArray(given) ? given : isObject(given) ? Object.values(given) : undefined
   if (levels === undefined || levels.length > 3)
     throw wrong('caches', given, 'give a list of none to three levels')
-  return levels.map((level, i) => levelOf(`caches.${i}`, level))
+  const checked = levels.map((level, i) => levelOf(`caches.${i}`, level))
+  checked.forEach((level, i) => {
+    if (level.unified === undefined && i > 0 && checked[i - 1]?.unified !== undefined)
+      throw wrong(`caches.${i}`, 'split', 'a level below a unified one has to be unified too')
+  })
+  return checked
 }
 
 function costOf(given: unknown): MachineConfig['cost'] {
