@@ -100,14 +100,15 @@ export class Disk {
     return slot
   }
 
-  /** Another page is this slot's, or (-1) one less; an unused slot is free again. */
-  refer(number: number, change: 1 | -1): void {
+  /** Another page is this slot's, or (-1) one less. A slot that nobody has is free again: then its unit, else -1. */
+  refer(number: number, change: 1 | -1): number {
     const slot = this.slot(number)
     slot.pages += change
-    if (slot.pages > 0) return
+    if (slot.pages > 0) return -1
     this.#slots[number] = undefined
     this.#freed.push(number)
     this.#used--
+    return slot.unit
   }
 
   /** Numbers of the slots in use. */

@@ -14,7 +14,7 @@ import type { Page, Process } from './process.ts'
 /** A frame in use. */
 export interface FrameUse {
   readonly frame: number
-  readonly unit: number
+  unit: number
   /** Pages of processes that are this frame. */
   readonly pages: Page[]
   /** Whose share of memory it counts to. */
@@ -25,6 +25,8 @@ export interface FrameUse {
   slot: number
   /** Some process has written it since it was the same as that. */
   dirty: boolean
+  /** When the disk has brought it. */
+  readyAt: number
 }
 
 export type PolicyMaker = (name: string, frames: number, seed: number) => Policy
@@ -38,7 +40,9 @@ export class Frames {
   readonly #bySource = new Map<string, FrameUse>()
   readonly #policies = new Map<number, Policy>()
   readonly #freeUnits: number[] = []
-  #units = 0
+  /** How many frames and swap slots have the unit; files keep the ones of their pages for good. */
+  readonly #holders: number[] = []
+  readonly #fileUnits = new Map<string, number>()
 
   constructor(config: MachineConfig, memory: Memory, make: PolicyMaker) {
     this.#config = config
@@ -65,13 +69,47 @@ export class Frames {
   }
 
   newUnit(): number {
-    return this.#freeUnits.pop() ?? this.#units++
+    const unit = this.#freeUnits.pop() ?? this.#holders.length
+    this.#holders[unit] = 0
+    return unit
   }
 
-  /** The unit's contents are nowhere any more. */
-  endUnit(unit: number): void {
+  /** The unit of a page of a source. */
+  unitOf(source: Source, at: number): number {
+    const key = keyOf(source, at, -1)
+    let unit = this.#fileUnits.get(key)
+    if (unit === undefined) {
+      unit = this.newUnit()
+      this.holdUnit(unit)
+      this.#fileUnits.set(key, unit)
+    }
+    return unit
+  }
+
+  holdUnit(unit: number): void {
+    this.#holders[unit] = (this.#holders[unit] as number) + 1
+  }
+
+  /** One holder less. A unit that nobody holds is nowhere any more: no policy remembers it. */
+  releaseUnit(unit: number): void {
+    const left = (this.#holders[unit] as number) - 1
+    this.#holders[unit] = left
+    if (left > 0) return
     for (const policy of this.#policies.values()) policy.forget(unit)
     this.#freeUnits.push(unit)
+  }
+
+  /** What is in a frame is no longer what others have under this unit. */
+  renew(use: FrameUse): void {
+    const policy = this.policy(use.owner)
+    const old = use.unit
+    policy.forget(old)
+    this.#byUnit.delete(old)
+    use.unit = this.newUnit()
+    this.holdUnit(use.unit)
+    this.#byUnit.set(use.unit, use)
+    policy.admit(use.unit)
+    this.releaseUnit(old)
   }
 
   use(frame: number): FrameUse {
@@ -115,10 +153,23 @@ export class Frames {
       at: 0,
       slot: -1,
       dirty: false,
+      readyAt: 0,
     }
     this.#uses.set(frame, use)
     this.#byUnit.set(unit, use)
+    this.holdUnit(unit)
     return use
+  }
+
+  /** Sends one page away: of this process's policy, or of any if that has none. False if there is none at all. */
+  reclaim(process: Process, evict: (use: FrameUse) => void): boolean {
+    for (const policy of [this.policy(process), ...this.#policies.values()]) {
+      const unit = policy.evict()
+      if (unit === NONE) continue
+      this.#go(unit, evict)
+      return true
+    }
+    return false
   }
 
   #go(unit: number, evict: (use: FrameUse) => void): void {
@@ -137,6 +188,7 @@ export class Frames {
     this.#uses.delete(use.frame)
     this.#byUnit.delete(use.unit)
     this.#memory.give(use.frame)
+    this.releaseUnit(use.unit)
   }
 
   /** A reference to what is in a frame. */

@@ -16,7 +16,7 @@
 import { decide, state } from '../pager/decide.ts'
 import type { AccessKind, Entry, Eviction, Fault, Transfer } from './access.ts'
 import type { MachineConfig } from './config.ts'
-import { Disk, type Source } from './disk.ts'
+import { Disk } from './disk.ts'
 import { hex } from './errors.ts'
 import { type FrameUse, Frames, type PolicyMaker } from './frames.ts'
 import type { Memory } from './memory.ts'
@@ -103,6 +103,7 @@ export class Kernel {
   }
 
   #zero(service: Service, region: Region, page: Page): Fault {
+    this.#prepare(service, page)
     const use = this.#frame(service, page, this.frames.newUnit())
     this.#memory.bytes(use.frame).fill(0)
     service.steps.push(`frame ${use.frame} is filled with zeros`)
@@ -113,20 +114,23 @@ export class Kernel {
 
   #refill(service: Service, region: Region, page: Page): Fault {
     const { steps } = service
+    this.#prepare(service, page)
     const source = page.slot >= 0 ? undefined : region.source
-    const at = source === undefined ? page.slot : region.offset + page.vpn * this.#config.pageSize - region.start
+    const at =
+      source === undefined ? page.slot : region.offset + page.vpn * this.#config.pageSize - region.start
     const from = source?.name ?? 'swap'
     const there = this.frames.holding(source, at, page.slot)
     if (there !== undefined) {
       steps.push(`${from} at ${at} is in frame ${there.frame} already`)
-      this.#join(there, page, region, there.dirty && !region.shared ? state.present : state.clean)
+      service.waits = Math.max(service.waits, there.readyAt - service.now)
+      this.#join(there, page, region, state.clean)
       this.#protectAll(there)
       steps.push('the entry is made valid; the instruction runs again')
       return this.#end(service, 'share', 'not present', { from, at })
     }
     if (source !== undefined && at >= source.backing.size)
       return this.#poison(service, `${from} ends at ${source.backing.size}, before ${at}`)
-    const unit = page.slot >= 0 ? this.disk.slot(page.slot).unit : this.frames.newUnit()
+    const unit = source === undefined ? this.disk.slot(page.slot).unit : this.frames.unitOf(source, at)
     const use = this.#frame(service, page, unit)
     const bytes = this.#memory.bytes(use.frame)
     if (source === undefined) bytes.set(this.disk.slot(page.slot).bytes)
@@ -137,11 +141,11 @@ export class Kernel {
         page.state = state.lost
         use.pages.push(page)
         this.frames.leave(use, page)
-        this.frames.endUnit(unit)
         return this.#poison(service, (error as Error).message)
       }
     }
     this.#transfer(service, 'read', from, at, use.frame)
+    use.readyAt = service.now + service.waits
     this.frames.name(use, source, at, page.slot)
     this.#join(use, page, region, state.clean)
     steps.push('the entry is made valid; the instruction runs again')
@@ -153,7 +157,7 @@ export class Kernel {
     const use = this.frames.use(page.frame)
     if (use.pages.length === 1) {
       // The frame is this page's own from now on; what it was the same as stays where it is.
-      this.#own(use)
+      this.#own(service, use)
       this.#enter(use, page, region)
       steps.push('the page becomes the process’s own, and writable; the instruction runs again')
       return this.#end(service, 'unprotect', 'protected')
@@ -174,13 +178,25 @@ export class Kernel {
 
   // --- frames ---
 
+  /** Makes the tables that the page's entry needs, before anything is taken for the page itself. */
+  #prepare(service: Service, page: Page): void {
+    const { process, vpn } = page
+    process.table.slot(vpn, true, () => this.frames.reclaim(process, gone => this.#evict(service, gone)))
+  }
+
   #frame(service: Service, page: Page, unit: number): FrameUse {
     const use = this.frames.take(page.process, page.vpn, unit, gone => this.#evict(service, gone))
     service.steps.push(`frame ${use.frame} is taken`)
     return use
   }
 
-  #transfer(service: Service, direction: Transfer['direction'], device: string, at: number, frame: number): void {
+  #transfer(
+    service: Service,
+    direction: Transfer['direction'],
+    device: string,
+    at: number,
+    frame: number,
+  ): void {
     const cycles = this.disk.transfer(service.now)
     service.waits = Math.max(service.waits, cycles)
     service.transfers.push({ direction, device, at, frame, cycles })
@@ -204,8 +220,9 @@ export class Kernel {
   #enter(use: FrameUse, page: Page, region: Region): void {
     const { process, vpn } = page
     const was = process.table.entry(vpn)
+    if (was.valid && was.dirty) use.dirty ||= !region.read && !region.write && !region.execute
     const entry: Entry = {
-      valid: true,
+      valid: region.read || region.write || region.execute,
       frame: use.frame,
       read: region.read,
       write: region.write && this.#writable(use, region),
@@ -236,32 +253,42 @@ export class Kernel {
     }
   }
 
-  /** What was written counts from now on, whatever becomes of the entry. */
-  settle(use: FrameUse): void {
+  /** What was written counts from now on, whatever becomes of the entries: the pages are no longer what a swap slot holds. */
+  #settle(use: FrameUse): void {
     for (const page of use.pages) if (page.process.table.entry(page.vpn).dirty) use.dirty = true
-    const file = use.source !== undefined
-    if (!use.dirty || file) return
+    if (!use.dirty || use.source !== undefined) return
+    let shared = false
     for (const page of use.pages) {
-      this.#leaveSlot(page)
+      shared = this.#leaveSlot(page) || shared
       page.state = state.present
       page.own = true
     }
     this.frames.name(use, undefined, 0, -1)
+    if (shared) this.frames.renew(use)
   }
 
-  #own(use: FrameUse): void {
+  /** The only page of a frame parts from what it was made from. */
+  #own(service: Service, use: FrameUse): void {
     const page = use.pages[0] as Page
-    this.#leaveSlot(page)
+    if (use.source !== undefined && use.dirty) {
+      use.source.write?.(use.at, this.#memory.bytes(use.frame))
+      this.#transfer(service, 'write', use.source.name, use.at, use.frame)
+    }
+    const others = this.#leaveSlot(page) || use.source !== undefined
     this.frames.name(use, undefined, 0, -1)
+    if (others) this.frames.renew(use)
     use.dirty = true
     page.own = true
     page.state = state.present
   }
 
-  #leaveSlot(page: Page): void {
-    if (page.slot < 0) return
-    this.disk.refer(page.slot, -1)
+  /** Whether others still have the slot. */
+  #leaveSlot(page: Page): boolean {
+    if (page.slot < 0) return false
+    const unit = this.disk.refer(page.slot, -1)
     page.slot = -1
+    if (unit >= 0) this.frames.releaseUnit(unit)
+    return unit < 0
   }
 
   /** A page's entry no longer points to its frame. */
@@ -273,7 +300,8 @@ export class Kernel {
     page.frame = -1
     process.resident--
     const free = this.frames.leave(use, page)
-    if (!free && use.owner === process) this.frames.inherit(use, gone => this.#evict(this.#quiet(process), gone))
+    if (!free && use.owner === process)
+      this.frames.inherit(use, gone => this.#evict(this.#quiet(process), gone))
     return free
   }
 
@@ -283,7 +311,7 @@ export class Kernel {
 
   /** A frame's contents leave memory; the frame itself is freed by who asked. */
   #evict(service: Service, use: FrameUse): void {
-    const { process, steps } = service
+    const { steps } = service
     const pages = use.pages.map(page => ({ process: page.process.pid, vpn: page.vpn }))
     for (const page of use.pages) if (page.process.table.entry(page.vpn).dirty) use.dirty = true
     const dirty = use.dirty
@@ -297,8 +325,10 @@ export class Kernel {
         this.#transfer(service, 'write', use.source.name, use.at, use.frame)
       }
     } else if (dirty) {
-      if (slot < 0) slot = this.disk.writeNew(bytes, use.unit)
-      else this.disk.slot(slot).bytes.set(bytes)
+      if (slot < 0) {
+        slot = this.disk.writeNew(bytes, use.unit)
+        this.frames.holdUnit(use.unit)
+      } else this.disk.slot(slot).bytes.set(bytes)
       this.#transfer(service, 'write', 'swap', slot, use.frame)
     }
     for (const page of use.pages) {
@@ -313,8 +343,6 @@ export class Kernel {
         this.disk.refer(slot, 1)
       }
     }
-    // Zeros that nobody has written, and bytes of a file: the unit's name is free again.
-    if (slot < 0) this.frames.endUnit(use.unit)
     service.evictions.push({
       pages,
       frame: use.frame,
@@ -323,50 +351,40 @@ export class Kernel {
       ...(use.source === undefined ? {} : { from: use.source.name }),
     })
     use.pages.length = 0
-    void process
   }
 
   // --- what the machine's calls need ---
 
   /** The page and what it holds are gone: unmapped, or its process has ended. */
-  drop(page: Page, region: Region): void {
+  drop(page: Page): void {
     if (page.frame >= 0) {
       const use = this.frames.use(page.frame)
-      const { source, at, unit, slot } = use
-      const bytes = source !== undefined && region.shared ? this.#memory.bytes(use.frame).slice() : undefined
+      const { source, at } = use
+      const bytes = source === undefined ? undefined : this.#memory.bytes(use.frame).slice()
       const last = this.#leaveFrame(use, page)
       if (last && bytes !== undefined && use.dirty) source?.write?.(at, bytes)
-      this.#leaveSlot(page)
-      if (last && (slot < 0 || !this.disk.slots().includes(slot))) this.frames.endUnit(unit)
-    } else if (page.slot >= 0) {
-      const { unit, pages } = this.disk.slot(page.slot)
-      const held = this.frames.holding(undefined, page.slot, page.slot) !== undefined
-      this.#leaveSlot(page)
-      if (pages === 0 && !held) this.frames.endUnit(unit)
     }
+    this.#leaveSlot(page)
     page.process.pages.delete(page.vpn)
+    page.process.table.trim(page.vpn)
   }
 
   /** A child's copy of a page: the same frame, or the same slot. */
   inherit(page: Page, child: Page, region: Region): void {
+    // The child's tables first: they may cost a frame, perhaps this page's.
+    if (page.frame >= 0) this.#prepare(this.#quiet(child.process), child)
     child.own = page.own
     child.lastUse = page.lastUse
-    if (page.frame >= 0) {
-      const use = this.frames.use(page.frame)
-      if (!region.shared) this.settle(use)
-      if (page.slot >= 0) {
-        child.slot = page.slot
-        this.disk.refer(page.slot, 1)
-      }
-      this.#join(use, child, region, page.state)
-      if (!region.shared) this.#protectAll(use)
-      return
-    }
-    child.state = page.state
+    const use = page.frame < 0 ? undefined : this.frames.use(page.frame)
+    if (use !== undefined && !region.shared) this.#settle(use)
     if (page.slot >= 0) {
       child.slot = page.slot
       this.disk.refer(page.slot, 1)
     }
+    child.state = page.state
+    if (use === undefined) return
+    this.#join(use, child, region, page.state)
+    if (!region.shared) this.#protectAll(use)
   }
 
   /** After a region's permissions have changed. */
@@ -374,21 +392,16 @@ export class Kernel {
     if (page.frame >= 0) this.#enter(this.frames.use(page.frame), page, region)
   }
 
-  /** Sends the page of a frame away, as if another needed the place. */
-  evict(use: FrameUse, now: number): Fault {
-    const service = { ...this.#quiet(use.owner), now }
-    const { unit } = use
-    this.#evict(service, use)
-    this.frames.evicted(use, unit)
-    return this.#end(service, 'refill', 'not present')
+  /** Sends one page away, as if another needed its place; what happened. undefined if there is none in memory. */
+  reclaim(process: Process, now: number): Eviction | undefined {
+    const service = { ...this.#quiet(process), now }
+    this.frames.reclaim(process, gone => this.#evict(service, gone))
+    return service.evictions[0]
   }
 
-  /** The frame that replacement would send away now goes. undefined if there is none. */
-  touch(process: Process, vpn: number, index: number): Page | undefined {
-    const page = process.pages.get(vpn)
-    if (page === undefined || page.frame < 0) return undefined
+  /** A reference to a page in memory, for the policy and for working sets. */
+  touch(page: Page, index: number): void {
     page.lastUse = index
     this.frames.touch(this.frames.use(page.frame))
-    return page
   }
 }

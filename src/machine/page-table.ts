@@ -44,13 +44,13 @@ export class PageTable {
   readonly #used = new Map<number, number>()
 
   /** `frame`: where the root is already; else it is made. MachineError 'memory' when no frames are left. */
-  constructor(config: MachineConfig, memory: Memory, frame?: number) {
+  constructor(config: MachineConfig, memory: Memory, frame?: number, room?: () => boolean) {
     this.#memory = memory
     this.#format = entryFormat(config)
     this.#levels = config.pageTable.levels
     this.#outside = config.pageTable.placement === 'outside'
     this.#weights = this.#levels.map((_, i) => 2 ** this.#levels.slice(i + 1).reduce((a, b) => a + b, 0))
-    this.root = frame ?? this.#make(0)
+    this.root = frame ?? this.#make(0, room)
   }
 
   /** Frames of a table of this level (0: the first). */
@@ -58,8 +58,9 @@ export class PageTable {
     return Math.ceil((2 ** (this.#levels[level] as number) * this.#format.bytes) / this.#memory.pageSize)
   }
 
-  #make(level: number): number {
-    const frame = this.#memory.takeRun(this.#frames(level), this.#outside)
+  #make(level: number, room?: () => boolean): number {
+    let frame = this.#memory.takeRun(this.#frames(level), this.#outside)
+    while (frame < 0 && room?.()) frame = this.#memory.takeRun(this.#frames(level), this.#outside)
     if (frame < 0)
       throw new MachineError(
         'memory',
@@ -124,14 +125,17 @@ export class PageTable {
     return { level: level + 1, index: this.index(vpn, level + 1), table }
   }
 
-  /** The place of a page's entry; undefined where a table on the way is missing and `make` is not set. */
-  slot(vpn: number, make: boolean): Slot | undefined {
+  /**
+   * The place of a page's entry; undefined where a table on the way is missing and `make` is not set. `room` is asked for a free frame when
+   * a table needs one and there is none.
+   */
+  slot(vpn: number, make: boolean, room?: () => boolean): Slot | undefined {
     let slot = this.first(vpn)
     while (slot.level < this.depth - 1) {
       let { valid, frame } = this.read(slot)
       if (!valid) {
         if (!make) return undefined
-        frame = this.#make(slot.level + 1)
+        frame = this.#make(slot.level + 1, room)
         this.#tableLevels.set(frame, slot.level + 1)
         this.#used.set(frame, 0)
         this.write(slot, { ...invalid, valid: true, frame, write: true, user: true, referenced: true }, true)

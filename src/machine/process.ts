@@ -65,7 +65,7 @@ export class Process {
   readonly name: string
   readonly parent: number
   readonly table: PageTable
-  readonly pages = new Map<number, Page>()
+  readonly pages: Map<number, Page> = new Map()
   readonly pageSize: number
   /** By start. */
   regions: Region[] = []
@@ -134,8 +134,7 @@ export class Process {
       out.push({ ...region, start: from, end: to, offset: region.offset + from - region.start })
       const rest: Region[] = []
       if (region.start < from) rest.push({ ...region, end: from })
-      if (region.end > to)
-        rest.push({ ...region, start: to, offset: region.offset + to - region.start })
+      if (region.end > to) rest.push({ ...region, start: to, offset: region.offset + to - region.start })
       return rest
     })
     return out

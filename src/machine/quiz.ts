@@ -93,7 +93,7 @@ function cacheRows(
   const rows: CacheRow[] = []
   const used = new Map<number, number>()
   const there = new Set<number>()
-  for (let i = 0; i < Math.min(sets * ways, 64); i++) {
+  for (let i = 0; i < Math.min(sets * ways, 16); i++) {
     const frame = Number(pages[random.below(pages.length)]?.ppn)
     const number = Math.floor((frame * config.pageSize + random.below(config.pageSize)) / line)
     const set = number % sets

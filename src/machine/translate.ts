@@ -111,7 +111,10 @@ export function bitRows(bits: string, fields: readonly (readonly [name: string, 
   let at = 0
   for (const [name, width] of fields) {
     if (width === 0) continue
-    const text = [...bits.slice(at, at + width)].join(' ')
+    const text = bits
+      .slice(at, at + width)
+      .split('')
+      .join(' ')
     const wide = Math.max(text.length, name.length)
     parts.push(text.padEnd(wide))
     names.push(name.padEnd(wide))
