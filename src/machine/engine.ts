@@ -70,7 +70,10 @@ export class TraceEngine {
     if (config.frames > 2 ** 26)
       throw new MachineError('config', `frames is ${config.frames}: traces run with ${2 ** 26} at most`)
     if (config.pageSize < 8 && config.translation)
-      throw new MachineError('config', `pageSize is ${config.pageSize}: traces run with pages of 8 bytes or more`)
+      throw new MachineError(
+        'config',
+        `pageSize is ${config.pageSize}: traces run with pages of 8 bytes or more`,
+      )
     this.#memory = new Memory(config)
     this.#policy = createPolicy(config.policy, config.frames, { seed: config.seed })
     this.#touches = !['lru', 'fifo'].includes(config.policy)
@@ -222,10 +225,11 @@ export class TraceEngine {
   }
 
   #range(record: number): MachineError {
-    const [low, high] = new Uint32Array(this.#wasm.memory.buffer, this.#records + record * 8, 2) as unknown as [
-      number,
-      number,
-    ]
+    const [low, high] = new Uint32Array(
+      this.#wasm.memory.buffer,
+      this.#records + record * 8,
+      2,
+    ) as unknown as [number, number]
     const address = (high & 0xffff) * 2 ** 32 + low
     const { translation, virtualBits, physicalBits } = this.config
     const bits = translation ? virtualBits : physicalBits
@@ -293,7 +297,10 @@ export class TraceEngine {
     if (out !== NONE) this.#evict(this.#pages[out] as TracePage)
     const frame = this.#memory.take(vpn)
     if (frame < 0)
-      throw new MachineError('memory', `Frame ${vpn}, which page ${vpn} must have, is taken; take another placement than identity`)
+      throw new MachineError(
+        'memory',
+        `Frame ${vpn}, which page ${vpn} must have, is taken; take another placement than identity`,
+      )
     page.frame = frame
     this.#inFrame[frame] = page
     new Uint8Array(this.#wasm.memory.buffer)[this.#dirty + frame] = 0
@@ -323,8 +330,7 @@ export class TraceEngine {
     for (let level = 0; level < levels.length - 1; level++) {
       below -= levels[level] as number
       const { frame } = table.read(slot)
-      const key =
-        this.#key(process, Math.floor(vpn / 2 ** below)) | (BigInt(level + 1) << levelShift)
+      const key = this.#key(process, Math.floor(vpn / 2 ** below)) | (BigInt(level + 1) << levelShift)
       this.#wasm.mapSet(key, frame)
       slot = table.next(vpn, slot, frame)
     }

@@ -56,12 +56,16 @@ export function detectFormat(name: string, head: Uint8Array): TraceFormat | unde
     .filter(line => !/^(==|--|#|\s*$)/.test(line))
   const sample = (text.endsWith('\n') ? lines : lines.length > 0 ? lines : text.split('\n')).slice(0, 50)
   if (sample.length === 0) return text.trim() === '' ? 'addresses' : undefined
-  const all = (shape: RegExp): boolean => sample.every(line => shape.test(line))
+  // A line that is wrong is to be named by the reader.
+  const all = (shape: RegExp): boolean =>
+    sample.filter(line => shape.test(line)).length >= 0.8 * sample.length
   if (all(/^(I {2}| [LSM] )[0-9a-f]+,\d+\s*$/i)) return 'lackey'
   if (all(/^\s*[rwimRWIM]\s+(0x)?[0-9a-f]+\s+[0-9a-f]+/i)) return 'xdin'
   if (all(/^\s*[0-4]\s+(0x)?[0-9a-f]+/i)) return 'din'
   if (all(/^\s*(\d+:)?\s*(0x)?[0-9a-f]+([\s,]+[rwif]?\s*)?$/i))
-    return sample.some(line => /^\s*(\d+:)?\s*(0x)?\d*[a-f]/i.test(line) && !/0x/i.test(line)) ? 'hex' : 'addresses'
+    return sample.some(line => /^\s*(\d+:)?\s*(0x)?\d*[a-f]/i.test(line) && !/0x/i.test(line))
+      ? 'hex'
+      : 'addresses'
   return undefined
 }
 
@@ -156,11 +160,13 @@ export class TraceReader {
       const low = view.getUint32(at, true)
       if (this.#format === 'u32') this.#emit(low, 0, 1, kinds.read)
       else if (this.#format === 'u64') this.#emit(low, view.getUint32(at + 4, true), 1, kinds.read)
-      else if (this.#format === 'dinb') this.#label(bytes[at + 6] as number, low, view.getUint16(at + 4, true))
+      else if (this.#format === 'dinb')
+        this.#label(bytes[at + 6] as number, low, view.getUint16(at + 4, true))
       else {
         const high = view.getUint32(at + 4, true)
         const kind = high >>> 28
-        if (kind > kinds.fetch && kind !== kinds.process) throw this.#wrong(`there is no record of kind ${kind}`)
+        if (kind > kinds.fetch && kind !== kinds.process)
+          throw this.#wrong(`there is no record of kind ${kind}`)
         this.#emit(low, high & 0xffff, kind === kinds.process ? 1 : (high >>> 16) & 0xfff, kind)
       }
     }
@@ -253,7 +259,9 @@ export class TraceReader {
     const low = this.#number(bytes, at, end, 16)
     const high = this.#high
     if (low < 0 || at === first + 1 || bytes[this.#at] !== 44)
-      throw this.#wrong(`'${this.#text(bytes, start, end)}' is no record: ' L address,size' with L, S, M or I`)
+      throw this.#wrong(
+        `'${this.#text(bytes, start, end)}' is no record: ' L address,size' with L, S, M or I`,
+      )
     const size = this.#number(bytes, this.#at + 1, end, 10)
     if (size < 0 || this.#skip(bytes, this.#at, end) !== end)
       throw this.#wrong(`'${this.#text(bytes, start, end)}' has no size`)
@@ -272,8 +280,11 @@ export class TraceReader {
     const low = this.#number(bytes, at, end, 16)
     const high = this.#high
     if (label < 0 || low < 0)
-      throw this.#wrong(`'${this.#text(bytes, first, end)}' is no record: a label from 0 to 3 and a hex address`)
-    if (label > 3) throw this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
+      throw this.#wrong(
+        `'${this.#text(bytes, first, end)}' is no record: a label from 0 to 3 and a hex address`,
+      )
+    if (label > 3)
+      throw this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
     this.#emit((low & ~3) >>> 0, high, 4, label === 3 ? kinds.read : label)
   }
 
@@ -309,7 +320,13 @@ export class TraceReader {
     const letter = at < end ? (bytes[at] as number) | 32 : 114
     if (at < end && at === this.#at) throw wrong()
     const kind =
-      letter === 114 ? kinds.read : letter === 119 ? kinds.write : letter === 105 || letter === 102 ? kinds.fetch : -1
+      letter === 114
+        ? kinds.read
+        : letter === 119
+          ? kinds.write
+          : letter === 105 || letter === 102
+            ? kinds.fetch
+            : -1
     if (kind < 0 || this.#skip(bytes, at + 1, end) < end) throw wrong()
     this.#emit(low, high, 1, kind)
   }

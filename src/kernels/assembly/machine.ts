@@ -13,6 +13,8 @@
  * Map:                64-bit key, 32-bit value, 16 bytes a place; linear probing. Level 0 maps pages to frames, level k (in bits 60 to 63)
  *                     the upper bits of pages to the frame of their table.
  */
+// oxlint-disable no-loss-of-precision -- these are 64-bit integers of AssemblyScript
+
 const READ: u32 = 0
 const WRITE: u32 = 1
 const FETCH: u32 = 2
@@ -131,8 +133,6 @@ function makeMap(places: u32): void {
   mapMask = places - 1
 }
 
-// @ts-ignore: decorator
-@inline
 function hash(key: u64): u32 {
   const x = (key ^ (key >> 29)) * 0x9e3779b97f4a7c15
   return <u32>(x >> 32)
@@ -223,8 +223,6 @@ function below(stateAt: usize, bound: u32): u32 {
 
 // --- caches ---
 
-// @ts-ignore: decorator
-@inline
 function bump(at: usize): void {
   store<u64>(at, load<u64>(at) + 1)
 }
@@ -339,8 +337,7 @@ function look(t: usize, key: u64): i64 {
       for (; slot > base; slot -= 16) copyEntry(slot, slot - 16)
       store<u64>(base, key)
       store<u32>(base, frame, 8)
-    } else if (policy == PLRU)
-      point(<usize>load<u32>(t, 16) + set * ways, ways, <u32>((slot - base) >> 4))
+    } else if (policy == PLRU) point(<usize>load<u32>(t, 16) + set * ways, ways, <u32>((slot - base) >> 4))
     bump(t + 40)
     store<u64>(t, key, 32)
     store<u32>(t, frame, 24)
@@ -412,7 +409,7 @@ function walk(vpn: u64): i64 {
     const shift = <u64>load<u32>(at)
     let reached = memoryLevel
     if (cachedTables && dataCache) {
-      const index = (vpn >> shift) & (<u64>load<u32>(at, 4))
+      const index = (vpn >> shift) & <u64>load<u32>(at, 4)
       reached = part(dataCache, READ, (table << pageShift) + index * entryBytes, entryBytes)
     }
     bump(sums + 64 + ((<usize>reached) << 3))
@@ -472,7 +469,7 @@ export function run(records: usize, from: i32, to: i32): i32 {
         }
       }
       store<u64>(stamps + ((<usize>frame) << 3), ++now)
-      if (kind == WRITE) store<u8>(dirty + (<usize>frame), 1)
+      if (kind == WRITE) store<u8>(dirty + <usize>frame, 1)
       if (outAt) {
         store<u32>(outAt + ((<usize>outCount) << 2), <u32>frame)
         outCount++
@@ -484,8 +481,6 @@ export function run(records: usize, from: i32, to: i32): i32 {
   return to
 }
 
-// @ts-ignore: decorator
-@inline
 function access(kind: u32, physical: u64, size: u64): void {
   const cache = kind == FETCH ? codeCache : dataCache
   const level = cache ? part(cache, kind, physical, size) : memoryLevel
