@@ -19,9 +19,9 @@ const READ: u32 = 0
 const WRITE: u32 = 1
 const FETCH: u32 = 2
 const SWITCH: u32 = 15
+// Replacement: 0 LRU, 3 random.
 const FIFO: u32 = 1
 const PLRU: u32 = 2
-const RANDOM: u32 = 3
 const EMPTY: u64 = u64.MAX_VALUE
 const PROCESS_SHIFT: u64 = 40
 const LEVEL_SHIFT: u64 = 60
