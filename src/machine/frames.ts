@@ -172,6 +172,12 @@ export class Frames {
     return false
   }
 
+  /** Sends this very frame's page away, whatever the policy would have chosen. */
+  send(use: FrameUse, evict: (use: FrameUse) => void): void {
+    this.policy(use.owner).forget(use.unit)
+    this.#go(use.unit, evict)
+  }
+
   #go(unit: number, evict: (use: FrameUse) => void): void {
     const use = unit === NONE ? undefined : this.#byUnit.get(unit)
     if (use === undefined)

@@ -415,6 +415,23 @@ export class Kernel {
     return service.evictions[0]
   }
 
+  /** Drops a clean page: its frame is free, what it was made from makes it again. False if it is not clean. */
+  release(page: Page, now: number): boolean {
+    if (page.frame < 0 || page.state !== state.clean) return false
+    const use = this.frames.use(page.frame)
+    if (use.dirty || use.pages.some(({ process, vpn }) => process.table.entry(vpn).dirty)) return false
+    const service = { ...this.#quiet(page.process), now }
+    this.frames.send(use, gone => this.#evict(service, gone))
+    return true
+  }
+
+  /** The program has removed a page of memory that only a lens explains: zeros from now on. */
+  remove(process: Process, vpn: number): void {
+    const page = new Page(process, vpn, false)
+    page.own = true
+    process.pages.set(vpn, page)
+  }
+
   /** A reference to a page in memory, for the policy and for working sets. */
   touch(page: Page, index: number): void {
     page.lastUse = index

@@ -379,6 +379,25 @@ export class Machine {
         if (page.vpn >= first && page.vpn < last) this.kernel.drop(page)
   }
 
+  /**
+   * The program does not need these pages any more (madvise, MADV_DONTNEED): zeros from now on, or what the file says where one is mapped. A
+   * lens only explains memory, so what it made is gone too.
+   */
+  remove(pid: number, start: number, length: number): void {
+    const process = this.process(pid)
+    const { pageSize } = this.config
+    const end = this.#bounds(start, length)
+    this.#dropRange(process, start, end)
+    for (let at = start; at < end; at += pageSize)
+      if (process.regionAt(at)?.source?.kind === 'lens') this.kernel.remove(process, at / pageSize)
+  }
+
+  /** Drops one page that a file, a lens or swap makes again; whether it was clean, and so could be dropped. */
+  drop(pid: number, address: number): boolean {
+    const page = this.process(pid).pages.get(Math.floor(address / this.config.pageSize))
+    return page !== undefined && this.kernel.release(page, this.clock)
+  }
+
   /** Changes what may be done with mapped pages. */
   mprotect(pid: number, start: number, length: number, protection: Protection): void {
     const process = this.process(pid)
