@@ -10,7 +10,7 @@
  *   u32, u64   binary addresses, little endian: reads of one byte
  *   lethe      binary: `LETHETR1`, then records
  *
- * A record has 64 bits, little endian: address 0..47, size 48..59, kind 60..63 (0 read, 1 write, 2 fetch; 15: the address is the process
+ * A record has 64 bits, little endian: address 0..47, size 48..59, kind 60..63 (0 read, 1 write, 2 fetch, 3 other read; 15: the address is the process
  * whose references follow). Reading is a stream: a chunk of bytes in, records out, nothing kept but an unfinished line.
  */
 import { MachineError } from './errors.ts'
@@ -28,7 +28,7 @@ export const traceFormats = [
 ] as const
 export type TraceFormat = (typeof traceFormats)[number]
 
-export const kinds = { read: 0, write: 1, fetch: 2, process: 15 } as const
+export const kinds = { read: 0, write: 1, fetch: 2, other: 3, process: 15 } as const
 export const magic = 'LETHETR1'
 
 /** Takes full buffers of records: `count` of them, two words each in `words`. */
@@ -165,7 +165,7 @@ export class TraceReader {
       else {
         const high = view.getUint32(at + 4, true)
         const kind = high >>> 28
-        if (kind > kinds.fetch && kind !== kinds.process)
+        if (kind > kinds.other && kind !== kinds.process)
           throw this.#wrong(`there is no record of kind ${kind}`)
         this.#emit(low, high & 0xffff, kind === kinds.process ? 1 : (high >>> 16) & 0xfff, kind)
       }
@@ -180,7 +180,7 @@ export class TraceReader {
   #label(label: number, address: number, size: number): void {
     if (label > 3)
       throw this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
-    this.#emit(address, 0, size, label === 3 ? kinds.read : label)
+    this.#emit(address, 0, size, label)
   }
 
   // --- text ---
@@ -285,7 +285,7 @@ export class TraceReader {
       )
     if (label > 3)
       throw this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
-    this.#emit((low & ~3) >>> 0, high, 4, label === 3 ? kinds.read : label)
+    this.#emit((low & ~3) >>> 0, high, 4, label)
   }
 
   #xdin(bytes: Uint8Array, first: number, end: number): void {
@@ -293,7 +293,8 @@ export class TraceReader {
     const low = this.#number(bytes, this.#skip(bytes, first + 1, end), end, 16)
     const high = this.#high
     const size = low < 0 ? -1 : this.#number(bytes, this.#skip(bytes, this.#at, end), end, 16)
-    const kind = letter === 114 || letter === 109 ? kinds.read : letter === 119 ? kinds.write : kinds.fetch
+    const kind =
+      letter === 114 ? kinds.read : letter === 109 ? kinds.other : letter === 119 ? kinds.write : kinds.fetch
     if (low < 0 || size < 0 || (kind === kinds.fetch && letter !== 105))
       throw this.#wrong(
         `'${this.#text(bytes, first, end)}' is no record: r, w, i or m, a hex address and a hex size`,

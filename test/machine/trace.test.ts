@@ -16,7 +16,7 @@ function file(name: string, content: string | Uint8Array): string {
   return path
 }
 
-const letters = ['R', 'W', 'I']
+const letters = ['R', 'W', 'I', 'O']
 
 function show(words: Uint32Array, count: number): string[] {
   return Array.from({ length: count }, (_, i) => {
@@ -56,7 +56,7 @@ describe('a trace is read:', () => {
       'e.txt',
       'r 1000 8\nw 0x1004 4\ni 400000 10\nm 20 1\n',
       'xdin',
-      ['R 1000 8', 'W 1004 4', 'I 400000 16', 'R 20 1'],
+      ['R 1000 8', 'W 1004 4', 'I 400000 16', 'O 20 1'],
     ],
     [
       'f.txt',

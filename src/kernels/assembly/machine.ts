@@ -2,7 +2,7 @@
  * A simulated machine's hardware for traces: TLBs, page-table walks and caches, record by record. The same machine as src/machine (mmu.ts, tlb.ts,
  * cache.ts, sets.ts), without records of what happened: counters only. The host (src/machine/engine.ts) makes the descriptors and serves page faults.
  *
- * Record, 64 bits:    address 0..47 | size 48..59 | kind 60..63 (0 read, 1 write, 2 fetch, 15: the address is the process that goes on)
+ * Record, 64 bits:    address 0..47 | size 48..59 | kind 60..63 (0 and 3 read, 1 write, 2 fetch, 15: the address is the process that goes on)
  * Cache descriptor:   0 line shift, 4 set mask, 8 ways, 12 policy, 16 write-back, 20 allocate, 24 next (0: memory), 28 keys, 32 tree,
  *                     36 random state, 40 level, 48 counters of 64 bits: reads, writes, fetches, misses of each, evictions, write-backs
  * TLB descriptor:     0 set mask, 4 ways, 8 policy, 12 entries, 16 tree, 20 random state, 24 frame of the last key, 32 last key,
@@ -18,6 +18,7 @@
 const READ: u32 = 0
 const WRITE: u32 = 1
 const FETCH: u32 = 2
+const OTHER: u32 = 3
 const SWITCH: u32 = 15
 // Replacement: 0 LRU, 3 random.
 const FIFO: u32 = 1
@@ -430,7 +431,8 @@ function walk(vpn: u64): i64 {
 export function run(records: usize, from: i32, to: i32): i32 {
   for (let i = from; i < to; i++) {
     const record = load<u64>(records + ((<usize>i) << 3))
-    const kind = <u32>(record >> 60)
+    let kind = <u32>(record >> 60)
+    if (kind == OTHER) kind = READ
     let at = record & 0xffffffffffff
     if (kind > FETCH) {
       if (kind == SWITCH) return i

@@ -1,0 +1,184 @@
+// lethe machine dinero: Dinero IV's options, a trace on standard input, and its counts.
+import { Command } from 'commander'
+import { type DineroCache, DineroSimulator, kind, results } from '../machine/dinero.ts'
+import { parseCount } from '../machine/configure.ts'
+import { kinds, type TraceFormat } from '../machine/trace.ts'
+import { readTrace } from '../machine/trace-file.ts'
+import { examples } from './arguments.ts'
+import { UsageError } from './errors.ts'
+import { print, printJson } from './output.ts'
+
+const formats: Readonly<Record<string, TraceFormat>> = { d: 'din', D: 'xdin', b: 'dinb' }
+
+export function dineroCommand(): Command {
+  return new Command('dinero')
+    .description('caches as Dinero IV has them: its options, its trace formats, its counts')
+    .usage('[Dinero IV options] [--json] < trace')
+    .argument('[options...]', 'such as -l1-isize 8k -l1-ibsize 16 -l1-dsize 8k -l1-dbsize 16 -informat d')
+    .allowUnknownOption()
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      `\nOptions: -lN-Tsize, bsize, sbsize, assoc, repl (l f r), fetch (d a m t l s), pfdist, pfabort, walloc (a n f), wback (a n f), ccc, for level N
+and type T (u unified, i instructions, d data); -informat d (din), D (xdin) or b; -flushcount, -maxcount, -skipcount; -stat-idcombine is
+accepted, and results of both caches are added.\n${examples([
+        ['lethe machine dinero -l1-usize 8k -l1-ubsize 16 -l1-uassoc 4 -informat d < mm.din', 'one cache'],
+      ])}`,
+    )
+    .action(run)
+}
+
+type Options = Map<string, string>
+
+function parse(words: readonly string[]): { options: Options; json: boolean } {
+  const options: Options = new Map()
+  let json = false
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] as string
+    if (word === '--json') json = true
+    else if (/^-l[1-5]-[uid]ccc$/.test(word) || word === '-stat-idcombine') options.set(word.slice(1), 'y')
+    else if (
+      /^-l[1-5]-[uid](size|bsize|sbsize|assoc|repl|fetch|pfdist|pfabort|walloc|wback)$/.test(word) ||
+      /^-(informat|flushcount|maxcount|skipcount)$/.test(word)
+    ) {
+      const value = words[++i]
+      if (value === undefined) throw new UsageError(`${word} needs a value`)
+      options.set(word.slice(1), value)
+    } else
+      throw new UsageError(
+        `${word} is no option of Dinero IV's that we know; see lethe machine dinero --help`,
+      )
+  }
+  return { options, json }
+}
+
+function number(options: Options, name: string, otherwise?: number): number {
+  const text = options.get(name)
+  const n = text === undefined ? otherwise : parseCount(text)
+  if (n === undefined || !Number.isSafeInteger(n) || n < 0)
+    throw new UsageError(`-${name} is ${text ?? 'missing'}: give a whole number such as 8k`)
+  return n
+}
+
+function letter<T extends string>(options: Options, name: string, choices: readonly T[]): T {
+  const text = options.get(name) ?? choices[0]
+  if (!(choices as readonly (string | undefined)[]).includes(text))
+    throw new UsageError(`-${name} ${text}: there are ${choices.join(', ')}`)
+  return text as T
+}
+
+function cacheOf(options: Options, level: number, type: 'u' | 'i' | 'd'): DineroCache {
+  const at = `l${level}-${type}`
+  const size = number(options, `${at}size`)
+  const block = number(options, `${at}bsize`)
+  const subBlock = number(options, `${at}sbsize`, block)
+  const ways = number(options, `${at}assoc`, 1)
+  for (const [what, n] of [
+    ['size', size],
+    ['bsize', block],
+    ['sbsize', subBlock],
+  ] as const)
+    if (n < 1 || !Number.isInteger(Math.log2(n)))
+      throw new UsageError(`-${at}${what} ${n} is no power of two`)
+  if (ways < 1 || block * ways > size || !Number.isInteger(Math.log2(size / block / ways)))
+    throw new UsageError(`-${at}assoc ${ways}: ${size} bytes are no whole sets of ${ways} blocks of ${block}`)
+  if (subBlock > block || block / subBlock > 30)
+    throw new UsageError(`-${at}sbsize ${subBlock}: a block of ${block} has 1 to 30 sub-blocks`)
+  return {
+    name: `l${level}-${type}cache`,
+    size,
+    block,
+    subBlock,
+    ways,
+    replacement: letter(options, `${at}repl`, ['l', 'f', 'r']),
+    prefetch: letter(options, `${at}fetch`, ['d', 'a', 'm', 't', 'l', 's']),
+    distance: number(options, `${at}pfdist`, 1),
+    abort: number(options, `${at}pfabort`, 0),
+    allocate: letter(options, `${at}walloc`, ['a', 'n', 'f']),
+    writeBack: letter(options, `${at}wback`, ['a', 'n', 'f']),
+    classify: options.has(`${at}ccc`),
+  }
+}
+
+async function run(words: string[]): Promise<void> {
+  const { options, json } = parse(words)
+  const levels: DineroCache[][] = []
+  for (let level = 1; level <= 5; level++) {
+    const has = (type: string): boolean => options.has(`l${level}-${type}size`)
+    if (!has('u') && !has('i') && !has('d')) break
+    if (has('u') && (has('i') || has('d')))
+      throw new UsageError(`Level ${level} is both unified and split: give u, or i and d`)
+    if (has('i') !== has('d')) throw new UsageError(`Level ${level} has only one of i and d: give both, or u`)
+    levels.push(
+      has('u')
+        ? [cacheOf(options, level, 'u')]
+        : [cacheOf(options, level, 'i'), cacheOf(options, level, 'd')],
+    )
+  }
+  if (levels.length === 0) throw new UsageError('There is no cache: give at least -l1-usize and -l1-ubsize')
+  const simulator = new DineroSimulator(levels, number(options, 'flushcount', 0))
+  const format = formats[options.get('informat') ?? 'D']
+  if (format === undefined)
+    throw new UsageError(`-informat ${options.get('informat')}: there are ${Object.keys(formats).join(', ')}`)
+  let skip = number(options, 'skipcount', 0)
+  let left = number(options, 'maxcount', 0) || Number.POSITIVE_INFINITY
+  await readTrace(
+    '-',
+    (records, count) => {
+      for (let i = 0; i < count && left > 0; i++) {
+        if (skip > 0) {
+          skip--
+          continue
+        }
+        left--
+        const high = records[i * 2 + 1] as number
+        const address = (high & 0xffff) * 2 ** 32 + (records[i * 2] as number)
+        const of = high >>> 28
+        simulator.reference(of === kinds.other ? kind.other : of, address, (high >>> 16) & 0xfff)
+      }
+    },
+    format,
+  )
+  simulator.finish()
+  const all = simulator.levels.map(level => ({ name: level.cache.name, ...results(level) }))
+  if (json) return printJson({ type: 'dinero', caches: all }, 2)
+  const combined = options.has('stat-idcombine') ? combine(all) : all
+  for (const { name, rows, multiBlock, bytesRead, bytesWritten } of combined) {
+    print(name)
+    print(
+      `${'Metrics'.padEnd(24)}${['Total', 'Instrn', 'Data', 'Read', 'Write', 'Misc'].map(h => h.padStart(12)).join('')}`,
+    )
+    for (const [label, ...values] of rows)
+      print(`${label.padEnd(24)}${values.map(value => String(value).padStart(12)).join('')}`)
+    print(`${'Multi-block refs'.padEnd(24)}${String(multiBlock).padStart(12)}`)
+    print(`${'Bytes From Memory'.padEnd(24)}${String(bytesRead).padStart(12)}`)
+    print(`${'Bytes To Memory'.padEnd(24)}${String(bytesWritten).padStart(12)}\n`)
+  }
+}
+
+type Result = { name: string } & ReturnType<typeof results>
+
+/** Instruction and data caches of a level as one. */
+function combine(all: readonly Result[]): Result[] {
+  const out: Result[] = []
+  for (const result of all) {
+    const data = result.name.endsWith('-dcache')
+    const other = out.at(-1)
+    if (!data || other === undefined) {
+      out.push(result)
+      continue
+    }
+    out.pop()
+    out.push({
+      name: result.name.replace('-dcache', '-I/Dcaches'),
+      rows: result.rows.map(([label, ...values], i) => [
+        label,
+        ...values.map((value, j) => value + Number(other.rows[i]?.[j + 1] ?? 0)),
+      ]),
+      multiBlock: result.multiBlock + other.multiBlock,
+      bytesRead: result.bytesRead + other.bytesRead,
+      bytesWritten: result.bytesWritten + other.bytesWritten,
+    })
+  }
+  return out
+}
