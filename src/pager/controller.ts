@@ -644,6 +644,7 @@ export class Controller {
         journal: this.#journal,
         agent,
         hold: (ms, action) => this.#hold(ms, action),
+        cpu: () => Atomics.load(this.#shared, shared.cpu),
       },
       runs,
     )

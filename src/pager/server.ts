@@ -13,7 +13,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { pinTo, setPriority } from '../sys/memory.ts'
+import { currentCpu, pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { forkJournal } from './fork.ts'
 import {
@@ -505,6 +505,8 @@ export class Server {
     const asked = Atomics.load(this.#shared, shared.request)
     if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
       for (const space of this.#spaces) this.#drain(space)
+      if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
+      Atomics.store(this.#shared, shared.cpu, this.#cpu)
       Atomics.store(this.#shared, shared.acknowledged, asked)
       Atomics.notify(this.#shared, shared.acknowledged)
       // Whoever asked may have given up meanwhile; then it has let go already.

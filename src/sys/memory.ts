@@ -76,11 +76,17 @@ export function scanPages(
   return 0
 }
 
-/** Ties the calling thread to one CPU, or to all of the first 1024 with -1. */
-export function pinTo(cpu: number): number {
+/** Ties a thread (0: the calling one) to one CPU, or to all of the first 1024 with -1. 0, or a negative errno. */
+export function pinTo(cpu: number, tid = 0): number {
   u32.fill(cpu < 0 ? 0xffff_ffff : 0, 512, 544)
   if (cpu >= 0) u32[512 + (cpu >> 5)] = (1 << (cpu & 31)) >>> 0
-  return call(nr.sched_setaffinity, 0, 128, memory.address + 2048)
+  return call(nr.sched_setaffinity, tid, 128, memory.address + 2048)
+}
+
+/** The CPU that the calling thread is on. */
+export function currentCpu(): number {
+  const failed = call(nr.getcpu, memory.address + 2048, 0, 0)
+  return failed < 0 ? 0 : (u32[512] as number)
 }
 
 /** Gives advice on a range of our own memory. */
