@@ -421,7 +421,7 @@ export class Controller {
         journal: this.#journal,
         agent,
         hold: (ms, action) => this.#server.hold(ms, action),
-        cpu: () => this.#server.cpu,
+        server: () => this.#server.place,
       },
       runs,
     )

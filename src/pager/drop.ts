@@ -14,7 +14,7 @@
 // If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
 // are gone.
 import { nr } from '../sys/ffi.ts'
-import { page, pinTo, scanPages } from '../sys/memory.ts'
+import { page, pinTo, runFirst, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { type Agent, remote, type RemoteCall, sealName } from '../process/agent.ts'
 import type { Mapping } from '../process/maps.ts'
@@ -71,8 +71,8 @@ export interface DropTarget {
   readonly agent: Agent
   /** Waits until the server has handled what is pending, and lets it stand still during `action`; false when it did not within the time. */
   hold(ms: number, action: () => void): boolean
-  /** The CPU on which the server was when it was last held, and is. */
-  cpu(): number
+  /** The server's thread, and the CPU on which it was when it was last held, and is. */
+  server(): { readonly cpu: number; readonly thread: number }
 }
 
 export const nothingDropped = (): Dropped => ({ pages: 0, longest: 0, total: 0, stops: 0, left: [] })
@@ -119,20 +119,23 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
-  if (scratch >= 0) rehearse(target, runs, scratch + bytes)
+  const spans = neighbours(runs)
+  if (scratch >= 0) rehearse(target, spans, scratch + bytes)
   if (agent.late) sum.unsettled = true
   if (scratch < 0 || sum.unsettled) return undefined
   const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
   if (stop !== undefined) {
+    const crew = [agent.footing.tid, target.server().thread]
+    for (const tid of crew) runFirst(tid, true)
     // Nobody changes a state while we mark: the server stands still too, for some microseconds.
     const marked: Run[] = []
     const held = target.hold(settleLimit, () => {
       const still = performance.now()
       const end = Math.max(Math.min(still + markLimit, stop.began + lastMark), still + leastMark)
-      for (const run of runs) {
-        if (performance.now() > end) rest.push(run)
+      for (const near of spans) {
+        if (performance.now() > end) rest.push(...near)
         else
-          for (const piece of stillProtected(target, run))
+          for (const piece of stillProtected(target, near))
             journal.markRuns(piece.start, piece.end, state.clean, state.dropping, (start, end) =>
               marked.push({ start, end }),
             )
@@ -168,6 +171,8 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
     if (moved.length > 0 && !sum.unsettled)
       remote(agent, [[nr.madvise, scratch, bytes, 10 /* MADV_DONTFORK */]], 1000)
     const stood = stop.release()
+    for (const tid of crew) runFirst(tid, false)
+    pinTo(-1, agent.footing.tid)
     sum.longest = Math.max(sum.longest, stood)
     sum.total += stood
     sum.stops++
@@ -186,10 +191,10 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
 
 // All that will run while the target stands still has run just before: compiled, its tables in the caches, and
 // the agent and the server awake. The page that is moved here lies in the scratch range and is nobody's.
-function rehearse(target: DropTarget, runs: readonly Run[], scratch: number): void {
+function rehearse(target: DropTarget, spans: readonly Run[][], scratch: number): void {
   const { journal, agent } = target
-  for (const run of runs.slice(-8))
-    for (const piece of stillProtected(target, run))
+  for (const near of spans.slice(0, 8))
+    for (const piece of stillProtected(target, near))
       journal.markRuns(piece.start, piece.end, state.none, state.none, () => {})
   remote(agent, [[nr.mmap, scratch, pageBytes, 3, 0x32 /* PRIVATE | ANONYMOUS | FIXED */, -1, 0]])
   if (uffd.register(target.fd, scratch, pageBytes) < 0) return
@@ -197,7 +202,7 @@ function rehearse(target: DropTarget, runs: readonly Run[], scratch: number): vo
     remote(agent, [[nr.mremap, scratch, pageBytes, pageBytes, moveFlags, scratch + 2 * pageBytes]], moveLimit)
     target.hold(settleLimit, () => {})
     // The server reads an event of each move while the agent waits: a hand-over costs 3 µs on one CPU and 30 between two.
-    if (i === 0) pinTo(target.cpu(), agent.footing.tid)
+    if (i === 0) pinTo(target.server().cpu, agent.footing.tid)
   }
 }
 
@@ -263,11 +268,42 @@ export function freeScratch({
   return true
 }
 
-// The page table's word on it: present, and under the protection that was there when they were compared.
-function stillProtected(target: DropTarget, run: Run): Run[] {
+/** Runs with a smaller gap between them are looked up in one go. */
+const nearBytes = 1 << 20
+
+/** The runs by address, those that are near each other together. */
+function neighbours(runs: readonly Run[]): Run[][] {
+  const spans: Run[][] = []
+  let last: Run[] = []
+  for (const run of runs.toSorted((a, b) => a.start - b.start)) {
+    const first = last[0]
+    const before = last.at(-1)
+    if (
+      first !== undefined &&
+      before !== undefined &&
+      run.start - before.end < nearBytes &&
+      run.end - first.start <= largestRun
+    )
+      last.push(run)
+    else spans.push((last = [run]))
+  }
+  return spans
+}
+
+// The page table's word on it: what of these runs, which are in order, is present, and under the protection that was
+// there when they were compared.
+function stillProtected(target: DropTarget, runs: readonly Run[]): Run[] {
   const pieces: Run[] = []
-  scanPages(target.pagemap, run.start, run.end, page.present, page.written, 0, (start, end) => {
-    pieces.push({ start, end })
+  const { start: from } = runs[0] as Run
+  const { end: to } = runs.at(-1) as Run
+  let at = 0
+  scanPages(target.pagemap, from, to, page.present, page.written, 0, (start, end) => {
+    while (at < runs.length && (runs[at] as Run).end <= start) at++
+    for (let i = at; i < runs.length; i++) {
+      const run = runs[i] as Run
+      if (run.start >= end) break
+      pieces.push({ start: Math.max(start, run.start), end: Math.min(end, run.end) })
+    }
   })
   return pieces
 }

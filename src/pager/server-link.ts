@@ -67,9 +67,9 @@ export class ServerLink {
     return result
   }
 
-  /** The CPU on which the server was when it was last held, and is. */
-  get cpu(): number {
-    return Atomics.load(this.#shared, shared.cpu)
+  /** The CPU on which the server was when it was last held, and is; and its thread. */
+  get place(): { cpu: number; thread: number } {
+    return { cpu: Atomics.load(this.#shared, shared.cpu), thread: Atomics.load(this.#shared, shared.thread) }
   }
 
   /**

@@ -83,6 +83,9 @@ export function pinTo(cpu: number, tid = 0): number {
   return call(nr.sched_setaffinity, tid, 128, memory.address + 2048)
 }
 
+/** The calling thread's id. */
+export const ownThread = (): number => call(nr.gettid)
+
 /** The CPU that the calling thread is on. */
 export function currentCpu(): number {
   const failed = call(nr.getcpu, memory.address + 2048, 0, 0)
@@ -95,3 +98,17 @@ export const advise = (start: number, length: number, advice: number): number =>
 
 /** Nice value of one thread (0: the calling one). 0, or a negative errno (EACCES, EPERM without privilege). */
 export const setPriority = (tid: number, nice: number): number => call(nr.setpriority, 0, tid, nice)
+
+/**
+ * Lets a thread (0: the calling one) run before all that are not so, whatever their nice values, or ends that. For
+ * milliseconds only: nobody else gets the CPU. 0, or a negative errno (EPERM without privilege).
+ */
+export function runFirst(tid: number, on: boolean): number {
+  u32[512] = on ? 1 : 0
+  return call(
+    nr.sched_setscheduler,
+    tid,
+    on ? 1 /* SCHED_FIFO */ : 0 /* SCHED_OTHER */,
+    memory.address + 2048,
+  )
+}
