@@ -14,6 +14,7 @@
  * view that is. Forwards search: read the whole view (src/lens/through.ts) once and search it like a file.
  */
 import type { Backing } from '../backing/backing.ts'
+import type { Element } from './element.ts'
 import type { IndexStore } from './index-store.ts'
 
 export type { IndexStore } from './index-store.ts'
@@ -33,6 +34,8 @@ export interface Narrowed {
 export interface Lens {
   /** Canonical and complete: lensNamed(name) is the same lens in another process. */
   readonly name: string
+  /** What the bytes are elements of, where the name does not tell (src/lens/element.ts). */
+  readonly element?: Element
   /** Bytes of memory that the lens makes of a backing. */
   size(backing: Backing): number
   /** Fills `out` with the memory's bytes from `at` on. Pure: same backing, same bytes. */
