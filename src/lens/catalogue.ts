@@ -1,5 +1,6 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
 import { codesNamed } from './codes.ts'
+import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
@@ -19,6 +20,7 @@ const families: readonly Family[] = [
   elementsNamed,
   codesNamed,
   numbersNamed,
+  csvNamed,
   streamsNamed,
   packedNamed,
 ]
