@@ -14,6 +14,7 @@
  * view that is. Forwards search: read the whole view (src/lens/through.ts) once and search it like a file.
  */
 import type { Backing } from '../backing/backing.ts'
+import type { Element } from './element.ts'
 import type { IndexStore } from './index-store.ts'
 
 export type { IndexStore } from './index-store.ts'
@@ -67,6 +68,8 @@ export const BYTES: Form = { element: 'u8', inner: [] }
 export interface Lens {
   /** Canonical and complete: lensNamed(name) is the same lens in another process. */
   readonly name: string
+  /** What the bytes are elements of, where the name does not tell (src/lens/element.ts). */
+  readonly element?: Element
   /** Bytes of memory that the lens makes of a backing. */
   size(backing: Backing): number
   /**
