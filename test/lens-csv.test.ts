@@ -21,7 +21,7 @@ function values(name: string, text: string | Uint8Array): (number | bigint)[] {
   const out = new Uint8Array(lens.size(backing))
   lens.get(backing, 0, out)
   const arrays = { f64: Float64Array, f32: Float32Array, i64: BigInt64Array, i32: Int32Array }
-  const element = lens.form?.(backing).element as keyof typeof arrays
+  const element = lens.element as keyof typeof arrays
   return [...new arrays[element](out.buffer)]
 }
 

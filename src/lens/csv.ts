@@ -17,7 +17,8 @@
  */
 import type { Backing } from '../backing/backing.ts'
 import { TEXT, type TableKernel, tableKernels } from '../kernels/table.ts'
-import { type CsvOptions, csvName, csvOptions, readTable, type Table } from './csv-syntax.ts'
+import { type CsvOptions, type CsvType, csvName, csvOptions, readTable, type Table } from './csv-syntax.ts'
+import { elementBytes, type TypedLens } from './element.ts'
 import { LensError } from './errors.ts'
 import { ticker } from './indexed.ts'
 import type { Edit, IndexStore, Lens } from './lens.ts'
@@ -25,8 +26,6 @@ import { numberText } from './number-text.ts'
 import { loadText, type OnRows, RowIndex } from './row-index.ts'
 
 const VERSION = 1
-const WIDTHS = { f64: 8, f32: 4, i64: 8, i32: 4 } as const
-
 interface Known {
   readonly table: Table
   readonly index: RowIndex
@@ -47,10 +46,11 @@ function judged(text: string, integer: boolean): number | undefined {
   return /^[-+]?nan$/i.test(trimmed) ? Number.NaN : undefined
 }
 
-export function csvLens(options: CsvOptions): Lens {
+export function csvLens<T extends CsvType>(options: CsvOptions & { readonly as: T }): TypedLens<T> {
   const name = csvName(options)
-  const { as: type, missing } = options
-  const width = WIDTHS[type]
+  const { missing } = options
+  const type: CsvType = options.as
+  const width = elementBytes[type]
   const integer = type === 'i64' || type === 'i32'
   const quote = options.quote.charCodeAt(0)
   const tables = new WeakMap<Backing, Known>()
@@ -323,13 +323,7 @@ export function csvLens(options: CsvOptions): Lens {
     get,
     put,
     prepare,
-    form: backing => {
-      const { columns } = of(backing).table
-      return {
-        element: type,
-        inner: columns.length === 1 && options.columns.length === 1 ? [] : [columns.length],
-      }
-    },
+    element: options.as,
   }
 }
 

@@ -30,40 +30,11 @@ export interface Edit {
   readonly removes?: number
 }
 
-/** Numbers that a typed array of JavaScript holds. */
-export type ElementType = 'u8' | 'i8' | 'u16' | 'i16' | 'u32' | 'i32' | 'u64' | 'i64' | 'f32' | 'f64'
-
-/** A field of a record: where in it, in bytes, and as what. `count` of them one after another, if not one. */
-export interface Field {
-  readonly name: string
-  readonly offset: number
-  readonly type: ElementType
-  /** text: bytes up to the first zero are characters. */
-  readonly count?: number
-  readonly text?: boolean
-}
-
-/** A C struct: in bytes, padding included. */
-export interface Layout {
-  readonly bytes: number
-  readonly fields: readonly Field[]
-}
-
-/** What the bytes of a lens are: numbers of one type, or records. */
-export interface Form {
-  readonly element: ElementType | Layout
-  /** Dimensions behind the first, row-major, as [3] for rows of three. The first follows from the size. */
-  readonly inner: readonly number[]
-}
-
 /** `into` holds `bytes` bytes, which make the memory from `from` on. */
 export interface Narrowed {
   readonly from: number
   readonly bytes: number
 }
-
-/** Bytes without further meaning. */
-export const BYTES: Form = { element: 'u8', inner: [] }
 
 export interface Lens {
   /** Canonical and complete: lensNamed(name) is the same lens in another process. */
@@ -77,8 +48,6 @@ export interface Lens {
    * takes; for lenses whose size costs a pass over all of it.
    */
   extent?(backing: Backing, at: number, most: number): number
-  /** What the bytes are; may read a header. Bytes without meaning if a lens does not say. */
-  form?(backing: Backing): Form
   /** Fills `out` with the memory's bytes from `at` on. Pure: same backing, same bytes. */
   get(backing: Backing, at: number, out: Uint8Array): void
   /** The edits after which get(at) gives `bytes`. RangeError where that is beyond the lens's size. */

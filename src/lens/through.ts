@@ -6,7 +6,7 @@
  */
 import type { Backing, Hold, Identity } from '../backing/backing.ts'
 import { LensError } from './errors.ts'
-import { BYTES, type Edit, type IndexStore, type Lens, type Narrowed } from './lens.ts'
+import type { Edit, IndexStore, Lens, Narrowed } from './lens.ts'
 
 /**
  * The backing that a lens makes of another. Its identity is the other's with the lens's name behind the inode;
@@ -124,7 +124,7 @@ export function compose(inner: Lens, outer: Lens): Lens {
     get: (backing, at, out) => outer.get(view(backing), at, out),
     ...(inner.put && outer.put ? { put } : {}),
     ...(outer.extent ? { extent: (backing, at, most) => outer.extent?.(view(backing), at, most) ?? 0 } : {}),
-    ...(outer.form ? { form: backing => outer.form?.(view(backing)) ?? BYTES } : {}),
+    ...(outer.element === undefined ? {} : { element: outer.element }),
     ...(inner.invert && outer.invert ? { invert } : {}),
     ...(inner.narrow && outer.narrow ? { narrow } : {}),
     ...(inner.locate && outer.locate ? { locate } : {}),
