@@ -1,4 +1,5 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
+import { arrayNamed } from './arrays.ts'
 import { codesNamed } from './codes.ts'
 import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
@@ -8,6 +9,7 @@ import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
 import { numbersNamed } from './numbers.ts'
 import { packedNamed } from './packed.ts'
+import { tensorsNamed } from './tensors.ts'
 import { textNamed } from './text.ts'
 import { verbatimNamed } from './verbatim.ts'
 
@@ -20,7 +22,9 @@ const families: readonly Family[] = [
   elementsNamed,
   codesNamed,
   numbersNamed,
+  arrayNamed,
   csvNamed,
+  tensorsNamed,
   streamsNamed,
   packedNamed,
 ]
