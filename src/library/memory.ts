@@ -11,8 +11,15 @@
 import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { bytesOfElement, type Element, elementBytes, type ElementType, type TypedLens } from '../lens/element.ts'
+import {
+  bytesOfElement,
+  type Element,
+  elementBytes,
+  type ElementType,
+  type TypedLens,
+} from '../lens/element.ts'
 import type { Lens } from '../lens/lens.ts'
+import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
 import { Counters } from './counters.ts'
 import { MemoryError, revived } from './errors.ts'
 import { BackingGuard } from './guard.ts'
@@ -31,8 +38,8 @@ const LEAST_BUDGET = 2 ** 20
 export interface MemoryOptions {
   /** Bytes of all regions that may be in memory: a number, or a text such as '64MiB'. At least 1 MiB. */
   readonly budget: number | string
-  /** What is dropped when the budget is full, by name. */
-  readonly policy?: string
+  /** Chooses what is dropped when the budget is full: 'lru', '2q', 's3-fifo', 'gdsf', … (src/policy). */
+  readonly policy?: PolicyName
   /** 'none': do without page faults even where they can be served. Default 'auto', or $LETHE_MMU. */
   readonly mmu?: 'auto' | 'none'
   /** Folder of the indexes that lenses keep. Default: $XDG_CACHE_HOME/lethe, which `lethe attach` uses too. */
@@ -155,12 +162,14 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
         'budget',
         `A budget of ${budget} bytes is smaller than a cluster; give at least ${LEAST_BUDGET}`,
       )
+    const policy = options.policy ?? defaultPolicy
+    if (!isPolicyName(policy))
+      throw new MemoryError('option', `policy: '${String(policy)}' is none of ${policyNames.join(', ')}`)
     const cache = options.cache ?? defaultCacheFolder()
     const wanted = options.mmu ?? process.env.LETHE_MMU ?? 'auto'
     if (wanted !== 'auto' && wanted !== 'none')
       throw new MemoryError('option', `mmu: '${wanted}' is neither 'auto' nor 'none'`)
-    const mmu =
-      wanted === 'none' ? "mmu is 'none'" : await startPager(budget, options.policy ?? 'fifo', cache)
+    const mmu = wanted === 'none' ? "mmu is 'none'" : await startPager(budget, policy, cache)
     return new Memory(budget, cache, mmu)
   }
 
@@ -382,7 +391,7 @@ function elementNamed(as: ElementType): Element {
 }
 
 /** The pager of a new memory; a text says why there can be none. */
-async function startPager(budget: number, policy: string, cache: string): Promise<Mmu | string> {
+async function startPager(budget: number, policy: PolicyName, cache: string): Promise<Mmu | string> {
   let sys: Sys
   let wake: number
   try {

@@ -6,7 +6,7 @@
 // It touches no virtual memory (only pages that it knows to be there) and waits for nobody, so that a thread which
 // is blocked in a fault is always served. A failure that we did not foresee ends the region that it happened in, never the loop.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { mostPages, RegionPages, unitPages } from './region-pages.ts'
+import { RegionPages } from './region-pages.ts'
 import { EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call3, getAddress, nr } from '../sys/ffi.ts'
@@ -15,7 +15,7 @@ import { pageBytes } from '../pager/journal.ts'
 import { CpuFollower } from '../pager/follow.ts'
 import * as uffd from '../sys/uffd.ts'
 import { MemoryError, plain } from './errors.ts'
-import { Frames } from './frames.ts'
+import { Frames, mostPages, unitPages } from './frames.ts'
 import type { MapRequest, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
 import { BackingGuard } from './guard.ts'
 import { open, prepare } from './source.ts'
@@ -57,7 +57,7 @@ class Pager {
   constructor(data: PagerData, port: MessagePort) {
     this.#data = data
     this.#port = port
-    this.#frames = new Frames(data.limit)
+    this.#frames = new Frames(data.limit, data.policy)
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     this.#poller.add(fd)
@@ -140,7 +140,7 @@ class Pager {
   // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
   #readAhead(): void {
     const region = this.#last
-    for (let steps = 0; region?.streaming === true && steps < 16; steps++) {
+    for (let steps = 0; region?.streaming === true && steps < 8; steps++) {
       if (this.#poller.wait(0) > 0 || !region.readAhead()) return
       this.#follower.release()
     }
@@ -235,11 +235,11 @@ class Pager {
       })
     }
     this.#regions.splice(this.#regions.indexOf(region), 1)
-    this.#frames.remove(region)
     this.#guards.get(id)?.release()
     this.#guards.delete(id)
     if (this.#last === region) this.#last = undefined
     region.close()
+    this.#frames.remove(region)
   }
 
   #begin(ticket: number, { kind, id, from, to, writable }: RangeRequest): void {

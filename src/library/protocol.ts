@@ -9,6 +9,7 @@
  * The pager answers faults whatever the other threads do: it takes no lock, touches no virtual memory and waits for no
  * message. A thread blocked in a fault is therefore always served.
  */
+import type { PolicyName } from '../policy/index.ts'
 import type { PlainError } from './errors.ts'
 import type { Seen, SourceData } from './source.ts'
 
@@ -19,7 +20,7 @@ export interface PagerData {
   readonly wake: number
   /** Pages that may be resident. */
   readonly limit: number
-  readonly policy: string
+  readonly policy: PolicyName
   /** Folder of the indexes that lenses keep. */
   readonly cache: string
 }

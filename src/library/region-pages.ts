@@ -22,16 +22,11 @@ import { EAGAIN, EEXIST, errnoName } from '../sys/errno.ts'
 import { type Arena, bufferAt } from '../sys/ffi.ts'
 import { discard } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import type { Frames } from './frames.ts'
+import { type Frames, unitPages } from './frames.ts'
 import { MemoryError, plain, type PlainError } from './errors.ts'
 import { type Counter, counter, Counters } from './counters.ts'
 import type { Mode } from './protocol.ts'
 import { Spill } from './spill.ts'
-
-/** Pages that one refill brings at most. */
-export const mostPages = 256
-/** Pages that are dropped together. */
-export const unitPages = 16
 
 export const state = { virtual: 0, clean: 1, dirty: 2, spilled: 3, kept: 4, touched: 5 } as const
 
@@ -112,6 +107,8 @@ export class RegionPages {
   #spill: Spill | undefined
   #spillFull = false
   failed = false
+  /** What it costs to bring a unit, in microseconds, lately. */
+  cost = 10
 
   constructor(shared: Pages, options: RegionOptions) {
     this.#shared = shared
@@ -164,6 +161,9 @@ export class RegionPages {
     let to = page + 1
     if (want.backward) while (to - from < most && from > 0 && states[from - 1] === was) from--
     else while (to - from < most && to < this.pages && states[to] === was) to++
+    // What comes is counted in units.
+    while (from % unitPages !== 0 && states[from - 1] === was) from--
+    while (to % unitPages !== 0 && to < this.pages && states[to] === was) to++
     this.#streams.brought(this.#at(from), this.#at(to))
     if (write) {
       // The written page alone, and writable: the thread goes on while the rest is made.
@@ -215,11 +215,14 @@ export class RegionPages {
     const { frames } = this.#shared
     for (let at = from; at < to; ) {
       const pages = Math.min(to - at, frames.cluster)
-      frames.makeRoom(pages)
+      for (let unit = Math.floor(at / unitPages); unit * unitPages < at + pages; unit++)
+        if (this.#resident[unit] === 0 && this.#pins[unit] === 0) frames.admit(this, unit)
+      const began = performance.now()
       if (was === state.spilled) this.#restore(at, pages)
       else this.#make(at, pages)
       const present = writable ? state.dirty : was === state.spilled ? state.kept : state.clean
       this.#copyIn(at, pages, present, was)
+      this.cost += (((performance.now() - began) * 1000 * unitPages) / pages - this.cost) / 16
       at += pages
     }
   }
@@ -334,8 +337,10 @@ export class RegionPages {
       this.#make(one.page, 1)
       const now = this.#memory.subarray(one.page * pageBytes, (one.page + 1) * pageBytes)
       const written = Buffer.compare(now, buffer.bytes.subarray(0, pageBytes)) !== 0
-      if (written || performance.now() > one.until) this.#drop(one.page, one.page + 1)
-      else {
+      if (written || performance.now() > one.until) {
+        this.#drop(one.page, one.page + 1)
+        this.#leaveIfEmpty(one.page)
+      } else {
         // The writer has not come to it yet.
         uffd.writeprotect(fd, at, pageBytes, false)
         this.#undo.push(one)
@@ -344,21 +349,22 @@ export class RegionPages {
     return this.#undo.length > 0
   }
 
-  /** Drops what can be dropped of a unit. The pages that went. */
-  evict(unit: number): number {
+  /** Drops a unit. Whether all of it could go. */
+  evict(unit: number): boolean {
     const first = unit * unitPages
     const last = Math.min(this.pages, first + unitPages)
     const states = this.#states
-    let dropped = 0
+    let whole = true
     for (let at = first; at < last; ) {
       const was = states[at] as number
       let to = at + 1
       while (to < last && states[to] === was) to++
-      if (was === state.clean || was === state.kept) dropped += this.#drop(at, to)
-      else if (was === state.dirty && this.#keep(at, to)) dropped += this.#drop(at, to)
+      if (was === state.clean || was === state.kept || (was === state.dirty && this.#keep(at, to)))
+        this.#drop(at, to)
+      else if (was === state.dirty || was === state.touched) whole = false
       at = to
     }
-    return dropped
+    return whole
   }
 
   // Puts dirty pages into the spill file. They are protected first, so that what is written is what they hold when they go.
@@ -382,11 +388,10 @@ export class RegionPages {
   }
 
   // The pages are in the same state, and protected.
-  #drop(from: number, to: number): number {
+  #drop(from: number, to: number): void {
     discard(this.#at(from), (to - from) * pageBytes)
     this.#become(from, to, this.#states[from] === state.kept ? state.spilled : state.virtual)
     this.#count(counter.evicted, to - from)
-    return to - from
   }
 
   /** Keeps the pages [from, to) from being dropped, from when they come. */
@@ -423,8 +428,6 @@ export class RegionPages {
   close(): void {
     for (let unit = 0; unit < this.units; unit++)
       if (this.isPinned(unit)) this.#shared.frames.unpin(this, unit, false)
-      else if ((this.#resident[unit] as number) > 0) this.#shared.frames.leave(this, unit)
-    this.#shared.frames.gone(this.counters.get(counter.resident))
     this.#spill?.close()
     this.#view.close()
   }
@@ -453,11 +456,14 @@ export class RegionPages {
     for (let at = from; at < to; ) {
       const unit = Math.floor(at / unitPages)
       const stop = Math.min(to, (unit + 1) * unitPages)
-      const count = (this.#resident[unit] as number) + there * (stop - at)
-      this.#resident[unit] = count
-      this.#shared.frames.changed(this, unit, count, there * (stop - at))
+      this.#resident[unit] = (this.#resident[unit] as number) + there * (stop - at)
       at = stop
     }
+  }
+
+  #leaveIfEmpty(page: number): void {
+    const unit = Math.floor(page / unitPages)
+    if (this.#resident[unit] === 0 && this.#pins[unit] === 0) this.#shared.frames.left(this, unit)
   }
 }
 
