@@ -15,6 +15,7 @@ export interface Calls {
   readonly mremap: number
   readonly ioctl: number
   readonly pread64: number
+  readonly pwrite64: number
   readonly ppoll: number
   readonly epoll_create1: number
   readonly epoll_ctl: number
@@ -64,6 +65,7 @@ const x64: Calls = {
   mremap: 25,
   ioctl: 16,
   pread64: 17,
+  pwrite64: 18,
   ppoll: 271,
   epoll_create1: 291,
   epoll_ctl: 233,
@@ -113,6 +115,7 @@ export const arm64: Calls = {
   mremap: 216,
   ioctl: 29,
   pread64: 67,
+  pwrite64: 68,
   ppoll: 73,
   epoll_create1: 20,
   epoll_ctl: 21,

@@ -1,0 +1,7 @@
+export { MemoryError, type MemoryErrorCode } from './errors.ts'
+export { type MapOptions, Memory, type MemoryEvents, type MemoryOptions, type MemoryStats } from './memory.ts'
+export type { FieldValue, Records, RecordValue } from './records.ts'
+export { type Range, Region, type RegionEvents, type RegionStats } from './region.ts'
+export { bytes, file, type Source } from './source.ts'
+export type { Element, ElementType, RecordField, RecordLayout, TypedLens } from '../lens/element.ts'
+export type { Edit, Lens } from '../lens/lens.ts'
