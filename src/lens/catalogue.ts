@@ -8,6 +8,7 @@ import type { Lens } from './lens.ts'
 import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
 import { numbersNamed } from './numbers.ts'
+import { ownNamed } from './own.ts'
 import { packedNamed } from './packed.ts'
 import { tensorsNamed } from './tensors.ts'
 import { textNamed } from './text.ts'
@@ -27,6 +28,7 @@ const families: readonly Family[] = [
   tensorsNamed,
   streamsNamed,
   packedNamed,
+  ownNamed,
 ]
 
 const made = new Map<string, Lens>()

@@ -171,3 +171,5 @@ export const safetensors = <T extends ElementType>({
   readonly as: T
   readonly name: string
 }): TypedLens<T> => tensor('safetensors', as, name)
+
+export { ownLens as lens, type LensSource, type OwnLens } from '../lens/own.ts'
