@@ -9,6 +9,8 @@ export class BackingGuard {
   readonly #source: SourceData
   readonly #leased: boolean
   readonly #release: () => void
+  /** While we write the file ourselves. */
+  suspended = false
 
   /** Throws where the backing is not what was seen when it was first opened. */
   constructor(opened: Opened, source: SourceData, seen: Seen) {
@@ -24,7 +26,7 @@ export class BackingGuard {
   /** Why the bytes may be others than those that were mapped; undefined while they are the same. */
   changed(): string | undefined {
     const { origin } = this.#opened
-    if (this.#leased || !(origin instanceof FileBacking)) return undefined
+    if (this.#leased || this.suspended || !(origin instanceof FileBacking)) return undefined
     return sameIdentity(origin.current(), origin.identity)
       ? undefined
       : `${nameOf(this.#source)} was changed; close the region and map it again`

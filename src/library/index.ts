@@ -5,3 +5,4 @@ export { type Range, Region, type RegionEvents, type RegionStats } from './regio
 export { bytes, file, type Source } from './source.ts'
 export type { Element, ElementType, RecordField, RecordLayout, TypedLens } from '../lens/element.ts'
 export type { Edit, Lens } from '../lens/lens.ts'
+export * from './lenses.ts'

@@ -12,9 +12,11 @@ const STEP = 2 ** 20
 
 /** What a region asks of the memory it belongs to. */
 export interface Host {
-  ask(ask: Ask): Promise<void>
+  ask(ask: Ask): Promise<unknown>
   /** A view of our memory that does not own it. */
   bufferAt(address: number, length: number): ArrayBuffer
+  /** Mode 'shared': what was written goes to the file. */
+  writeBack(): Promise<void>
   /** The region is not served any more: its address range ends. */
   retire(region: MappedRegion): Promise<void>
 }
@@ -34,6 +36,7 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
   readonly #host: Host
   readonly #mapping: Mapping<E>
   readonly #width: number
+  #flushing: Promise<void> = Promise.resolve()
   #buffer: ArrayBuffer
   #array: ReturnType<typeof elementsIn<E>>
 
@@ -102,8 +105,14 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     }
   }
 
-  flush(): Promise<void> {
-    throw new MemoryError('option', `flush: ${this.name} is mapped with mode '${this.mode}', not 'shared'`)
+  async flush(): Promise<void> {
+    this.check()
+    if (this.mode !== 'shared')
+      throw new MemoryError('option', `flush: ${this.name} is mapped with mode '${this.mode}', not 'shared'`)
+    // One after the other: each begins with what the last one has made of the file.
+    const before = this.#flushing.catch(() => undefined)
+    this.#flushing = before.then(() => this.#host.writeBack())
+    await this.#flushing
   }
 
   stats(): RegionStats {
@@ -148,8 +157,8 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     return { from: Math.floor(start / PAGE), to: Math.ceil(end / PAGE) }
   }
 
-  #bring(start: number, end: number): Promise<void> {
-    return this.#host.ask({ kind: 'prefetch', id: this.#mapping.id, ...this.#pages(start, end) })
+  async #bring(start: number, end: number): Promise<void> {
+    await this.#host.ask({ kind: 'prefetch', id: this.#mapping.id, ...this.#pages(start, end) })
   }
 }
 

@@ -18,13 +18,24 @@ import {
   type ElementType,
   type TypedLens,
 } from '../lens/element.ts'
+import { lensNamed } from '../lens/catalogue.ts'
 import type { Lens } from '../lens/lens.ts'
 import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
 import { Counters } from './counters.ts'
 import { MemoryError, revived } from './errors.ts'
 import { BackingGuard } from './guard.ts'
 import { type Host, MappedRegion } from './mapped-region.ts'
-import type { Ask, Mode, PagerData, Reply, Request, ScanData, ScanReply } from './protocol.ts'
+import type {
+  Ask,
+  ByteRange,
+  Mode,
+  PagerData,
+  Reply,
+  Request,
+  ScanData,
+  ScanReply,
+  WriteData,
+} from './protocol.ts'
 import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
 import { bytesOf } from './size.ts'
@@ -71,7 +82,7 @@ export interface MemoryEvents {
 }
 
 interface Pending {
-  readonly settle: () => void
+  readonly settle: (runs: readonly ByteRange[]) => void
   readonly reject: (error: MemoryError) => void
 }
 
@@ -193,6 +204,9 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     signal?.throwIfAborted()
     const whole = lens === undefined ? source : source.through(lens)
     const element = options.as === undefined ? whole.element : elementNamed(options.as)
+    const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
+    if (noPut !== undefined)
+      throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
     const seen = await this.#look(whole.data, options)
     signal?.throwIfAborted()
     this.#mustBeOpen()
@@ -267,30 +281,27 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     })
   }
 
-  #scan(
+  async #scan(
     source: SourceData,
     signal: AbortSignal | undefined,
     progress: MapOptions['progress'],
   ): Promise<Seen> {
-    return new Promise((settle, reject) => {
-      const abort = new SharedArrayBuffer(4)
-      const scanner = worker('scanner', { source, cache: this.#cache, abort } satisfies ScanData)
-      const stop = (): void => {
-        Atomics.store(new Int32Array(abort), 0, 1)
-        reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', stop, { once: true })
-      scanner.on('message', (reply: ScanReply) => {
-        if (reply.kind === 'seen') settle(reply.seen)
-        else if (reply.kind === 'failed') reject(revived(reply.error))
-        else if (signal?.aborted !== true) progress?.(reply.done, reply.total)
+    const abort = new SharedArrayBuffer(4)
+    const stop = (): void => {
+      Atomics.store(new Int32Array(abort), 0, 1)
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      const data: ScanData = { source, cache: this.#cache, abort }
+      return await errand('scanner', data, (done, total) => {
+        if (signal?.aborted !== true) progress?.(done, total)
       })
-      scanner.on('error', error => reject(new MemoryError('internal', error.message, error)))
-      scanner.on('exit', () => {
-        signal?.removeEventListener('abort', stop)
-        reject(new MemoryError('internal', 'The first scan ended without a word'))
-      })
-    })
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
   }
 
   async #mapServed(
@@ -311,9 +322,23 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       sys.retire(address, pages * PAGE)
       throw error
     }
+    let now = seen
     const host: Host = {
       ask: ask => this.#ask(ask),
       bufferAt: sys.bufferAt,
+      writeBack: async () => {
+        const runs = await this.#ask({ kind: 'collect', id })
+        try {
+          if (runs.length === 0) return void (await this.#ask({ kind: 'commit', id }))
+          const data: WriteData = { source, seen: now, cache: this.#cache, address, runs }
+          const then = await errand('writer', data)
+          await this.#ask({ kind: 'commit', id, seen: then })
+          now = then
+        } catch (error) {
+          await this.#ask({ kind: 'commit', id }).catch(() => undefined)
+          throw error
+        }
+      },
       retire: async () => {
         this.#regions.delete(id)
         await this.#ask({ kind: 'unmap', id })
@@ -357,7 +382,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     }
   }
 
-  #ask(ask: Ask): Promise<void> {
+  #ask(ask: Ask): Promise<readonly ByteRange[]> {
     const { worker: pager, wake, sys } = this.#mmu as Mmu
     const ticket = this.#nextTicket++
     return new Promise((settle, reject) => {
@@ -380,9 +405,34 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     const pending = this.#pending.get(reply.ticket)
     this.#pending.delete(reply.ticket)
     if (this.#pending.size === 0) this.#mmu?.worker.unref()
-    if (reply.kind === 'done') pending?.settle()
+    if (reply.kind === 'done') pending?.settle(reply.runs ?? [])
     else pending?.reject(revived(reply.error))
   }
+}
+
+/** What a thread of its own finds out: a first scan, or a write-back. */
+function errand(
+  name: 'scanner' | 'writer',
+  data: ScanData | WriteData,
+  progress?: (done: number, total: number) => void,
+): Promise<Seen> {
+  return new Promise((settle, reject) => {
+    const thread = worker(name, data)
+    thread.on('message', (reply: ScanReply) => {
+      if (reply.kind === 'seen') settle(reply.seen)
+      else if (reply.kind === 'failed') reject(revived(reply.error))
+      else progress?.(reply.done, reply.total)
+    })
+    thread.on('error', error => reject(new MemoryError('internal', error.message, error)))
+    thread.on('exit', () => reject(new MemoryError('internal', `The ${name} ended without a word`)))
+  })
+}
+
+/** Why what is written to memory can't be brought back to the source; undefined where it can. */
+function whyNoPut({ origin, lenses }: SourceData): string | undefined {
+  if (origin.kind !== 'file') return 'only files can be written back to'
+  const name = lenses.join('|')
+  return name === '' || lensNamed(name).put !== undefined ? undefined : `${name} has no way back`
 }
 
 function elementNamed(as: ElementType): Element {

@@ -18,7 +18,7 @@ import { MemoryError, plain } from './errors.ts'
 import { Frames, mostPages, unitPages } from './frames.ts'
 import type { MapRequest, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
 import { BackingGuard } from './guard.ts'
-import { open, prepare } from './source.ts'
+import { open, prepare, type Seen, type SourceData } from './source.ts'
 import { storeIn } from './store.ts'
 
 const O_CLOEXEC = 0o2000000
@@ -45,7 +45,7 @@ class Pager {
   readonly #poller = new fds.Poller()
   readonly #frames: Frames
   readonly #regions: RegionPages[] = []
-  readonly #guards = new Map<number, BackingGuard>()
+  readonly #served = new Map<number, { source: SourceData; guard: BackingGuard }>()
   readonly #buffer = arena(mostPages * pageBytes)
   readonly #inbox = arena(inboxSlots * uffd.messageSize)
   readonly #jobs: Job[] = []
@@ -166,6 +166,13 @@ class Pager {
           case 'unpin':
             this.#region(ask.id).unpin(ask.from, ask.to)
             break
+          case 'collect':
+            this.#guard(ask.id).suspended = true
+            this.#post({ kind: 'done', ticket, runs: this.#region(ask.id).collect() })
+            continue
+          case 'commit':
+            this.#commit(ask.id, ask.seen)
+            break
           case 'stop':
             for (const region of this.#regions.slice()) this.#unmap(region.id)
             this.#running = false
@@ -181,6 +188,32 @@ class Pager {
     const region = this.#regions.find(r => r.id === id)
     if (region === undefined) throw new MemoryError('closed', `Region ${id} is closed`)
     return region
+  }
+
+  #guard(id: number): BackingGuard {
+    return (this.#served.get(id) as { guard: BackingGuard }).guard
+  }
+
+  // The source is opened anew: it may be another file by the same name.
+  #commit(id: number, seen: Seen | undefined): void {
+    const region = this.#region(id)
+    const served = this.#served.get(id) as { source: SourceData; guard: BackingGuard }
+    if (seen === undefined) {
+      served.guard.suspended = false
+      return
+    }
+    const opened = open(served.source)
+    try {
+      prepare(opened, storeIn(this.#data.cache))
+      const guard = new BackingGuard(opened, served.source, seen)
+      region.commit(opened.view, () => guard.changed())
+      served.guard.release()
+      served.guard = guard
+    } catch (error) {
+      opened.view.close()
+      region.fail(error)
+      throw error
+    }
   }
 
   #map(ask: MapRequest): void {
@@ -214,7 +247,7 @@ class Pager {
       if (done < 0) throw new MemoryError('internal', `userfaultfd refuses the region: ${errnoName(done)}`)
       this.#frames.add(region)
       this.#regions.push(region)
-      this.#guards.set(ask.id, guard)
+      this.#served.set(ask.id, { source: ask.source, guard })
     } catch (error) {
       opened.view.close()
       throw error
@@ -235,8 +268,8 @@ class Pager {
       })
     }
     this.#regions.splice(this.#regions.indexOf(region), 1)
-    this.#guards.get(id)?.release()
-    this.#guards.delete(id)
+    this.#served.get(id)?.guard.release()
+    this.#served.delete(id)
     if (this.#last === region) this.#last = undefined
     region.close()
     this.#frames.remove(region)

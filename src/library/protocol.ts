@@ -50,6 +50,10 @@ export type Ask =
   | MapRequest
   | RangeRequest
   | { readonly kind: 'unmap'; readonly id: number }
+  /** Protects the written pages and tells which they are. */
+  | { readonly kind: 'collect'; readonly id: number }
+  /** What was collected is in the backing, which is what `seen` says now; or, without it, the write-back has failed. */
+  | { readonly kind: 'commit'; readonly id: number; readonly seen?: Seen }
   | { readonly kind: 'stop' }
 
 export interface Request {
@@ -61,10 +65,24 @@ export type Reply =
   /** `faults`: where a fault may come from. */
   | { readonly kind: 'ready'; readonly faults: 'all' | 'user' }
   | { readonly kind: 'unable'; readonly error: PlainError }
-  | { readonly kind: 'done'; readonly ticket: number }
+  | { readonly kind: 'done'; readonly ticket: number; readonly runs?: readonly ByteRange[] }
   | { readonly kind: 'refused'; readonly ticket: number; readonly error: PlainError }
   /** Something happened to a region. `fatal`: nothing more can be made of its backing. */
   | { readonly kind: 'trouble'; readonly id: number; readonly error: PlainError; readonly fatal: boolean }
+
+/** Bytes [from, to) of a region's memory. */
+export interface ByteRange {
+  readonly from: number
+  readonly to: number
+}
+
+export interface WriteData {
+  readonly source: SourceData
+  readonly seen: Seen
+  readonly cache: string
+  readonly address: number
+  readonly runs: readonly ByteRange[]
+}
 
 export interface ScanData {
   readonly source: SourceData

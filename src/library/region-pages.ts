@@ -8,6 +8,9 @@
  *                 write                    touch: read back, protected  ↓
  *   dirty <──────────────────── kept <──────────────────────────── spilled
  *
+ * In a region of mode 'shared' `collect` makes dirty pages `settled`, which are dirty ones that are protected, and `commit` makes
+ * what was collected and not written since clean or virtual, when it is in the backing.
+ *
  * In a region of mode 'readonly' a write makes a clean page `touched` instead: the writer goes on, and the page is
  * dropped as soon as it differs from what the lens makes.
  *
@@ -25,10 +28,10 @@ import * as uffd from '../sys/uffd.ts'
 import { type Frames, unitPages } from './frames.ts'
 import { MemoryError, plain, type PlainError } from './errors.ts'
 import { type Counter, counter, Counters } from './counters.ts'
-import type { Mode } from './protocol.ts'
+import type { ByteRange, Mode } from './protocol.ts'
 import { Spill } from './spill.ts'
 
-export const state = { virtual: 0, clean: 1, dirty: 2, spilled: 3, kept: 4, touched: 5 } as const
+export const state = { virtual: 0, clean: 1, dirty: 2, spilled: 3, kept: 4, touched: 5, settled: 6 } as const
 
 /** What a fault calls for. */
 export type Decision =
@@ -52,6 +55,7 @@ export function decide(pageState: number, protectedWrite: boolean, readonly: boo
       return 'restore'
     case state.clean:
     case state.kept:
+    case state.settled:
       return !protectedWrite ? 'wake' : readonly ? 'undo' : 'unprotect'
     default:
       return protectedWrite ? 'unprotect' : 'wake'
@@ -92,9 +96,9 @@ export class RegionPages {
   readonly mode: Mode
   readonly counters: Counters
   readonly #shared: Pages
-  readonly #view: Backing
+  #view: Backing
   readonly #size: number
-  readonly #changed: () => string | undefined
+  #changed: () => string | undefined
   readonly #states: Uint8Array
   /** Resident pages of each unit, and how often it is pinned. */
   readonly #resident: Uint8Array
@@ -104,6 +108,8 @@ export class RegionPages {
   /** Our own sight of the region. Only pages that are there are touched through it. */
   readonly #memory: Uint8Array
   readonly #undo: { page: number; offset: number; until: number }[] = []
+  /** Of each page, whether the write-back that goes on has it as it is. */
+  #collected: Uint8Array | undefined
   #spill: Spill | undefined
   #spillFull = false
   failed = false
@@ -299,12 +305,7 @@ export class RegionPages {
     // Who writes page after page gets a run of them.
     const want = this.#writeStreams.next(this.#at(page))
     if (!want.backward && !want.first)
-      while (
-        to - page < want.pages &&
-        to < this.pages &&
-        (states[to] === state.clean || states[to] === state.kept)
-      )
-        to++
+      while (to - page < want.pages && to < this.pages && isProtected(states[to] as number)) to++
     this.#writeStreams.brought(this.#at(page), this.#at(to))
     for (let p = page; p < to; p++) this.#become(p, p + 1, state.dirty)
     this.#count(counter.writes, to - page)
@@ -359,9 +360,9 @@ export class RegionPages {
       const was = states[at] as number
       let to = at + 1
       while (to < last && states[to] === was) to++
-      if (was === state.clean || was === state.kept || (was === state.dirty && this.#keep(at, to)))
-        this.#drop(at, to)
-      else if (was === state.dirty || was === state.touched) whole = false
+      const written = was === state.dirty || was === state.settled
+      if (was === state.clean || was === state.kept || (written && this.#keep(at, to))) this.#drop(at, to)
+      else if (written || was === state.touched) whole = false
       at = to
     }
     return whole
@@ -371,6 +372,7 @@ export class RegionPages {
   #keep(from: number, to: number): boolean {
     const { uffd: fd } = this.#shared
     const length = (to - from) * pageBytes
+    const was = this.#states[from]
     uffd.writeprotect(fd, this.#at(from), length, true)
     try {
       this.#spill ??= new Spill()
@@ -378,7 +380,7 @@ export class RegionPages {
       this.#become(from, to, state.kept)
       return true
     } catch (error) {
-      uffd.writeprotect(fd, this.#at(from), length, false)
+      if (was === state.dirty) uffd.writeprotect(fd, this.#at(from), length, false)
       if (!this.#spillFull) {
         this.#spillFull = true
         this.#shared.trouble(this, plain(error), false)
@@ -406,7 +408,7 @@ export class RegionPages {
   /** Writes to those of [from, to) that are there are no faults from now on. */
   makeWritable(from: number, to: number): void {
     for (let p = from; p < to; p++)
-      if (this.#states[p] === state.clean || this.#states[p] === state.kept) {
+      if (isProtected(this.#states[p] as number)) {
         this.#become(p, p + 1, state.dirty)
         uffd.writeprotect(this.#shared.uffd, this.#at(p), pageBytes, false)
       }
@@ -422,6 +424,43 @@ export class RegionPages {
 
   isPinned(unit: number): boolean {
     return (this.#pins[unit] as number) > 0
+  }
+
+  /** Protects all written pages; where they are, in bytes. */
+  collect(): ByteRange[] {
+    const states = this.#states
+    const collected = new Uint8Array(this.pages)
+    const runs: ByteRange[] = []
+    for (let at = 0; at < this.pages; ) {
+      const was = states[at] as number
+      let to = at + 1
+      while (to < this.pages && states[to] === was) to++
+      if (was === state.dirty) {
+        uffd.writeprotect(this.#shared.uffd, this.#at(at), (to - at) * pageBytes, true)
+        this.#become(at, to, state.settled)
+      }
+      if (was === state.dirty || was === state.settled || was === state.kept || was === state.spilled) {
+        collected.fill(1, at, to)
+        runs.push({ from: at * pageBytes, to: to * pageBytes })
+      }
+      at = to
+    }
+    this.#collected = collected
+    return runs
+  }
+
+  /** What was collected, and not written since, is what the view makes now. */
+  commit(view: Backing, changed: () => string | undefined): void {
+    if (view !== this.#view) this.#view.close()
+    this.#view = view
+    this.#changed = changed
+    for (let p = 0; p < this.pages; p++) {
+      if (this.#collected?.[p] !== 1) continue
+      const was = this.#states[p]
+      if (was === state.settled || was === state.kept) this.#become(p, p + 1, state.clean)
+      else if (was === state.spilled) this.#become(p, p + 1, state.virtual)
+    }
+    this.#collected = undefined
   }
 
   /** Ends it: the caller takes the memory away. */
@@ -446,8 +485,9 @@ export class RegionPages {
     if (was === now || to <= from) return
     this.#states.fill(now, from, to)
     const pages = to - from
-    if (was === state.dirty) this.#count(counter.dirty, -pages)
-    if (now === state.dirty) this.#count(counter.dirty, pages)
+    const written = isWritten(now) - isWritten(was)
+    if (written !== 0) this.#count(counter.dirty, written * pages)
+    if (now === state.dirty) this.#collected?.fill(0, from, to)
     const spilled = isSpilled(now) - isSpilled(was)
     if (spilled !== 0) this.#count(counter.spilled, spilled * pages)
     const there = isThere(now) - isThere(was)
@@ -467,5 +507,7 @@ export class RegionPages {
   }
 }
 
+const isProtected = (s: number): boolean => s === state.clean || s === state.kept || s === state.settled
 const isThere = (s: number): number => (s === state.virtual || s === state.spilled ? 0 : 1)
+const isWritten = (s: number): number => (s === state.dirty || s === state.settled ? 1 : 0)
 const isSpilled = (s: number): number => (s === state.spilled || s === state.kept ? 1 : 0)
