@@ -16,9 +16,10 @@ import { CpuFollower } from '../pager/follow.ts'
 import * as uffd from '../sys/uffd.ts'
 import { MemoryError, plain } from './errors.ts'
 import { Frames, mostPages, unitPages } from './frames.ts'
-import type { MapRequest, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
+import { Leases, takeLease } from './leases.ts'
+import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
 import { BackingGuard } from './guard.ts'
-import { open, prepare, type Seen, type SourceData } from './source.ts'
+import { open, type OpenOptions, prepare, type Seen, type SourceData } from './source.ts'
 import { storeIn } from './store.ts'
 
 const O_CLOEXEC = 0o2000000
@@ -44,6 +45,7 @@ class Pager {
   readonly #uffd: number
   readonly #poller = new fds.Poller()
   readonly #frames: Frames
+  readonly #leases = new Leases()
   readonly #regions: RegionPages[] = []
   readonly #served = new Map<number, { source: SourceData; guard: BackingGuard }>()
   readonly #buffer = arena(mostPages * pageBytes)
@@ -62,6 +64,7 @@ class Pager {
     this.#uffd = fd
     this.#poller.add(fd)
     this.#poller.add(data.wake)
+    this.#poller.add(this.#leases.descriptor)
     this.#post({ kind: 'ready', faults })
   }
 
@@ -73,13 +76,14 @@ class Pager {
     // Whenever this thread has something to do, another waits for it. Without the privilege it stays as it is.
     setPriority(0, -18)
     while (this.#running) {
-      const busy = this.#jobs.length > 0
+      const busy = this.#jobs.length > 0 || this.#leases.busy
       const ready = this.#poller.wait(busy ? 0 : this.#undoing ? 1 : idleWait)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#uffd) {
           if (this.#drain() > 0 && ready === 1) this.#readAhead()
-        } else {
+        } else if (fd === this.#leases.descriptor) this.#leases.look()
+        else {
           fds.clearEvent(fd)
           this.#requests()
         }
@@ -88,7 +92,8 @@ class Pager {
         this.#undoing = false
         for (const region of this.#regions) if (region.undoWrites()) this.#undoing = true
       }
-      if (this.#running && this.#jobs.length > 0) this.#work()
+      if (this.#running && this.#leases.busy) this.#leases.work()
+      else if (this.#running && this.#jobs.length > 0) this.#work()
     }
     // Threads that still wait go on, and find what the kernel finds.
     fds.close(this.#uffd)
@@ -190,6 +195,11 @@ class Pager {
     return region
   }
 
+  // A file that we write ourselves is looked at before each use instead: a lease would keep us waiting for us.
+  #leaseFor(mode: Mode): OpenOptions {
+    return mode === 'shared' ? {} : { lease: takeLease }
+  }
+
   #guard(id: number): BackingGuard {
     return (this.#served.get(id) as { guard: BackingGuard }).guard
   }
@@ -202,7 +212,7 @@ class Pager {
       served.guard.suspended = false
       return
     }
-    const opened = open(served.source)
+    const opened = open(served.source, this.#leaseFor(region.mode))
     try {
       prepare(opened, storeIn(this.#data.cache))
       const guard = new BackingGuard(opened, served.source, seen)
@@ -217,7 +227,7 @@ class Pager {
   }
 
   #map(ask: MapRequest): void {
-    const opened = open(ask.source)
+    const opened = open(ask.source, this.#leaseFor(ask.mode))
     try {
       prepare(opened, storeIn(this.#data.cache))
       const guard = new BackingGuard(opened, ask.source, ask.seen)
@@ -248,6 +258,7 @@ class Pager {
       this.#frames.add(region)
       this.#regions.push(region)
       this.#served.set(ask.id, { source: ask.source, guard })
+      this.#leases.add(region, guard)
     } catch (error) {
       opened.view.close()
       throw error
@@ -268,7 +279,9 @@ class Pager {
       })
     }
     this.#regions.splice(this.#regions.indexOf(region), 1)
-    this.#served.get(id)?.guard.release()
+    const { guard } = this.#served.get(id) as { guard: BackingGuard }
+    this.#leases.remove(guard)
+    guard.release()
     this.#served.delete(id)
     if (this.#last === region) this.#last = undefined
     region.close()

@@ -4,6 +4,7 @@ import {
   closeSync,
   openSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
   writeSync,
@@ -169,13 +170,30 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     expect(errors[0]?.message).toContain('byte 280000 ')
   })
 
-  it.each([
-    ['shrunk', (path: string) => truncateSync(path, 4096)],
-    ['grown', (path: string) => appendFileSync(path, 'more')],
-    ['written', (path: string) => writeFileSync(path, bytesOf(noise(2 * MiB, 99)))],
-  ])('never mixes: its file is %s', async (_, change) => {
+  const changes: [string, (path: string) => void][] = [
+    ['shrunk', path => truncateSync(path, 4096)],
+    ['grown', path => appendFileSync(path, 'more')],
+    ['written', path => writeFileSync(path, bytesOf(noise(2 * MiB, 99)))],
+    ['removed', path => rmSync(path)],
+  ]
+
+  it.each(changes)('keeps its bytes when its file is %s: the writer waits for a copy', async (_, change) => {
     const memory = await table.open()
     const path = whole()
+    const one = await memory.map(file(path), undefined, { as: 'u32' })
+    const two = await memory.map(file(path), lensNamed('verbatim@4'), { as: 'u32' })
+    expect(one.array[9]).toBe(words[9])
+    change(path)
+    expect(same(await one.read(), words)).toBe(true)
+    expect(same(await two.read(), words.subarray(1))).toBe(true)
+    await one.close()
+    await two.close()
+  })
+
+  it.each(changes.slice(0, 3))('never mixes: its file, which somebody has open, is %s', async (_, change) => {
+    const memory = await table.open()
+    const path = whole()
+    const writer = openSync(path, 'r+')
     const region = await memory.map(file(path), undefined, { as: 'u32' })
     const errors: MemoryError[] = []
     region.on('error', error => errors.push(error))
@@ -190,6 +208,7 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     await turn()
     expect(errors.map(error => error.code)).toEqual(['changed'])
     expect(array.length).toBe(0)
+    closeSync(writer)
   })
 
   it('of bytes in memory is of those bytes', async () => {
