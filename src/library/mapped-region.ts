@@ -2,9 +2,9 @@
 import { bytesOfElement, type Element } from '../lens/element.ts'
 import { type Counter, counter, type Counters } from './counters.ts'
 import { MemoryError, type PlainError, revived } from './errors.ts'
-import type { Ask, Mode } from './protocol.ts'
+import type { Mode, RangeRequest } from './protocol.ts'
 import { type ArrayOf, elementsIn, roomFor, type ValueOf } from './records.ts'
-import { type Range, Region, type RegionStats } from './region.ts'
+import { type PinOptions, type Range, Region, type RegionStats } from './region.ts'
 
 const PAGE = 4096
 /** Bytes that a read brings before it copies them. */
@@ -12,7 +12,7 @@ const STEP = 2 ** 20
 
 /** What a region asks of the memory it belongs to. */
 export interface Host {
-  ask(ask: Ask): Promise<unknown>
+  ask(ask: RangeRequest): Promise<unknown>
   /** A view of our memory that does not own it. */
   bufferAt(address: number, length: number): ArrayBuffer
   /** Mode 'shared': what was written goes to the file. */
@@ -41,12 +41,16 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
   #array: ReturnType<typeof elementsIn<E>>
 
   constructor(host: Host, mapping: Mapping<E>) {
-    super(mapping.element, mapping.length, mapping.mode, mapping.name)
+    super(mapping.element, mapping.mode, mapping.name)
     this.#host = host
     this.#mapping = mapping
     this.#width = bytesOfElement(mapping.element)
     this.#buffer = host.bufferAt(mapping.address, mapping.pages * PAGE)
     this.#array = elementsIn(mapping.element, this.#buffer, 0, mapping.length)
+  }
+
+  get length(): number {
+    return this.#mapping.length
   }
 
   /** For `Memory.share`. */
@@ -88,10 +92,7 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     this.check()
   }
 
-  async pin(
-    range?: Partial<Range>,
-    { writable = false }: { readonly writable?: boolean } = {},
-  ): Promise<Disposable> {
+  async pin(range?: Partial<Range>, { writable = false }: PinOptions = {}): Promise<Disposable> {
     const { from, to } = this.range(range)
     const pages = this.#pages(from * this.#width, to * this.#width)
     const { id } = this.#mapping
@@ -135,6 +136,11 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     if (this.listenerCount('error') === 0) return
     if (fatal) this.told = true
     this.emit('error', error)
+  }
+
+  /** The owner ends the region: this thread lets go of it. */
+  takenAway(): void {
+    this.abandon().catch(() => undefined)
   }
 
   protected override lookForFailure(): void {

@@ -10,7 +10,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import {
   bytesOfElement,
   type Element,
@@ -24,6 +24,7 @@ import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../po
 import { Counters } from './counters.ts'
 import { MemoryError, revived } from './errors.ts'
 import { BackingGuard } from './guard.ts'
+import { LazyRegion } from './lazy-region.ts'
 import { type Host, MappedRegion } from './mapped-region.ts'
 import type {
   Ask,
@@ -38,6 +39,7 @@ import type {
 } from './protocol.ts'
 import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
+import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
 import { bytesOf } from './size.ts'
 import { nameOf, needsScan, open, prepare, type Seen, type Source, type SourceData } from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
@@ -65,6 +67,8 @@ export interface MapOptions {
   readonly mode?: Mode
   /** The element type, where the lens does not say it. */
   readonly as?: ElementType
+  /** `map` does not wait for the first scan: `at` and small reads work at once, `region.ready()` waits for the rest. */
+  readonly lazy?: boolean
   /** Ends the first scan; `map` then rejects with the signal's reason. */
   readonly signal?: AbortSignal
   /** Told now and then how much of the first scan is done, in bytes of the backing. */
@@ -140,6 +144,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   readonly #blocks: Blocks
   readonly #regions = new Map<number, Region>()
   readonly #pending = new Map<number, Pending>()
+  readonly #lent = new Set<Lent>()
   #nextId = 1
   #nextTicket = 1
   #closing: Promise<void> | undefined
@@ -207,13 +212,72 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
     if (noPut !== undefined)
       throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
-    const seen = await this.#look(whole.data, options)
+    return options.lazy === true && needsScan(whole.data)
+      ? this.#mapLazily(whole.data, element, mode, options)
+      : this.#mapWhole(whole.data, element, mode, options)
+  }
+
+  async #mapWhole(
+    source: SourceData,
+    element: Element,
+    mode: Mode,
+    { signal, progress }: Pick<MapOptions, 'signal' | 'progress'>,
+  ): Promise<Region> {
+    const seen = needsScan(source) ? await this.#scan(source, signal, progress) : look(source)
     signal?.throwIfAborted()
     this.#mustBeOpen()
     const length = Math.floor(seen.size / bytesOfElement(element))
     return this.#mmu === undefined
-      ? this.#mapReading(whole.data, seen, element, length, mode)
-      : this.#mapServed(this.#mmu, whole.data, seen, element, length, mode)
+      ? this.#mapReading(source, seen, element, length, mode)
+      : this.#mapServed(this.#mmu, source, seen, element, length, mode)
+  }
+
+  #mapLazily(source: SourceData, element: Element, mode: Mode, options: MapOptions): Region {
+    const stop = new AbortController()
+    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
+    const { view } = open(source)
+    const region: Region = new LazyRegion({
+      element,
+      mode,
+      name: nameOf(source),
+      view,
+      region: this.#mapWhole(source, element, mode, { ...options, signal }),
+      stop: () => stop.abort(new MemoryError('closed', `The region over ${nameOf(source)} was closed`)),
+    })
+    return region
+  }
+
+  /**
+   * Regions (all, where none is named) for another thread of this process: post what it gives, with its `port` in the transfer
+   * list, and call `Memory.attach` there. One thread each.
+   */
+  share(...regions: Region[]): SharedHandle {
+    this.#mustBeOpen()
+    const shared = (regions.length > 0 ? regions : [...this.#regions.values()]).map(region => {
+      region.check()
+      const served = region instanceof LazyRegion ? region.region : region
+      if (served instanceof MappedRegion && this.#regions.get(served.mapping.id) === served) return served
+      throw new MemoryError(
+        'no-mmu',
+        `${region.name} can't be shared: it is not served by this memory's pager`,
+      )
+    })
+    const { port1, port2 } = new MessageChannel()
+    this.#lent.add(
+      new Lent(
+        port1,
+        shared,
+        ask => this.#ask(ask),
+        lent => this.#lent.delete(lent),
+      ),
+    )
+    return { port: port2, regions: describe(shared) }
+  }
+
+  /** In another thread: the regions that a memory has shared. */
+  static async attach(handle: SharedHandle): Promise<AttachedMemory> {
+    const sys = await loadSys()
+    return new AttachedMemory(handle, sys.bufferAt)
   }
 
   stats(): MemoryStats {
@@ -245,6 +309,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
 
   async #close(): Promise<void> {
     const closed = await Promise.allSettled([...this.#regions.values()].map(region => region.close()))
+    for (const lent of this.#lent) lent.close()
     if (this.#mmu !== undefined) {
       process.removeListener('exit', this.#onExit)
       const { worker: pager, wake, sys } = this.#mmu
@@ -266,19 +331,6 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
 
   #mustBeOpen(): void {
     if (this.#closing !== undefined) throw new MemoryError('closed', 'The memory is closed; open another')
-  }
-
-  /** Opens the source once: what it is, and how much the lenses make of it. */
-  #look(source: SourceData, { signal, progress }: MapOptions): Promise<Seen> {
-    if (needsScan(source)) return this.#scan(source, signal, progress)
-    return new Promise(settle => {
-      const opened = open(source)
-      try {
-        settle({ identity: opened.origin.identity, size: opened.view.size })
-      } finally {
-        opened.view.close()
-      }
-    })
   }
 
   async #scan(
@@ -340,6 +392,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
         }
       },
       retire: async () => {
+        await Promise.all([...this.#lent].map(lent => lent.reclaim(id)))
         this.#regions.delete(id)
         await this.#ask({ kind: 'unmap', id })
         sys.retire(address, pages * PAGE)
@@ -398,6 +451,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       const region = this.#regions.get(reply.id)
       if (!(region instanceof MappedRegion)) return
       region.tell(reply.error, reply.fatal)
+      for (const lent of this.#lent) lent.tell(reply.id, reply.error, reply.fatal)
       if (this.listenerCount('error') > 0) this.emit('error', revived(reply.error), region)
       return
     }
@@ -407,6 +461,16 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     if (this.#pending.size === 0) this.#mmu?.worker.unref()
     if (reply.kind === 'done') pending?.settle(reply.runs ?? [])
     else pending?.reject(revived(reply.error))
+  }
+}
+
+/** What a source is whose lenses need no scan. */
+function look(source: SourceData): Seen {
+  const opened = open(source)
+  try {
+    return { identity: opened.origin.identity, size: opened.view.size }
+  } finally {
+    opened.view.close()
   }
 }
 

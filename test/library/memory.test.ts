@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { lensNamed } from '../../src/lens/catalogue.ts'
-import { bytes, file, type MemoryError } from '../../src/library/index.ts'
+import { bytes, csv, file, type MemoryError } from '../../src/library/index.ts'
 import { bytesOf, desk, noise, turn, whyNoMmu } from './helpers.ts'
 
 const why = await whyNoMmu()
@@ -217,6 +217,26 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     const region = await memory.map(bytes(given), lensNamed('u8-f32'))
     given.fill(0)
     expect(same(region.array, Float32Array.from(bytesOf(words).subarray(0, 100_000)))).toBe(true)
+  })
+
+  it('that is lazy gives its first elements while the scan goes on', async () => {
+    const memory = await table.open()
+    const rows = Array.from({ length: 400_000 }, (_, i) => `${i},${i / 4}`)
+    const path = table.file('t.csv', `id,v\n${rows.join('\n')}\n`)
+    const lazy = await memory.map(file(path), csv({ column: 'v' }), { lazy: true })
+    expect(lazy.at(3)).toBe(0.75)
+    expect([...(await lazy.read(8, 10))]).toEqual([2, 2.25])
+    expect(() => lazy.array).toThrow('await region.ready()')
+    await lazy.ready()
+    expect(lazy.array.length).toBe(400_000)
+    expect(lazy.at(-1)).toBe(399_999 / 4)
+    await lazy.close()
+    expect(lazy.closed).toBe(true)
+    const never = await memory.map(file(table.file('u.csv', `${rows.join('\n')}\n`)), csv({ column: 1 }), {
+      lazy: true,
+    })
+    expect(never.at(4)).toBe(1)
+    await never.close()
   })
 
   it('is served while its first scan is awaited by another', async () => {
