@@ -11,7 +11,13 @@
 import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { bytesOfElement, type Element, elementBytes, type ElementType, type TypedLens } from '../lens/element.ts'
+import {
+  bytesOfElement,
+  type Element,
+  elementBytes,
+  type ElementType,
+  type TypedLens,
+} from '../lens/element.ts'
 import type { Lens } from '../lens/lens.ts'
 import { Counters } from './counters.ts'
 import { MemoryError, revived } from './errors.ts'
