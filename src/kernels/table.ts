@@ -5,9 +5,7 @@ import { type NumberType, numberTypes } from './numbers.ts'
 import { Pool } from './pool.ts'
 
 /** Bytes of text that `input` holds until `grow`. */
-export const TEXT: number = 2 ** 18
-/** A row has so many bytes at most. */
-export const MOST_ROW: number = 2 ** 24
+const TEXT = 2 ** 18
 /** Columns from this one on can't be asked for. */
 export const MOST_FIELDS = 65_536
 /** Fields that one call finds at most: so many rows of one column. */
@@ -15,6 +13,8 @@ const STARTS = 65_536
 /** Kernels read up to this many bytes beyond the text. */
 const SLACK = 128
 const NONE = 256
+/** Bytes of a path's keys. */
+export const MOST_PATH = 4096
 
 /** Bytes; a delimiter of 32 is any run of blanks. */
 export interface TableSyntax {
@@ -38,6 +38,8 @@ interface TableExports {
   getStatus(): number
   getDetail(): number
   getHards(): number
+  pathTable(): number
+  fields(starts: number, n: number, limit: number, keys: number): void
   setup(
     delimiter: number,
     quote: number,
@@ -65,9 +67,11 @@ export class TableKernel {
   end: RowsEnd = 'done'
   /** ragged: fields of the row; quote: where in the input it is. */
   detail = 0
+  readonly needsLineEnd = true
   readonly #wasm: TableExports
   readonly #base: number
   #wanted = 0
+  #keys = 0
 
   constructor() {
     this.#wasm = instantiate('table') as TableExports
@@ -117,6 +121,19 @@ export class TableKernel {
     this.end = ENDS[wasm.getStatus()] ?? 'done'
     this.detail = wasm.getDetail() - (this.end === 'quote' ? text : 0)
     return n
+  }
+
+  /** Keys that lead to a field of a JSON object, for `fields`: as they are in the text, in UTF-8. */
+  wantPath(path: readonly string[]): void {
+    const table = new Uint8Array(this.#wasm.memory.buffer, this.#wasm.pathTable(), MOST_PATH)
+    const bytes = Buffer.concat(path.map(key => Buffer.from(`${JSON.stringify(key)}\0`)))
+    table.set(bytes)
+    this.#keys = path.length
+  }
+
+  /** Replaces the first `n` of `starts`, at which JSON objects begin, by where the field of the path does. */
+  fields(n: number, limit: number): void {
+    this.#wasm.fields(this.starts.byteOffset, n, this.input.byteOffset + limit, this.#keys)
   }
 
   /** Makes numbers of the first `n` fields of `starts`, in text that ends at `limit`. */

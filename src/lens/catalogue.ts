@@ -8,6 +8,7 @@ import type { Lens } from './lens.ts'
 import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
 import { numbersNamed } from './numbers.ts'
+import { ndjsonNamed } from './ndjson.ts'
 import { ownNamed } from './own.ts'
 import { packedNamed } from './packed.ts'
 import { tensorsNamed } from './tensors.ts'
@@ -25,6 +26,7 @@ const families: readonly Family[] = [
   numbersNamed,
   arrayNamed,
   csvNamed,
+  ndjsonNamed,
   tensorsNamed,
   streamsNamed,
   packedNamed,

@@ -5,14 +5,13 @@
  * their usual value; so a name holds no '|'. `column` (a name) and `index` (from 0) may come several times.
  */
 import type { Backing } from '../backing/backing.ts'
-import { MOST_FIELDS, MOST_ROW, type TableSyntax } from '../kernels/table.ts'
+import { MOST_FIELDS } from '../kernels/table.ts'
 import { LensError } from './errors.ts'
-
-export const CSV_TYPES = ['f64', 'f32', 'i64', 'i32'] as const
-export type CsvType = (typeof CSV_TYPES)[number]
+import { MOST_ROW } from './row-index.ts'
+import { type Fields, TABLE_TYPES, type TableType } from './table-lens.ts'
 
 export interface CsvOptions {
-  readonly as: CsvType
+  readonly as: TableType
   /** Names or numbers (from 0) of columns, in the order in which a row of memory has them; none: all. */
   readonly columns: readonly (string | number)[]
   /** A character; ' ' is any run of blanks. */
@@ -30,7 +29,7 @@ export interface CsvOptions {
 }
 
 /** NaN, where the type has one. */
-export function csvDefaults(as: CsvType): CsvOptions {
+export function csvDefaults(as: TableType): CsvOptions {
   return {
     as,
     columns: [],
@@ -59,7 +58,7 @@ function refuse(name: string, message: string): never {
   throw new LensError('range', name, message)
 }
 
-function missingOf(name: string, as: CsvType, text: string): number | bigint | 'error' {
+function missingOf(name: string, as: TableType, text: string): number | bigint | 'error' {
   if (text === 'error') return text
   if (as.startsWith('f')) return Number(text)
   if (!/^-?[0-9]{1,19}$/.test(text)) refuse(name, `${text} can't stand for a missing ${as}`)
@@ -73,8 +72,8 @@ function missingOf(name: string, as: CsvType, text: string): number | bigint | '
 export function csvOptions(name: string): CsvOptions | undefined {
   if (!name.startsWith('csv?')) return undefined
   const parameters = new URLSearchParams(name.slice(4))
-  const as = CSV_TYPES.find(type => type === parameters.get('as'))
-  if (!as) return refuse(name, `as is one of ${CSV_TYPES.join(', ')}`)
+  const as = TABLE_TYPES.find(type => type === parameters.get('as'))
+  if (!as) return refuse(name, `as is one of ${TABLE_TYPES.join(', ')}`)
   const usual = csvDefaults(as)
   const columns: (string | number)[] = []
   for (const [key, value] of parameters) {
@@ -105,17 +104,6 @@ function check(name: string, { columns, delimiter, quote, comment }: CsvOptions)
   if (columns.some(column => typeof column === 'number' && !(column >= 0 && column < MOST_FIELDS)))
     refuse(name, `columns are numbered from 0 to ${MOST_FIELDS - 1}`)
   if (new Set(columns).size < columns.length) refuse(name, 'a column is named twice')
-}
-
-/** What the first row of a table says. */
-export interface Table {
-  readonly syntax: TableSyntax
-  /** Numbers of the wanted columns. */
-  readonly columns: readonly number[]
-  /** What they are called, for errors. */
-  readonly names: readonly string[]
-  /** Offset at which the rows of values begin. */
-  readonly start: number
 }
 
 const byteOf = (sign: string): number | undefined => (sign === '' ? undefined : sign.charCodeAt(0))
@@ -166,7 +154,7 @@ const isNumber = (field: string): boolean =>
   field.trim() !== '' && (!Number.isNaN(Number(field)) || /^\s*[-+]?(?:nan|inf(?:inity)?)\s*$/i.test(field))
 
 /** Reads the first row. LensError: no such column (with those that there are), no rows, a row without end. */
-export function readTable(name: string, options: CsvOptions, backing: Backing): Table {
+export function readTable(name: string, options: CsvOptions, backing: Backing): Fields {
   for (let most = 2 ** 16; ; most *= 4) {
     const bytes = Buffer.alloc(most)
     const got = backing.read(0, bytes)
@@ -185,7 +173,7 @@ function tableOf(
   options: CsvOptions,
   { fields, end }: { readonly fields: string[]; readonly end: number },
   bom: number,
-): Table {
+): Fields {
   const { columns, header, delimiter, quote, comment } = options
   const titles = fields.map(field => Buffer.from(field, 'latin1').toString('utf8'))
   const byName = columns.some(column => typeof column === 'string')

@@ -3,15 +3,17 @@
  *
  *   bytes to bytes      verbatim slice gunzip zlib unzstd unlz4 unxz bunzip2 base64 toBase64 hex toHex crlf
  *   to characters       utf16 utf32 latin1 (of UTF-8), widen16 widen32 (of Latin-1), utf8 (of UTF-16)
- *   to numbers          elements csv tsv whitespace matrix npy npz safetensors
+ *   to numbers          elements csv tsv whitespace matrix ndjson npy npz safetensors
  *
  * Each gives a Lens, whose name says all about it; docs/lenses.md has them in a table.
  */
 import { type ArrayOptions, arrayLens, type StoredType } from '../lens/arrays.ts'
 import { lensNamed } from '../lens/catalogue.ts'
-import { csvDefaults, csvName, type CsvOptions, type CsvType } from '../lens/csv-syntax.ts'
+import { csvDefaults, csvName, type CsvOptions } from '../lens/csv-syntax.ts'
 import type { Element, ElementType, TypedLens } from '../lens/element.ts'
+import { ndjsonLens } from '../lens/ndjson.ts'
 import { range } from '../lens/range.ts'
+import type { TableType } from '../lens/table-lens.ts'
 import { type TensorFormat, tensorLens } from '../lens/tensors.ts'
 
 /** The one lens of a name: what it knows of a backing is then known to all who use it. */
@@ -82,7 +84,7 @@ export function elements<T extends ElementType>(type: T | ElementsOptions<T>): T
   return shared(arrayLens(typeof type === 'string' ? { of: type as StoredType, as: type } : type).name)
 }
 
-export interface TableOptions<T extends CsvType = CsvType> {
+export interface TableOptions<T extends TableType = TableType> {
   /** f64, where it is not given. */
   readonly as?: T
   /** A character; a comma for csv, where it is not given. */
@@ -99,22 +101,22 @@ export interface TableOptions<T extends CsvType = CsvType> {
   readonly ragged?: 'error' | 'missing'
 }
 
-export interface ColumnOptions<T extends CsvType = CsvType> extends TableOptions<T> {
+export interface ColumnOptions<T extends TableType = TableType> extends TableOptions<T> {
   /** Its name, or its number from 0. */
   readonly column: string | number
 }
 
-export interface MatrixOptions<T extends CsvType = CsvType> extends TableOptions<T> {
+export interface MatrixOptions<T extends TableType = TableType> extends TableOptions<T> {
   /** Names or numbers of columns, in the order in which a row has them in memory; all where it is not given. */
   readonly columns?: readonly (string | number)[]
 }
 
-function table<T extends CsvType>(
+function table<T extends TableType>(
   columns: readonly (string | number)[],
   { as, header, missing, ...more }: TableOptions<T>,
   usual: Partial<CsvOptions>,
 ): TypedLens<T> {
-  const type: CsvType = as ?? 'f64'
+  const type: TableType = as ?? 'f64'
   const options: CsvOptions = {
     ...csvDefaults(type),
     ...usual,
@@ -129,25 +131,45 @@ function table<T extends CsvType>(
 }
 
 /** A column of a CSV file: RFC 4180, any delimiter. */
-export const csv = <T extends CsvType = 'f64'>({ column, ...options }: ColumnOptions<T>): TypedLens<T> =>
+export const csv = <T extends TableType = 'f64'>({ column, ...options }: ColumnOptions<T>): TypedLens<T> =>
   table([column], options, {})
 
 /** A column of a file whose fields are divided by tabs. */
-export const tsv = <T extends CsvType = 'f64'>({ column, ...options }: ColumnOptions<T>): TypedLens<T> =>
+export const tsv = <T extends TableType = 'f64'>({ column, ...options }: ColumnOptions<T>): TypedLens<T> =>
   table([column], options, { delimiter: '\t' })
 
 /** A column of a file whose fields are divided by any number of blanks. */
-export const whitespace = <T extends CsvType = 'f64'>({
+export const whitespace = <T extends TableType = 'f64'>({
   column,
   ...options
 }: ColumnOptions<T>): TypedLens<T> => table([column], options, { delimiter: ' ', quote: '' })
 
 /** Several columns of a table, or all, row after row. */
-export function matrix<T extends CsvType = 'f64'>({
+export function matrix<T extends TableType = 'f64'>({
   columns = [],
   ...options
 }: MatrixOptions<T> = {}): TypedLens<T> {
   return table(columns, options, options.delimiter === ' ' ? { quote: '' } : {})
+}
+
+export interface NdjsonFieldOptions<T extends TableType = TableType> {
+  /** A key of each line's object, or a path of keys from outside inwards. */
+  readonly field: string | readonly string[]
+  /** f64, where it is not given. */
+  readonly as?: T
+  /** As for csv. */
+  readonly missing?: number | bigint | 'error'
+}
+
+/** A field of each line of JSON. */
+export function ndjson<T extends TableType = 'f64'>({
+  field,
+  as,
+  missing,
+}: NdjsonFieldOptions<T>): TypedLens<T> {
+  const path = typeof field === 'string' ? [field] : field
+  const lens = ndjsonLens({ as: as ?? ('f64' as T), path, ...(missing === undefined ? {} : { missing }) })
+  return shared(lens.name)
 }
 
 const tensor = <T extends ElementType>(format: TensorFormat, as: T, name?: string): TypedLens<T> =>

@@ -23,6 +23,8 @@ const QUOTE = 3
 const F64 = 0
 const I64 = 2 // f32 is 1, i32 is 3
 const NONE: i32 = 256
+/** A delimiter that divides nothing: rows are lines of JSON. */
+const JSON: i32 = 257
 const MOST_COLUMNS: i32 = 65536
 /** For each column its place among the wanted ones, or -1. */
 const slots: usize = memory.data(65536 * 4, 16)
@@ -191,7 +193,7 @@ export function rows(at: usize, end: usize, limit: usize, out: usize, room: i32)
         const fields = ~(ends | equal(base, 32) | equal(base, 9) | equal(base, 13)) & ~beyond
         marks = fields & ~((fields << 1) | before)
         before = fields >> 63
-      } else marks = equal(base, delimiter) & ~beyond
+      } else marks = delimiter == JSON ? 0 : equal(base, delimiter) & ~beyond
       ends &= ~beyond
       let opens: u64 = 0
       if (quote != NONE) {
@@ -254,6 +256,89 @@ export function rows(at: usize, end: usize, limit: usize, out: usize, room: i32)
   return count
 }
 
+/** The keys of a path, each as JSON text with a zero behind it. */
+const path: usize = memory.data(4096, 16)
+
+export function pathTable(): usize {
+  return path
+}
+
+function blank(at: usize, limit: usize): usize {
+  while (at < limit && load<u8>(at) <= 32) at++
+  return at
+}
+
+/** Behind the string that begins at `at`, or the limit. */
+function stringEnd(at: usize, limit: usize): usize {
+  for (at++; at < limit; ) {
+    const v = v128.load(at)
+    const hits = i8x16.bitmask(v128.or(i8x16.eq(v, i8x16.splat(34)), i8x16.eq(v, i8x16.splat(92))))
+    if (hits == 0) {
+      at += 16
+      continue
+    }
+    at += <usize>ctz(hits)
+    if (at >= limit) break
+    if (load<u8>(at) == 34) return at + 1
+    at += 2
+  }
+  return limit
+}
+
+/** Behind the value that begins at `at`: at the comma or bracket that follows it in its container, or at the line end. */
+function valueEnd(at: usize, limit: usize): usize {
+  let depth = 0
+  while (at < limit) {
+    const c = load<u8>(at)
+    if (c == 10) return at
+    if (c == 34) {
+      at = stringEnd(at, limit)
+      continue
+    }
+    if (c == 123 || c == 91) depth++
+    else if (c == 125 || c == 93) {
+      if (depth == 0) return at
+      depth--
+    } else if (c == 44 && depth == 0) return at
+    at++
+  }
+  return limit
+}
+
+/** Where the value of a key of the object at `at` begins; 0 if it has no such key, or is no object. The last of equal keys counts. */
+function member(at: usize, limit: usize, key: usize, bytes: usize): usize {
+  let found: usize = 0
+  if (at >= limit || load<u8>(at) != 123) return 0
+  at = blank(at + 1, limit)
+  while (at < limit && load<u8>(at) == 34) {
+    const end = stringEnd(at, limit)
+    const hit = end - at == bytes && memory.compare(at, key, bytes) == 0
+    at = blank(end, limit)
+    if (at >= limit || load<u8>(at) != 58) break
+    at = blank(at + 1, limit)
+    if (hit) found = at
+    at = valueEnd(at, limit)
+    if (at >= limit || load<u8>(at) != 44) break
+    at = blank(at + 1, limit)
+  }
+  return found
+}
+
+/** Replaces addresses of JSON values by those of what a path of keys leads to, 0 where it leads nowhere. */
+export function fields(starts: usize, n: i32, limit: usize, keys: i32): void {
+  for (let i = 0; i < n; i++, starts += 4) {
+    let at = blank(<usize>load<u32>(starts), limit)
+    let key = path
+    for (let k = 0; k < keys && at != 0; k++) {
+      let bytes: usize = 0
+      while (load<u8>(key + bytes) != 0) bytes++
+      at = member(at, limit, key, bytes)
+      key += bytes + 1
+    }
+    store<u32>(starts, <u32>at)
+  }
+}
+
 /** Whether what lies at `at` ends a field. */
 function closes(at: usize, limit: usize, quoted: bool): bool {
   let c = <i32>load<u8>(at)
@@ -265,6 +350,7 @@ function closes(at: usize, limit: usize, quoted: bool): bool {
     if (c != quote) return false
     c = load<u8>(++at)
   }
+  if (delimiter == JSON) return c == 44 || c == 125 || c == 93 || c <= 32 || at >= limit
   return c == delimiter || c == 10 || (c == 13 && load<u8>(at, 1) == 10) || (blanks && c == 13) || at >= limit
 }
 
