@@ -15,9 +15,11 @@ export interface Calls {
   readonly mremap: number
   readonly ioctl: number
   readonly pread64: number
+  readonly pwrite64: number
   readonly ppoll: number
   readonly epoll_create1: number
   readonly epoll_ctl: number
+  readonly dup3: number
   readonly fcntl: number
   readonly fallocate: number
   readonly socketpair: number
@@ -66,9 +68,11 @@ const x64: Calls = {
   mremap: 25,
   ioctl: 16,
   pread64: 17,
+  pwrite64: 18,
   ppoll: 271,
   epoll_create1: 291,
   epoll_ctl: 233,
+  dup3: 292,
   fcntl: 72,
   fallocate: 285,
   socketpair: 53,
@@ -117,9 +121,11 @@ export const arm64: Calls = {
   mremap: 216,
   ioctl: 29,
   pread64: 67,
+  pwrite64: 68,
   ppoll: 73,
   epoll_create1: 20,
   epoll_ctl: 21,
+  dup3: 24,
   fcntl: 25,
   fallocate: 47,
   socketpair: 199,

@@ -1,4 +1,5 @@
 // Other processes' memory and ours: remote reads and writes, which pages are present or protected, CPU placement.
+import { must } from './errno.ts'
 import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
 
 const memory = arena(65536)
@@ -91,6 +92,30 @@ export function currentCpu(): number {
   const failed = call(nr.getcpu, memory.address + 2048, 0, 0)
   return failed < 0 ? 0 : (u32[512] as number)
 }
+
+const anonymous = 0x4022 // MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+const fixed = 0x10
+
+/**
+ * Address space of `length` bytes, rounded up to pages, as ordinary memory of which nothing is there yet: pages of 4 KiB
+ * only, and none of it in children. It is never unmapped, see `retire`.
+ */
+export function reserve(length: number): number {
+  const start = must(call(nr.mmap, 0, length, 3, anonymous, -1, 0), 'mmap')
+  advise(start, length, 15 /* MADV_NOHUGEPAGE */)
+  advise(start, length, 10 /* MADV_DONTFORK */)
+  return start
+}
+
+/**
+ * Ends the use of a range from `reserve`: its pages, page tables and userfaultfd registration go; what is left is address
+ * space that reads as zeros. It stays mapped, because an asynchronous system call may still know the address.
+ */
+export const retire = (start: number, length: number): number =>
+  must(call(nr.mmap, start, length, 3, anonymous | fixed, -1, 0), 'mmap')
+
+/** Gives the pages of a range back at once; if it is registered, the next touch is a fault. */
+export const discard = (start: number, length: number): number => advise(start, length, 4 /* MADV_DONTNEED */)
 
 /** Gives advice on a range of our own memory. */
 export const advise = (start: number, length: number, advice: number): number =>
