@@ -47,7 +47,17 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png', 'table']) {
+  for (const name of [
+    'pages',
+    'search',
+    'text',
+    'elements',
+    'numbers',
+    'inflate',
+    'png',
+    'table',
+    'records',
+  ]) {
     const wasm = join(kernels, `${name}.wasm`)
     if (time(wasm) > changed) continue
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
