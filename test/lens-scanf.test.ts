@@ -86,7 +86,7 @@ function program({ format, fields, packed }: ScanfOptions): string {
   const targets = list.map(([name, type]) => (type.startsWith('char[') ? `r.${name}` : `&r.${name}`))
   return `#include <stdio.h>\n#include <string.h>\nstruct ${packed ? '__attribute__((packed))' : ''} r { ${declared.join(' ')} };
 int main(void) { static struct r r;
-  for (;;) { memset(&r, 0, sizeof r); if (scanf(${JSON.stringify(format)}, ${targets.join(', ')}) != ${list.length}) break; fwrite(&r, sizeof r, 1, stdout); } return 0; }`
+  for (;;) { memset(&r, 0, sizeof r); if (scanf(${JSON.stringify(format)}, ${targets.join(', ')}) != ${list.length - (format.match(/%n/g) ?? []).length}) break; fwrite(&r, sizeof r, 1, stdout); } return 0; }`
 }
 
 const cases: readonly (readonly [ScanfOptions, readonly string[]])[] = [
