@@ -5,6 +5,7 @@ import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
+import { parquetNamed } from './parquet.ts'
 import { scanfNamed } from './scanf.ts'
 import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
@@ -29,6 +30,7 @@ const families: readonly Family[] = [
   csvNamed,
   ndjsonNamed,
   scanfNamed,
+  parquetNamed,
   tensorsNamed,
   streamsNamed,
   packedNamed,
