@@ -5,6 +5,8 @@ import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
+import { parquetNamed } from './parquet.ts'
+import { scanfNamed } from './scanf.ts'
 import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
 import { numbersNamed } from './numbers.ts'
@@ -27,6 +29,8 @@ const families: readonly Family[] = [
   arrayNamed,
   csvNamed,
   ndjsonNamed,
+  scanfNamed,
+  parquetNamed,
   tensorsNamed,
   streamsNamed,
   packedNamed,

@@ -3,16 +3,18 @@
  *
  *   bytes to bytes      verbatim slice gunzip zlib unzstd unlz4 unxz bunzip2 base64 toBase64 hex toHex crlf
  *   to characters       utf16 utf32 latin1 (of UTF-8), widen16 widen32 (of Latin-1), utf8 (of UTF-16)
- *   to numbers          elements csv tsv whitespace matrix ndjson npy npz safetensors
+ *   to numbers          elements csv tsv whitespace matrix ndjson npy npz safetensors, to records scanf
  *
  * Each gives a Lens, whose name says all about it; docs/lenses.md has them in a table.
  */
 import { type ArrayOptions, arrayLens, type StoredType } from '../lens/arrays.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { csvDefaults, csvName, type CsvOptions } from '../lens/csv-syntax.ts'
-import type { Element, ElementType, TypedLens } from '../lens/element.ts'
+import type { Element, ElementType, RecordLayout, TypedLens } from '../lens/element.ts'
 import { ndjsonLens } from '../lens/ndjson.ts'
 import { range } from '../lens/range.ts'
+import { scanfLens } from '../lens/scanf.ts'
+import type { ScanfFields } from '../lens/scanf-format.ts'
 import type { TableType } from '../lens/table-lens.ts'
 import { type TensorFormat, tensorLens } from '../lens/tensors.ts'
 
@@ -171,6 +173,16 @@ export function ndjson<T extends TableType = 'f64'>({
   const lens = ndjsonLens({ as: as ?? ('f64' as T), path, ...(missing === undefined ? {} : { missing }) })
   return shared(lens.name)
 }
+
+/**
+ * Records that a format of scanf reads, as C structs: `scanf('%d=%f;\n', { key: 'i32', value: 'f32' })`. `packed` leaves no
+ * padding between fields.
+ */
+export const scanf = (
+  format: string,
+  fields: ScanfFields,
+  { packed = false }: { readonly packed?: boolean } = {},
+): TypedLens<RecordLayout> => shared(scanfLens({ format, fields, packed }).name)
 
 const tensor = <T extends ElementType>(format: TensorFormat, as: T, name?: string): TypedLens<T> =>
   shared(tensorLens(format, { as, ...(name === undefined ? {} : { name }) }).name)
