@@ -7,6 +7,7 @@ import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
+import { machineCommand } from './machine.ts'
 import { mallocCommand } from './malloc.ts'
 import { manCommand } from './man.ts'
 import { runCommand } from './run.ts'
@@ -35,6 +36,7 @@ export function program(): Command {
     doctorCommand(),
     demoCommand(),
     mallocCommand(),
+    machineCommand(),
     completionCommand(program),
     manCommand(program),
   ]
