@@ -1,12 +1,13 @@
 // lethe machine: the simulated machine, from one address to a trace of millions.
 import { Command } from 'commander'
+import { policiesCommand } from './machine-policies.ts'
 import { translateCommand } from './machine-translate.ts'
 
 export function machineCommand(): Command {
   const command = new Command('machine')
     .description('a simulated machine with virtual memory: translate addresses, run traces, compare')
     .usage('<command> [options]')
-  for (const part of [translateCommand()])
+  for (const part of [translateCommand(), policiesCommand()])
     command.addCommand(
       part
         .exitOverride()
