@@ -56,7 +56,14 @@ export function Plot({
             y: { range: (_self, _low, high) => [0, high <= 0 ? 1 : high * 1.04] },
           },
           axes: [
-            { ...axis, label: xLabel, labelFont: '12px system-ui', labelSize: 22, size: 34 },
+            {
+              ...axis,
+              incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
+              label: xLabel,
+              labelFont: '12px system-ui',
+              labelSize: 22,
+              size: 34,
+            },
             {
               ...axis,
               size: 52,

@@ -153,7 +153,7 @@ function TlbTable({ sheet, step }: { sheet: Sheet; step: number }) {
                 step >= 3 && sheet.tlbHit === true && sheet.tlbi === set && Number(held?.tag) === sheet.tlbt
               return (
                 <div key={way} class={`cell ${held === undefined ? 'free' : 'p1'} ${hit ? 'hit' : ''}`}>
-                  {held === undefined ? '' : `${hex(Number(held.tag), 2)} → ${hex(Number(held.ppn), 2)}`}
+                  {held === undefined ? '' : `${plain(Number(held.tag))} → ${plain(Number(held.ppn))}`}
                 </div>
               )
             })}
@@ -163,6 +163,9 @@ function TlbTable({ sheet, step }: { sheet: Sheet; step: number }) {
     </div>
   )
 }
+
+/** As the lecture's tables write it. */
+const plain = (value: number): string => value.toString(16).toUpperCase().padStart(2, '0')
 
 function PageTable({ sheet, step }: { sheet: Sheet; step: number }) {
   const rows = new Map(
@@ -182,8 +185,8 @@ function PageTable({ sheet, step }: { sheet: Sheet; step: number }) {
             key={vpn}
             class={`cell ${rows.has(vpn) ? 'p1' : 'free'} ${asked && sheet.vpn === vpn ? (sheet.pageFault ? 'miss' : 'hit') : ''}`}
           >
-            <span>{hex(vpn, 2)}</span>
-            {rows.has(vpn) ? hex(rows.get(vpn) ?? 0, 2) : '–'}
+            <span>{plain(vpn)}</span>
+            {rows.has(vpn) ? plain(rows.get(vpn) ?? 0) : '–'}
           </div>
         ))}
       </div>
@@ -216,8 +219,8 @@ function CacheTable({ sheet, step }: { sheet: Sheet; step: number }) {
             const bytes = String(held?.bytes ?? '').match(/../g)
             return (
               <tr key={set} class={here ? (step < 7 ? 'now' : sheet.cacheHit === true ? 'hit' : 'miss') : ''}>
-                <td>{hex(set)}</td>
-                <td>{held === undefined ? '–' : hex(Number(held.tag), 2)}</td>
+                <td>{set.toString(16).toUpperCase()}</td>
+                <td>{held === undefined ? '–' : plain(Number(held.tag))}</td>
                 {[0, 1, 2, 3].map(at => (
                   <td
                     key={at}
