@@ -47,7 +47,7 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png']) {
+  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png', 'pieces']) {
     const wasm = join(kernels, `${name}.wasm`)
     if (time(wasm) > changed) continue
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
@@ -55,7 +55,7 @@ function buildKernels() {
     const entry = relative(root, join(kernels, 'assembly', `${name}.ts`))
     run(
       process.execPath,
-      [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert'],
+      [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--disableWarning', '112'],
       part,
     )
     renameSync(part, wasm)
