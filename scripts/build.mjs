@@ -55,7 +55,20 @@ function buildKernels() {
     const entry = relative(root, join(kernels, 'assembly', `${name}.ts`))
     run(
       process.execPath,
-      [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--disableWarning', '112'],
+      [
+        asc,
+        entry,
+        '-o',
+        part,
+        '-O3',
+        '--enable',
+        'simd',
+        '--runtime',
+        'stub',
+        '--noAssert',
+        '--disableWarning',
+        '112',
+      ],
       part,
     )
     renameSync(part, wasm)

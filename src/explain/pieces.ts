@@ -110,7 +110,15 @@ export class PieceFinder {
           if (i - from >= LEAST_ELEMENTS * width) {
             const start = column + (from / width) * stride
             const n = (i - from) / width
-            steps.push({ kind: 'strided', at: start, count: n, stride, width, source, offset: offset + from - at })
+            steps.push({
+              kind: 'strided',
+              at: start,
+              count: n,
+              stride,
+              width,
+              source,
+              offset: offset + from - at,
+            })
             for (let k = 0; k < n; k++) mask.fill(1, start + k * stride, start + k * stride + width)
           }
           from = -1

@@ -8,6 +8,7 @@ import { defaultCacheFolder, IndexCache } from './index-cache.ts'
 import { Spool } from '../lens/spool.ts'
 import { FolderIndexStore, type IndexStore, MemoryIndexStore } from '../lens/index-store.ts'
 import { join } from 'node:path'
+import { findRecipes, type RecipeOptions, type Recipes } from './recipe.ts'
 import { throttle } from './throttle.ts'
 
 export interface ExplainProcessOptions {
@@ -51,4 +52,20 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
     ...(cache ? { cache } : {}),
   })
   return { ...explanations, present }
+}
+
+/** Recipes for the pages of a process that are not skipped, from the candidates of the first tier. */
+export function recipesOfProcess(
+  pid: number,
+  options: ExplainProcessOptions & Pick<RecipeOptions, 'path' | 'most'>,
+): Recipes {
+  const ranges = options.ranges ?? explainable(readMaps(pid, { flags: true }))
+  const runs = presentRuns(pid, subtract(ranges, options.skip ?? []))
+  using memory = new ProcessMemory(pid, runs)
+  return findRecipes(memory, runs, firstCandidates(pid, options), {
+    path: options.path,
+    most: options.most,
+    store: indexStore(options.cacheFolder),
+    pause: throttle(options.cpuShare),
+  })
 }

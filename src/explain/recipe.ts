@@ -141,8 +141,7 @@ class Cook {
     for (let i = 0; i < left; i++) if (this.#literals[i] !== 0) kept++
     let copied = 0
     for (const step of steps)
-      copied +=
-        step.kind === 'copy' ? step.length : step.kind === 'strided' ? step.count * step.width : 0
+      copied += step.kind === 'copy' ? step.length : step.kind === 'strided' ? step.count * step.width : 0
     if (kept > (copied >= LEAST_COPIED ? MOST_KEPT : MOST_KEPT_ALONE)) return
     const literals = this.#literals.slice(0, left)
     this.#cell.push({ address, bytes: bytes.slice(), program: program.slice(), literals })

@@ -191,13 +191,7 @@ function looksCounted(bytes: Uint8Array): boolean {
 }
 
 /** Counts what a view hits; by how much that has to be multiplied because only a part of it was read. */
-function tryView(
-  pool: Pool,
-  index: number,
-  size: number,
-  kernel: PieceKernel,
-  pause: () => void,
-): number {
+function tryView(pool: Pool, index: number, size: number, kernel: PieceKernel, pause: () => void): number {
   kernel.counts.fill(0)
   const sparse = size > 4 * MIB
   const length = sparse ? PIECE : PIECE_BLOCK

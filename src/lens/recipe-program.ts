@@ -14,7 +14,13 @@ import { LensError } from './errors.ts'
 const PAGE = 4096
 
 export type Step =
-  | { readonly kind: 'copy'; readonly at: number; readonly length: number; readonly source: number; readonly offset: number }
+  | {
+      readonly kind: 'copy'
+      readonly at: number
+      readonly length: number
+      readonly source: number
+      readonly offset: number
+    }
   | {
       readonly kind: 'strided'
       readonly at: number

@@ -199,14 +199,7 @@ export function tryFile(at: usize, length: i32, bits: u32, counts: usize): void 
  * How far memory at `m` and the file at `f` are equal: bytes before (down to `low` and `fileLow`) × 65536 + bytes from
  * there on (up to `high` and `fileHigh`).
  */
-export function extend(
-  m: usize,
-  low: usize,
-  high: usize,
-  f: usize,
-  fileLow: usize,
-  fileHigh: usize,
-): i32 {
+export function extend(m: usize, low: usize, high: usize, f: usize, fileLow: usize, fileHigh: usize): i32 {
   const most = min(high - m, fileHigh - f)
   let forward: usize = 0
   while (forward + 16 <= most && v128.load(m + forward) == v128.load(f + forward)) forward += 16
@@ -228,8 +221,7 @@ export function goesOn(m: usize, high: usize, f: usize, fileHigh: usize, reach: 
     if (isBlank(q)) continue
     const pattern = v128.load(q)
     const stop = min(high - 15, m + <usize>reach)
-    for (let p = m; p < stop; p++)
-      if (v128.load(p) == pattern) return <i32>((d << 16) | (p - m))
+    for (let p = m; p < stop; p++) if (v128.load(p) == pattern) return <i32>((d << 16) | (p - m))
   }
   return -1
 }
@@ -253,18 +245,22 @@ export function gather(at: usize, length: i32, stride: i32, column: i32, width: 
 export function sequences(at: usize, mask: usize, out: usize): i32 {
   let found = 0
   for (let i = 0; i < 512; i++) {
-    if (load<u64>(mask + (<usize>i << 3)) != 0) continue
-    const first = load<u64>(at + (<usize>i << 3))
+    if (load<u64>(mask + ((<usize>i) << 3)) != 0) continue
+    const first = load<u64>(at + ((<usize>i) << 3))
     let longest = 0
     let best = 0
     let worth = 0
     for (let s = 1; s <= 16; s++) {
-      if (i + s >= 512 || load<u64>(mask + (<usize>(i + s) << 3)) != 0) continue
-      const delta = load<u64>(at + (<usize>(i + s) << 3)) - first
+      if (i + s >= 512 || load<u64>(mask + ((<usize>(i + s)) << 3)) != 0) continue
+      const delta = load<u64>(at + ((<usize>(i + s)) << 3)) - first
       let n = 2
       let k = i + 2 * s
       let value = first + 2 * delta
-      while (k < 512 && load<u64>(at + (<usize>k << 3)) == value && load<u64>(mask + (<usize>k << 3)) == 0) {
+      while (
+        k < 512 &&
+        load<u64>(at + ((<usize>k) << 3)) == value &&
+        load<u64>(mask + ((<usize>k) << 3)) == 0
+      ) {
         n++
         k += s
         value += delta
@@ -283,9 +279,9 @@ export function sequences(at: usize, mask: usize, out: usize): i32 {
     store<u16>(record, <u16>best, 2)
     store<u16>(record, <u16>longest, 4)
     store<u64>(record, first, 8)
-    store<u64>(record, load<u64>(at + (<usize>(i + best) << 3)) - first, 16)
+    store<u64>(record, load<u64>(at + ((<usize>(i + best)) << 3)) - first, 16)
     found++
-    for (let k = 0; k < longest; k++) store<u64>(mask + (<usize>(i + k * best) << 3), 0x0101010101010101)
+    for (let k = 0; k < longest; k++) store<u64>(mask + ((<usize>(i + k * best)) << 3), 0x0101010101010101)
   }
   return found
 }
