@@ -9,7 +9,7 @@
 import type { PieceKernel } from '../kernels/pieces.ts'
 import type { Step } from '../lens/recipe-program.ts'
 import type { Pool } from './pool.ts'
-import { columnsOf, PLANES, type Source } from './trial.ts'
+import { columnsOf, PLANES, type Source, SourceReader } from './trial.ts'
 
 const PAGE = 4096
 const MIB = 2 ** 20
@@ -41,7 +41,9 @@ interface Anchor {
 
 export class PieceFinder {
   readonly #sources: readonly Source[]
-  readonly #pool: Pool
+  /** What a program calls source n, by a source's index in the pool. */
+  readonly #numbers: ReadonlyMap<number, number>
+  readonly #reader: SourceReader
   readonly #kernel: PieceKernel
   readonly #bases: Float64Array
   readonly #planes: readonly number[]
@@ -50,10 +52,17 @@ export class PieceFinder {
   // Where the last piece ended, by plane (-1: the page's own bytes).
   readonly #flow = new Map<number, { readonly source: number; readonly offset: number }>()
 
-  /** Indexes the sources. */
-  constructor(sources: readonly Source[], pool: Pool, kernel: PieceKernel, pause: () => void) {
+  /** Indexes the sources. `views`: their indexes in the pool, in the order in which programs number them. */
+  constructor(
+    sources: readonly Source[],
+    views: readonly number[],
+    pool: Pool,
+    kernel: PieceKernel,
+    pause: () => void,
+  ) {
     this.#sources = sources
-    this.#pool = pool
+    this.#numbers = new Map(views.map((index, number) => [index, number]))
+    this.#reader = new SourceReader(pool)
     this.#kernel = kernel
     this.#bases = new Float64Array(sources.length + 1)
     let position = PAGE
@@ -70,11 +79,12 @@ export class PieceFinder {
     for (const [i, source] of sources.entries()) this.#index(source, this.#bases[i] ?? 0, pause)
   }
 
-  #index({ index, size, align }: Source, base: number, pause: () => void): void {
+  #index(source: Source, base: number, pause: () => void): void {
     // Blocks overlap by what an anchor looks at.
-    for (let at = 0; at < size; at += BLOCK - 32) {
-      const got = this.#pool.read(index, at, this.#kernel.file.subarray(0, Math.min(BLOCK, size - at)))
-      this.#kernel.insert(got, base + at, this.#bits, align)
+    for (let at = 0; at < source.size; at += BLOCK - 32) {
+      const length = Math.min(BLOCK, source.size - at)
+      const got = this.#reader.read(source, at, this.#kernel.file.subarray(0, length))
+      this.#kernel.insert(got, base + at, this.#bits, source.align)
       pause()
     }
   }
@@ -97,7 +107,11 @@ export class PieceFinder {
     const { stride, width } = plane
     for (const column of columnsOf(plane)) {
       const count = this.#kernel.gather(page, stride, column, width)
-      for (const { at, length, source, offset } of this.#elements(count * width, number * 256 + column)) {
+      for (const { at, length, source, offset } of this.#elements(
+        count * width,
+        width,
+        number * 1024 + column,
+      )) {
         const skip = -at & (width - 1)
         const end = (at + length) & -width
         // Runs of elements that nothing covers yet.
@@ -116,8 +130,7 @@ export class PieceFinder {
               count: n,
               stride,
               width,
-              source,
-              offset: offset + from - at,
+              ...this.#placeOf(source, offset + from - at),
             })
             for (let k = 0; k < n; k++) mask.fill(1, start + k * stride, start + k * stride + width)
           }
@@ -127,11 +140,23 @@ export class PieceFinder {
     }
   }
 
+  /** A place in a source, as programs call it. */
+  #placeOf(number: number, offset: number): { source: number; offset: number; step: number } {
+    const source = this.#sources[number]
+    if (!source) throw new RangeError(`Invalid source ${number} of ${this.#sources.length}`)
+    const { index, step, column, align } = source
+    return {
+      source: this.#numbers.get(index) ?? 0,
+      offset: step === 1 ? offset : offset * step + column * align,
+      step,
+    }
+  }
+
   /** Pieces among the elements that were gathered. */
-  #elements(length: number, key: number): Piece[] {
+  #elements(length: number, width: number, key: number): Piece[] {
     const kernel = this.#kernel
     const anchors: Anchor[] = []
-    kernel.probeGathered(length, this.#bits, (at, places) => anchors.push({ at, places: [...places] }))
+    kernel.probeGathered(length, this.#bits, width, (at, places) => anchors.push({ at, places: [...places] }))
     const flow = this.#flow.get(key)
     if (anchors.length === 0 && !flow) return []
     const extend = (at: number, low: number, source: number, offset: number): Piece | undefined => {
@@ -211,7 +236,8 @@ export class PieceFinder {
       if (free && from < 0) from = i
       if (free || from < 0) continue
       if (i - from >= LEAST) {
-        steps.push({ kind: 'copy', at: from, length: i - from, source, offset: offset + from - at })
+        const number = this.#numbers.get(this.#sources[source]?.index ?? -1) ?? 0
+        steps.push({ kind: 'copy', at: from, length: i - from, source: number, offset: offset + from - at })
         mask.fill(1, from, i)
       }
       from = -1
@@ -244,8 +270,8 @@ export class PieceFinder {
   }
 
   #window(source: number, offset: number): ReturnType<PieceKernel['window']> {
-    const index = this.#sources[source]?.index ?? -1
-    return this.#kernel.window(source, offset, (from, into) => this.#pool.read(index, from, into))
+    const from = this.#sources[source]
+    return from && this.#kernel.window(source, offset, (at, into) => this.#reader.read(from, at, into))
   }
 
   #sourceAt(place: number): number {

@@ -10,7 +10,7 @@ import { zstdCompressSync } from 'node:zlib'
 import { identityOf } from '../backing/file.ts'
 import { PIECE_PAGES, PieceKernel } from '../kernels/pieces.ts'
 import { CELL_PAGES, compressCell, type KeptPage, RecipeWriter } from '../lens/recipe.ts'
-import { leftOver, ProgramWriter } from '../lens/recipe-program.ts'
+import { ProgramWriter } from '../lens/recipe-program.ts'
 import type { IndexStore } from '../lens/lens.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
@@ -20,7 +20,6 @@ import { type Candidate, Pool } from './pool.ts'
 import { sourcesOf } from './trial.ts'
 
 const PAGE = 4096
-const MOST_SOURCES = 32
 /** Bytes that a page may leave to be kept, before compression: much of it if pieces of files make the rest. */
 const MOST_KEPT = 2304
 const MOST_KEPT_ALONE = 1024
@@ -28,6 +27,8 @@ const LEAST_COPIED = 1024
 /** A cell's blob must be smaller than this share of its pages, and of what zstd makes of them. */
 const WORTH = 0.25
 const BETTER = 0.8
+/** Below this share it is taken without asking zstd. */
+const SURE = 0.06
 
 export interface RecipeOptions {
   /** Where the recipe file is to be. */
@@ -65,8 +66,9 @@ export function findRecipes(
   const writer = new RecipeWriter(options.path)
   try {
     const kernel = new PieceKernel()
-    const sources = sourcesOf(memory, runs, files, pool, kernel, pause, MOST_SOURCES)
-    const finder = new PieceFinder(sources, pool, kernel, pause)
+    const sources = sourcesOf(memory, runs, files, pool, kernel, pause)
+    const views = [...new Set(sources.map(source => source.index))]
+    const finder = new PieceFinder(sources, views, pool, kernel, pause)
     const cook = new Cook(memory, kernel, finder, writer, options.most)
     for (const run of runs) cook.run(run, pause)
     cook.finish()
@@ -75,7 +77,7 @@ export function findRecipes(
       writer.abandon()
       return { candidates: [], extents: [], pages }
     }
-    writer.commit(sources.length)
+    writer.commit(views.length)
     const file: Candidate = {
       path: options.path,
       openPath: options.path,
@@ -83,8 +85,9 @@ export function findRecipes(
       how: 'pieces',
       lens: 'recipe',
     }
-    const extents = cook.extents.map(extent => ({ ...extent, backing: sources.length }))
-    return { candidates: [...sources.map(source => source.candidate), file], extents, pages }
+    const extents = cook.extents.map(extent => ({ ...extent, backing: views.length }))
+    const used = views.flatMap(index => pool.candidates[index] ?? [])
+    return { candidates: [...used, file], extents, pages }
   } catch (error) {
     writer.abandon()
     throw error
@@ -101,7 +104,6 @@ class Cook {
   readonly #writer: RecipeWriter
   readonly #most: number
   readonly #programs = new ProgramWriter()
-  readonly #literals = new Uint8Array(PAGE)
   #cell: Waiting[] = []
 
   constructor(
@@ -136,15 +138,18 @@ class Cook {
     const bytes = kernel.memory.subarray(number * PAGE, (number + 1) * PAGE)
     const program = this.#programs.program(steps)
     if (!program) return
-    const left = leftOver(bytes, kernel.mask, this.#literals)
-    let kept = program.length
-    for (let i = 0; i < left; i++) if (this.#literals[i] !== 0) kept++
+    const { bytes: literals, notZero } = kernel.leftOver(number)
+    const kept = program.length + notZero
     let copied = 0
     for (const step of steps)
       copied += step.kind === 'copy' ? step.length : step.kind === 'strided' ? step.count * step.width : 0
     if (kept > (copied >= LEAST_COPIED ? MOST_KEPT : MOST_KEPT_ALONE)) return
-    const literals = this.#literals.slice(0, left)
-    this.#cell.push({ address, bytes: bytes.slice(), program: program.slice(), literals })
+    this.#cell.push({
+      address,
+      bytes: bytes.slice(),
+      program: program.slice(),
+      literals: literals.slice(),
+    })
     if (this.#cell.length === CELL_PAGES) this.finish()
   }
 
@@ -154,8 +159,11 @@ class Cook {
     this.#cell = []
     if (cell.length === 0) return
     const blob = compressCell(cell)
-    if (blob.length > WORTH * PAGE * cell.length) return
-    if (blob.length > BETTER * zstdCompressSync(Buffer.concat(cell.map(page => page.bytes))).length) return
+    const size = PAGE * cell.length
+    if (blob.length > WORTH * size) return
+    const bytes = cell.map(page => page.bytes)
+    if (blob.length > SURE * size && blob.length > BETTER * zstdCompressSync(Buffer.concat(bytes)).length)
+      return
     const offset = this.#writer.add(blob)
     for (const [i, { address }] of cell.entries()) {
       const last = this.extents.at(-1)

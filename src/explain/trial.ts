@@ -4,7 +4,7 @@
  * it hits is counted. A view that hits next to nothing is not worth an index.
  */
 import { PIECE_BLOCK, type PieceKernel } from '../kernels/pieces.ts'
-import { numberLenses } from '../lens/numbers.ts'
+import { sniff } from '../lens/table-sniff.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
 import type { Candidate, Pool } from './pool.ts'
@@ -21,7 +21,7 @@ const SLOTS = 2 ** 20
 const SHARE = 0.01
 const LEAST_HITS = 6
 /** A plane of a larger stride must hit so many times as much. */
-const NEW = 1.15
+const MORE = 1.15
 /** Of a large view this much of every STRIDE bytes is read. */
 const PIECE = 65_536
 const STRIDE = 8 * PIECE
@@ -29,6 +29,14 @@ const STRIDE = 8 * PIECE
 const MOST_BYTES = 2 ** 30
 const MOST_VIEWED = 50
 const MOST_COLUMNS = 32
+const MOST_SOURCES = 64
+/** Blocks of a view that are kept for the sources that are its columns. */
+const BLOCK = 262_144
+const BLOCKS = 12
+/** A view of rows of numbers: bytes of an element, columns if they are not all. */
+const ROWS = /(?:^|\|)numbers-[fi](64|32)(?:\/([0-9]+(?:,[0-9]+)+))?$/
+/** A view of one column: rows have them all. */
+const OWN_COLUMN = /\|?numbers-[^|]*\/[0-9]+$/
 
 /**
  * How elements stand in objects: every `stride` bytes, `width` bytes each. 16 and 32 are CPython's floats and ints (24
@@ -40,7 +48,7 @@ export interface Plane {
 }
 
 export const PLANES: readonly Plane[] = [
-  ...[16, 24, 32, 48, 64, 96, 128, 160, 192].map((stride): Plane => ({ stride, width: 8 })),
+  ...[16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320].map((stride): Plane => ({ stride, width: 8 })),
   ...[8, 16, 32, 64, 96, 128].map((stride): Plane => ({ stride, width: 4 })),
 ]
 
@@ -49,9 +57,13 @@ export interface Source {
   readonly candidate: Candidate
   /** Index in the pool. */
   readonly index: number
+  /** Bytes of its elements. */
   readonly size: number
   /** Bytes of an element: pieces begin at their multiples. 1: anywhere. */
   readonly align: number
+  /** More than 1: the elements of one column of a view that holds `step` of them, row after row. */
+  readonly step: number
+  readonly column: number
   /** Whether memory holds parts of it as they are. */
   readonly plain: boolean
   /** Indexes of the PLANES in which memory holds its elements. */
@@ -63,7 +75,53 @@ export function* columnsOf({ stride, width }: Plane): Generator<number> {
   for (let column = 0; column < stride; column += width) yield column
 }
 
-/** The views of these files, and the files, that hold parts of the pages in `runs`; at most `most`, the best first. */
+/** Reads elements of a source. */
+export class SourceReader {
+  readonly #pool: Pool
+  readonly #blocks = new Map<string, Uint8Array>()
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+  }
+
+  /** Fills `into` with what the source has from `offset` on, a multiple of its element; the bytes that it had. */
+  read({ index, step, column, align, size }: Source, offset: number, into: Uint8Array): number {
+    const wanted = Math.min(into.length, size - offset)
+    if (step === 1) return this.#pool.read(index, offset, into.subarray(0, wanted))
+    let done = 0
+    for (let element = offset / align; done + align <= wanted; element++) {
+      const at = (element * step + column) * align
+      const number = Math.floor(at / BLOCK)
+      const block = this.#block(index, number)
+      const from = at - number * BLOCK
+      if (from + align > block.length) break
+      for (let k = 0; k < align; k++) into[done++] = block[from + k] ?? 0
+    }
+    return done
+  }
+
+  #block(index: number, number: number): Uint8Array {
+    const key = `${index}:${number}`
+    let block = this.#blocks.get(key)
+    if (block) return block
+    if (this.#blocks.size >= BLOCKS)
+      for (const oldest of this.#blocks.keys()) {
+        this.#blocks.delete(oldest)
+        break
+      }
+    block = new Uint8Array(BLOCK)
+    block = block.subarray(0, this.#pool.read(index, number * BLOCK, block))
+    this.#blocks.set(key, block)
+    return block
+  }
+}
+
+/** A view, and the anchors of each plane that it hits; 0: the page's own bytes. */
+interface Hits extends Omit<Source, 'plain' | 'planes'> {
+  readonly hits: readonly number[]
+}
+
+/** The views of these files, and the files, that hold parts of the pages in `runs`; at most MOST_SOURCES, the best first. */
 export function sourcesOf(
   memory: MemorySource,
   runs: readonly Run[],
@@ -71,29 +129,36 @@ export function sourcesOf(
   pool: Pool,
   kernel: PieceKernel,
   pause: () => void,
-  most: number,
 ): Source[] {
   kernel.reset(SLOTS)
   const { totals, numeric } = putOnTrial(memory, runs, kernel)
+  const reader = new SourceReader(pool)
   const text = marks(memory, runs).filter(name => textLenses.includes(name))
   const marked = numeric ? [...text, NUMBERS] : text
   const found: Hits[] = []
   let left = MOST_BYTES
   let viewed = 0
-  const consider = (candidate: Candidate): void => {
+  const consider = (candidate: Candidate, columns = 1): void => {
     const index = pool.add(candidate)
     const size = pool.size(index)
     if (size < PAGE || size > left) return
     left -= size
-    const scale = tryView(pool, index, size, kernel, pause)
-    const counts = kernel.counts
     const align = elementOf(candidate.lens)
-    const hits = Array.from(totals, (total, plane) => {
-      const n = counts[plane] ?? 0
-      const wanted = plane === 0 ? align === 1 : align === PLANES[plane - 1]?.width
-      return wanted && n >= LEAST_HITS && n * scale >= SHARE * total ? n * scale : 0
-    })
-    if (hits.some(n => n > 0)) found.push({ candidate, index, size, align, hits })
+    const whole = { candidate, index, size, align, step: 1, column: 0 }
+    const rows = Math.floor(size / align / columns)
+    const sources = [whole]
+    for (let column = 0; columns > 1 && column < columns; column++)
+      sources.push({ ...whole, size: rows * align, step: columns, column })
+    for (const source of sources) {
+      const scale = tryView({ ...source, plain: false, planes: [] }, reader, kernel, pause)
+      const { counts } = kernel
+      const hits = Array.from(totals, (total, plane) => {
+        const n = counts[plane] ?? 0
+        const wanted = plane === 0 ? align === 1 : align === PLANES[plane - 1]?.width
+        return wanted && n >= LEAST_HITS && n * scale >= (SHARE * total) / source.step ? n * scale : 0
+      })
+      if (hits.some(n => n > 0)) found.push({ ...source, hits })
+    }
   }
   const usable = files.filter(file => file.program !== true && file.lens === undefined)
   for (const candidate of usable) consider(candidate)
@@ -103,11 +168,12 @@ export function sourcesOf(
     if (!file) continue
     viewed++
     const views = viewsOf(file, marked, pause)
-    const integers = numeric ? numberLenses(file, MOST_COLUMNS).filter(name => name.includes('i64')) : []
-    const names = [...views.first, ...views.second, ...integers.map(name => name.replace('i64', 'i32'))]
-    // Objects hold the nearest double; other roundings differ in few, and would seem as good.
-    const nearest = names.toSorted((a, b) => Number(a.includes(':')) - Number(b.includes(':')))
-    for (const lens of nearest) consider({ ...candidate, lens })
+    for (const lens of [...views.first, ...views.second].filter(name => !OWN_COLUMN.test(name)))
+      consider({ ...candidate, lens }, columnsIn(pool, candidate, lens))
+    for (const lens of views.first.filter(name => ROWS.test(name))) {
+      const integers = lens.replace('-f64', '-i32')
+      consider({ ...candidate, lens: integers }, columnsIn(pool, candidate, lens))
+    }
   }
   const planes = new Set(worthPlanes(found))
   const sources = found.flatMap(({ hits, ...rest }) => {
@@ -116,31 +182,43 @@ export function sourcesOf(
     const sum = (hits[0] ?? 0) + own.reduce((total, i) => total + (hits[i + 1] ?? 0), 0)
     return plain || own.length > 0 ? [{ ...rest, plain, planes: own, sum }] : []
   })
-  return sources.toSorted((a, b) => b.sum - a.sum).slice(0, most)
+  return sources.toSorted((a, b) => b.sum - a.sum).slice(0, MOST_SOURCES)
 }
 
-/** A view, and the anchors of each plane that it hits; 0: the page's own bytes. */
-interface Hits extends Pick<Source, 'candidate' | 'index' | 'size' | 'align'> {
-  readonly hits: readonly number[]
-}
-
-/** Planes that find something which those of a smaller stride do not: a row's every column is in the rows too. */
+/**
+ * Planes that are worth their time. Of two whose strides are multiples of each other one is enough, for a row's every
+ * column is in the rows too; the smaller stride, if it finds nearly as much.
+ */
 function worthPlanes(found: readonly Hits[]): number[] {
-  const taken: { readonly plane: number; readonly hits: number }[] = []
-  for (const [plane, { stride, width }] of PLANES.entries()) {
-    const hits = found.reduce((sum, view) => sum + (view.hits[plane + 1] ?? 0), 0)
-    const same = taken.filter(one => {
-      const other = PLANES[one.plane]
-      return other?.width === width && stride % other.stride === 0
+  const hits = PLANES.map((_, plane) => found.reduce((sum, view) => sum + (view.hits[plane + 1] ?? 0), 0))
+  return PLANES.flatMap((one, plane) => {
+    const own = hits[plane] ?? 0
+    const beaten = PLANES.some((other, i) => {
+      if (i === plane || other.width !== one.width) return false
+      const theirs = hits[i] ?? 0
+      return one.stride % other.stride === 0
+        ? own < theirs * MORE
+        : other.stride % one.stride === 0 && theirs >= own * MORE
     })
-    if (hits > same.reduce((most, one) => Math.max(most, one.hits), 0) * NEW) taken.push({ plane, hits })
-  }
-  return taken.toSorted((a, b) => b.hits - a.hits).map(one => one.plane)
+    return own > 0 && !beaten ? [plane] : []
+  })
 }
 
-function elementOf(lens: string | undefined): number {
-  const type = /(?:^|\|)numbers-[fi](64|32)/.exec(lens ?? '')?.[1]
-  return type === undefined ? 1 : Number(type) / 8
+function elementOf(lens: string | undefined): 1 | 4 | 8 {
+  const type = ROWS.exec(lens ?? '')?.[1]
+  return type === '64' ? 8 : type === '32' ? 4 : 1
+}
+
+/** Columns of a view of rows of numbers; 1 if that is not known, or too many. */
+function columnsIn(pool: Pool, candidate: Candidate, lens: string): number {
+  const [, , list] = ROWS.exec(lens) ?? []
+  if (list !== undefined) return list.split(',').length
+  if (!ROWS.test(lens)) return 1
+  const bar = lens.lastIndexOf('|')
+  const below = bar < 0 ? candidate : { ...candidate, lens: lens.slice(0, bar) }
+  const source = pool.open(pool.add(below))
+  const columns = source && sniff(source)?.columns
+  return columns !== undefined && columns > 1 && columns <= MOST_COLUMNS ? columns : 1
 }
 
 /** Anchors on trial by plane (0: the page's own bytes), and whether some of the pages hold numbers at a stride. */
@@ -190,14 +268,15 @@ function looksCounted(bytes: Uint8Array): boolean {
   return small > 0.9 * words.length && changes > 0.7 * words.length
 }
 
-/** Counts what a view hits; by how much that has to be multiplied because only a part of it was read. */
-function tryView(pool: Pool, index: number, size: number, kernel: PieceKernel, pause: () => void): number {
+/** Counts what a source hits; by how much that has to be multiplied because only a part of it was read. */
+function tryView(source: Source, reader: SourceReader, kernel: PieceKernel, pause: () => void): number {
   kernel.counts.fill(0)
-  const sparse = size > 4 * MIB
+  const { size, align } = source
+  const sparse = size > (4 * MIB) / source.step
   const length = sparse ? PIECE : PIECE_BLOCK
   for (let at = 0; at < size; at += sparse ? STRIDE : PIECE_BLOCK) {
-    const got = pool.read(index, at, kernel.file.subarray(0, Math.min(length, size - at)))
-    kernel.tryFile(got, BITS)
+    const got = reader.read(source, at, kernel.file.subarray(0, Math.min(length, size - at)))
+    kernel.tryFile(got, BITS, align)
     pause()
   }
   return sparse ? STRIDE / PIECE : 1

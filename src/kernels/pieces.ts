@@ -18,13 +18,14 @@ interface PiecesExports {
   isFull(): number
   isZero(at: number, length: number): number
   insertBlock(at: number, length: number, position: number, bits: number, align: number): void
-  probe(at: number, length: number, bits: number, out: number): number
+  probe(at: number, length: number, bits: number, align: number, out: number): number
   tryMemory(at: number, length: number, plane: number, bits: number, align: number): number
-  tryFile(at: number, length: number, bits: number, counts: number): void
+  tryFile(at: number, length: number, bits: number, align: number, counts: number): void
   extend(m: number, low: number, high: number, f: number, fileLow: number, fileHigh: number): number
   goesOn(m: number, high: number, f: number, fileHigh: number, reach: number): number
   gather(at: number, length: number, stride: number, column: number, width: number, out: number): number
   sequences(at: number, mask: number, out: number): number
+  leftOver(at: number, mask: number, out: number): number
 }
 
 /** A part of a file in the kernel's memory: byte `from` of it stands at `address`. */
@@ -138,8 +139,8 @@ export class PieceKernel {
   }
 
   /** Adds to `counts` the anchors on trial that the first `length` bytes of `file` are the first to hit. */
-  tryFile(length: number, bits: number): void {
-    this.#wasm.tryFile(this.#file, length, bits, this.#counts)
+  tryFile(length: number, bits: number, align: number): void {
+    this.#wasm.tryFile(this.#file, length, bits, align, this.#counts)
   }
 
   /** Anchors hit by plane, since they were last cleared. */
@@ -149,24 +150,26 @@ export class PieceKernel {
 
   /** Where in the index do parts of this page begin? `found(offset in the page, places)`, ascending. */
   probe(page: number, bits: number, found: (offset: number, places: readonly number[]) => void): void {
-    this.#probe(this.#memory + page * PAGE, PAGE, bits, found)
+    this.#probe(this.#memory + page * PAGE, PAGE, bits, 1, found)
   }
 
   probeGathered(
     length: number,
     bits: number,
+    align: number,
     found: (offset: number, places: readonly number[]) => void,
   ): void {
-    this.#probe(this.#gathered, length, bits, found)
+    this.#probe(this.#gathered, length, bits, align, found)
   }
 
   #probe(
     at: number,
     length: number,
     bits: number,
+    align: number,
     found: (offset: number, places: readonly number[]) => void,
   ): void {
-    const n = this.#wasm.probe(at, length, bits, this.#out)
+    const n = this.#wasm.probe(at, length, bits, align, this.#out)
     const words = this.#words
     const places: number[] = []
     for (let i = 0; i < n; i++) {
@@ -288,5 +291,11 @@ export class PieceKernel {
         difference: words.getBigUint64(at + 16, true),
       }
     })
+  }
+
+  /** The bytes of a page that `mask` leaves, until the next call, and how many of them are not zero. */
+  leftOver(page: number): { readonly bytes: Uint8Array; readonly notZero: number } {
+    const both = this.#wasm.leftOver(this.#memory + page * PAGE, this.#mask, this.#out)
+    return { bytes: this.#all.subarray(this.#out, this.#out + (both & 0xffff)), notZero: both >>> 16 }
   }
 }

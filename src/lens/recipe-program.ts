@@ -3,7 +3,8 @@
  * the order in which they stand in the page.
  *
  *   copy      `length` bytes of a source, as they are
- *   strided   `count` elements of `width` bytes of a source, which lie together there and `stride` bytes apart here
+ *   strided   `count` elements of `width` bytes of a source, which lie `step` elements apart there and `stride` bytes apart
+ *             here
  *   sequence  `count` words of 8 bytes, `stride` bytes apart: `value`, `value + difference`, …
  *
  * Bytes: a step is its kind and varints; an offset is told from the end of the step before that used the same source.
@@ -27,6 +28,7 @@ export type Step =
       readonly count: number
       readonly stride: number
       readonly width: number
+      readonly step: number
       readonly source: number
       readonly offset: number
     }
@@ -48,6 +50,11 @@ const CONSTANT = 2
 const SEQUENCE = 3
 /** Bytes that the longest step takes. */
 const MOST_STEP = 64
+/** Elements apart that a step may read. */
+const MOST_APART = 4096
+
+/** Elements from the first to the last of `count` that stand `step` apart, both included. */
+const spanOf = (count: number, step: number): number => (count - 1) * step + 1
 
 /** Writes programs. One for many pages: what it gives is valid until the next call. */
 export class ProgramWriter {
@@ -80,7 +87,8 @@ export class ProgramWriter {
         this.#number(step.count)
         this.#number(step.stride)
         this.#number(step.width)
-        this.#place(step.source, step.offset, step.count * step.width)
+        this.#number(step.step)
+        this.#place(step.source, step.offset, spanOf(step.count, step.step) * step.width)
         return
       case 'sequence':
         this.#byte(step.difference === 0n ? CONSTANT : SEQUENCE)
@@ -115,30 +123,10 @@ export class ProgramWriter {
   }
 }
 
-/** Marks in `mask` (a byte for each of a page) what a step covers. */
-export function cover(step: Step, mask: Uint8Array): void {
-  if (step.kind === 'copy') {
-    mask.fill(1, step.at, step.at + step.length)
-    return
-  }
-  const width = step.kind === 'strided' ? step.width : 8
-  for (let i = 0; i < step.count; i++) {
-    const at = step.at + i * step.stride
-    mask.fill(1, at, at + width)
-  }
-}
-
-/** The bytes of a page that `mask` leaves, written to `into`; their number. */
-export function leftOver(page: Uint8Array, mask: Uint8Array, into: Uint8Array): number {
-  let n = 0
-  for (let i = 0; i < PAGE; i++) if (mask[i] === 0) into[n++] = page[i] ?? 0
-  return n
-}
-
 /** Runs programs. Nothing is kept between two runs. */
 export class ProgramRunner {
   readonly #mask = new Uint8Array(PAGE)
-  readonly #elements = new Uint8Array(PAGE)
+  #elements = new Uint8Array(PAGE)
   readonly #next = new Map<number, number>()
   #program: Uint8Array = new Uint8Array(0)
   #at = 0
@@ -168,15 +156,26 @@ export class ProgramRunner {
     const count = this.#number()
     const stride = this.#number()
     const width = kind === STRIDED ? this.#number() : 8
+    const step = kind === STRIDED ? this.#number() : 1
     const end = at + (count - 1) * stride + width
-    if (kind > SEQUENCE || count < 1 || width < 1 || width > stride || end > PAGE || count * width > PAGE)
+    if (
+      kind > SEQUENCE ||
+      count < 1 ||
+      width < 1 ||
+      width > stride ||
+      end > PAGE ||
+      step < 1 ||
+      step > MOST_APART
+    )
       throw corrupt(`a step of kind ${kind} ends at ${end}`)
     for (let i = 0, here = at; i < count; i++, here += stride) this.#mask.fill(1, here, here + width)
     if (kind === STRIDED) {
-      const elements = this.#elements.subarray(0, count * width)
+      const bytes = spanOf(count, step) * width
+      if (bytes > this.#elements.length) this.#elements = new Uint8Array(bytes)
+      const elements = this.#elements.subarray(0, bytes)
       this.#read(read, elements)
-      for (let i = 0, from = 0, here = at; i < count; i++, here += stride)
-        for (let k = 0; k < width; k++) out[here + k] = elements[from++] ?? 0
+      for (let i = 0, from = 0, here = at; i < count; i++, here += stride, from += step * width)
+        for (let k = 0; k < width; k++) out[here + k] = elements[from + k] ?? 0
       return
     }
     let value = this.#word()

@@ -61,20 +61,32 @@ function anchors(at: usize, end: usize, bits: u32, align: usize): usize {
   let out = list
   if (at + SPAN > end) return out
   const last = end - SPAN
+  const shift = 32 - bits
+  if (align > 1) {
+    for (let q = at; q <= last; q += align) {
+      if (hashOne(q) >> shift != 0 || repeats(q) || isBlank(q)) continue
+      store<u32>(out, <u32>q)
+      out += 4
+    }
+    return out
+  }
   const m1 = v128.load(FACTORS)
   const m2 = v128.load(FACTORS, 16)
   const add = v128.load(FACTORS, 32)
-  const shift = 32 - bits
   const zero = i32x4.splat(0)
   for (let p = at; p <= last; p += 16) {
     const c0 = i32x4.eq(i32x4.shr_u(hashFour(p, m1, m2, add), shift), zero)
     const c1 = i32x4.eq(i32x4.shr_u(hashFour(p + 1, m1, m2, add), shift), zero)
     const c2 = i32x4.eq(i32x4.shr_u(hashFour(p + 2, m1, m2, add), shift), zero)
     const c3 = i32x4.eq(i32x4.shr_u(hashFour(p + 3, m1, m2, add), shift), zero)
-    if (!v128.any_true(v128.or(v128.or(c0, c1), v128.or(c2, c3)))) continue
-    const stop = min(last + 1, p + 16)
-    for (let q = p; q < stop; q++) {
-      if (hashOne(q) >> shift != 0 || (q - at) % align != 0) continue
+    const lanes = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(c0, c1), i16x8.narrow_i32x4_s(c2, c3))
+    let mask = i8x16.bitmask(
+      i8x16.shuffle(lanes, lanes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+    )
+    while (mask) {
+      const q = p + <usize>ctz(mask)
+      mask &= mask - 1
+      if (q > last) break
       if (repeats(q) || isBlank(q)) continue
       store<u32>(out, <u32>q)
       out += 4
@@ -121,8 +133,8 @@ export function insertBlock(at: usize, length: i32, position: f64, bits: u32, al
  * Looks up the anchors of `length` bytes at `at`. For each that is known writes 40 bytes to `out`: u32 offset · u32 number
  * of positions · 4 × f64 positions; gives their number.
  */
-export function probe(at: usize, length: i32, bits: u32, out: usize): i32 {
-  const end = anchors(at, at + <usize>length, bits, 1)
+export function probe(at: usize, length: i32, bits: u32, align: u32, out: usize): i32 {
+  const end = anchors(at, at + <usize>length, bits, align)
   touch(end)
   let found = 0
   for (let r = list; r < end; r += 4) {
@@ -175,8 +187,8 @@ export function tryMemory(at: usize, length: i32, plane: u32, bits: u32, align: 
 }
 
 /** Counts in `counts` (u32 a plane) the anchors on trial that these bytes of a file hit and none has hit before. */
-export function tryFile(at: usize, length: i32, bits: u32, counts: usize): void {
-  const end = anchors(at, at + <usize>length, bits, 1)
+export function tryFile(at: usize, length: i32, bits: u32, align: u32, counts: usize): void {
+  const end = anchors(at, at + <usize>length, bits, align)
   for (let r = list; r < end; r += 4) {
     const tag = tag16(load<u32>(r))
     const mark = (<u64>(tag & 0xffffff)) << 40
@@ -237,6 +249,10 @@ export function gather(at: usize, length: i32, stride: i32, column: i32, width: 
   return n
 }
 
+/** Words from one to the next in the sequences that are looked for. */
+const STEPS: usize = 16
+const steps: usize = memory.data<u8>([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32])
+
 /**
  * Arithmetic sequences of the page's words that are not covered (`mask`: a byte for each of the page). Writes 24 bytes
  * for each to `out`: u16 first word · u16 words from one to the next · u16 number · u64 first · u64 difference, at 0,
@@ -250,7 +266,8 @@ export function sequences(at: usize, mask: usize, out: usize): i32 {
     let longest = 0
     let best = 0
     let worth = 0
-    for (let s = 1; s <= 16; s++) {
+    for (let j: usize = 0; j < STEPS; j++) {
+      const s = <i32>load<u8>(steps + j)
       if (i + s >= 512 || load<u64>(mask + ((<usize>(i + s)) << 3)) != 0) continue
       const delta = load<u64>(at + ((<usize>(i + s)) << 3)) - first
       let n = 2
@@ -284,4 +301,28 @@ export function sequences(at: usize, mask: usize, out: usize): i32 {
     for (let k = 0; k < longest; k++) store<u64>(mask + ((<usize>(i + k * best)) << 3), 0x0101010101010101)
   }
   return found
+}
+
+/** Writes the page's bytes that `mask` leaves to `out`; their number + 65536 × the number of those that are not zero. */
+export function leftOver(at: usize, mask: usize, out: usize): i32 {
+  let n = 0
+  let other = 0
+  for (let i: usize = 0; i < 4096; i += 8) {
+    const covered = load<u64>(mask + i)
+    if (covered == 0x0101010101010101) continue
+    if (covered == 0) {
+      store<u64>(out + n, load<u64>(at + i))
+      for (let k: usize = 0; k < 8; k++) if (load<u8>(at + i + k)) other++
+      n += 8
+      continue
+    }
+    for (let k = i; k < i + 8; k++) {
+      if (load<u8>(mask + k)) continue
+      const byte = load<u8>(at + k)
+      store<u8>(out + n, byte)
+      n++
+      if (byte) other++
+    }
+  }
+  return n | (other << 16)
 }
