@@ -58,7 +58,8 @@ const spanOf = (count: number, step: number): number => (count - 1) * step + 1
 
 /** Writes programs. One for many pages: what it gives is valid until the next call. */
 export class ProgramWriter {
-  readonly #bytes = Buffer.alloc(65_536)
+  readonly #bytes = new Uint8Array(PAGE)
+  readonly #words = new DataView(this.#bytes.buffer)
   #length = 0
   readonly #next = new Map<number, number>()
 
@@ -118,7 +119,7 @@ export class ProgramWriter {
   }
 
   #word(value: bigint): void {
-    this.#bytes.writeBigUInt64LE(value, this.#length)
+    this.#words.setBigUint64(this.#length, value, true)
     this.#length += 8
   }
 }

@@ -472,10 +472,28 @@ export class Controller {
     const most = figures.anonymous / 2 - this.holdings.packedBytes
     const path = join(this.directory, `${++this.#packs}-${Date.now()}.pack`)
     if (most < 1 << 20) return nothingDropped()
-    return await this.make(await this.#explain({ level: 'quick', pack: { path, most } }))
+    return await this.#keepOnly(path, await this.#explain({ level: 'quick', pack: { path, most } }))
   }
 
-  async #explain(what: Pick<ExplainRequest, 'level' | 'pack'>): Promise<Explained> {
+  // Makes use of what stands in a file of ours, or removes it.
+  async #keepOnly(path: string, explained: Explained): Promise<Dropped> {
+    const dropped = await this.make(explained)
+    if (!this.holdings.records.some(record => record.path === path)) rmSync(path, { force: true })
+    return dropped
+  }
+
+  /** Looks for what can be put together from pieces. Resolves to what was dropped. */
+  async recipes(): Promise<Dropped> {
+    const figures = memoryFigures(this.pid)
+    if (this.orphaned || figures === undefined) return nothingDropped()
+    await this.holdings.retirePacks(index => this.#dependents(index))
+    const most = figures.anonymous / 4 - this.holdings.recipeBytes
+    const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
+    if (most < 1 << 18) return nothingDropped()
+    return await this.#keepOnly(path, await this.#explain({ level: 'quick', recipe: { path, most } }))
+  }
+
+  async #explain(what: Pick<ExplainRequest, 'level' | 'pack' | 'recipe'>): Promise<Explained> {
     const skip: [number, number][] = []
     this.#eachRun((start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
@@ -511,6 +529,8 @@ export class Controller {
     const { counters } = this.#journal
     const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
     const worth = worthOpening(explained.guesses, known)
+    for (const { index, sources } of explained.backings)
+      if (worth.has(index)) for (const source of sources ?? []) worth.add(source)
     const zeros = explained.zero.map(({ start, pages }) => ({
       start,
       pages,
@@ -519,14 +539,21 @@ export class Controller {
     }))
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
-      const index = await this.holdings.open(found, this.#parkIn, (at, fd) =>
-        this.#ask({
-          kind: 'backing',
-          index: at,
-          path: found.path,
-          fd,
-          ...(found.lens === undefined ? {} : { lens: found.lens }),
-        }),
+      const sources = found.sources?.flatMap(source => indices.get(source) ?? [])
+      if (sources?.length !== found.sources?.length) continue
+      const index = await this.holdings.open(
+        found,
+        this.#parkIn,
+        (at, fd) =>
+          this.#ask({
+            kind: 'backing',
+            index: at,
+            path: found.path,
+            fd,
+            ...(found.lens === undefined ? {} : { lens: found.lens }),
+            ...(sources === undefined ? {} : { sources }),
+          }),
+        sources,
       )
       if (index !== undefined) indices.set(found.index, index)
     }

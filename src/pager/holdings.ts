@@ -22,6 +22,7 @@ import { FileBacking } from '../backing/file.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { LensError } from '../lens/errors.ts'
 import { indexStore } from '../explain/process.ts'
+import { recipe } from '../lens/recipe.ts'
 import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
@@ -41,6 +42,8 @@ export interface BackingRecord {
   identity: string
   /** Name of the lens that makes memory's bytes of the file's; none: they are the same. */
   lens?: string
+  /** Of a recipe: the backings that it is made of besides its own file. */
+  sources?: readonly number[]
   lost?: string
 }
 
@@ -116,7 +119,7 @@ export class Holdings {
           : `${b.path} was changed while no pager held it`)
       if (changed === undefined)
         try {
-          this.views.set(b.index, viewOf(fd, b.path, b.lens))
+          this.views.set(b.index, viewOf(fd, b.path, b.lens, this.#viewsOf(b.sources)))
         } catch {
           // The server finds the same, and says so when a page depends on it; nothing new is proved with it.
         }
@@ -126,6 +129,7 @@ export class Holdings {
           path: b.path,
           fd,
           ...lensOf(b),
+          ...(b.sources === undefined ? {} : { sources: b.sources }),
           ...(changed === undefined ? {} : { lost: changed }),
         },
       ]
@@ -134,19 +138,37 @@ export class Holdings {
 
   /** Bytes of packs: they are memory too, for they lie beside the journal. */
   get packedBytes(): number {
+    return this.#bytesOf('packed')
+  }
+
+  /** Bytes of recipe files. */
+  get recipeBytes(): number {
+    return this.#bytesOf('recipe')
+  }
+
+  #bytesOf(lens: string): number {
     return this.records
-      .filter(b => b.lens === 'packed' && b.lost === undefined)
+      .filter(b => b.lens === lens && b.lost === undefined)
       .reduce((sum, b) => sum + (statSync(b.path, { throwIfNoEntry: false })?.size ?? 0), 0)
   }
 
+  // Throws LensError when one of them can't be read any more.
+  #viewsOf(sources: readonly number[] | undefined): Backing[] {
+    return (sources ?? []).map(index => {
+      const view = this.views.get(index)
+      if (view === undefined) throw new LensError('io', 'recipe', `backing ${index} can't serve`)
+      return view
+    })
+  }
+
   /**
-   * Gives up packs that are mostly holes: truncated like any backing that somebody destroys, they are let go of by the
+   * Gives up packs and recipes that are mostly holes: truncated like any backing that somebody destroys, they are let go of by the
    * server after it has refilled what is left. `dependents`: pages that a backing still makes.
    */
   async retirePacks(dependents: (index: number) => number): Promise<void> {
     for (const { index, path, lens, lost } of this.records) {
       const view = this.views.get(index)
-      if (lens !== 'packed' || lost !== undefined || view === undefined) continue
+      if ((lens !== 'packed' && lens !== 'recipe') || lost !== undefined || view === undefined) continue
       if (dependents(index) * 4096 > view.size / 2) continue
       await truncate(path).catch(() => {})
       rmSync(path, { force: true })
@@ -161,13 +183,14 @@ export class Holdings {
   }
 
   /**
-   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`.
-   * Its index, or undefined when it can't serve.
+   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`. `sources`:
+   * the backings that it depends on besides. Its index, or undefined when it can't serve.
    */
   async open(
-    found: FoundBacking,
+    found: Omit<FoundBacking, 'sources'>,
     parkIn: number,
     lease: (index: number, fd: number) => Promise<number>,
+    sources?: readonly number[],
   ): Promise<number | undefined> {
     let fd: number
     try {
@@ -195,7 +218,7 @@ export class Holdings {
     }
     let view: Backing
     try {
-      view = viewOf(fd, found.path, found.lens)
+      view = viewOf(fd, found.path, found.lens, this.#viewsOf(sources))
       if (view.size < 1) throw new LensError('corrupt', found.lens ?? '', 'it makes nothing of this file')
     } catch (error) {
       this.refused.set(found.path, `${found.path} can't be read (${(error as Error).message})`)
@@ -210,7 +233,13 @@ export class Holdings {
       closeSync(fd)
       return undefined
     }
-    this.records.push({ index, path: found.path, identity: identityOf(fd), ...lensOf(found) })
+    this.records.push({
+      index,
+      path: found.path,
+      identity: identityOf(fd),
+      ...lensOf(found),
+      ...(sources === undefined ? {} : { sources }),
+    })
     this.write()
     const parked = fds.sendFds(parkIn, [fd], new TextEncoder().encode(JSON.stringify({ backing: index })))
     if (parked < 0) {
@@ -278,11 +307,17 @@ export function worthOpening(guesses: readonly Guess[], known: number): Set<numb
 
 /**
  * What a lens makes of an open file; the file's own bytes without one. What the lens needs to know of the file the search
- * has left in the index store; if it is not there any more, it is found out anew.
+ * has left in the index store; if it is not there any more, it is found out anew. `sources`: what a recipe is made of.
  */
-export function viewOf(descriptor: number, path: string, lens: string | undefined): Backing {
+export function viewOf(
+  descriptor: number,
+  path: string,
+  lens: string | undefined,
+  sources: readonly Backing[] = [],
+): Backing {
   const file = new FileBacking(path, { descriptor })
   if (lens === undefined) return file
+  if (lens === 'recipe') return through(file, recipe(sources))
   lensNamed(lens).prepare?.(file, indexStore())
   return through(file, lensNamed(lens))
 }

@@ -62,6 +62,8 @@ export interface PagerStatus {
   readonly own: number
   /** Bytes of packs: compressed memory, held beside the journal. Part of `own`. */
   readonly packs: number
+  /** Bytes of recipe files: programs and literals, held beside the journal. Part of `own`. */
+  readonly recipes: number
   readonly backings: readonly { path: string; lens: string; lost?: string }[]
   readonly refused: readonly string[]
   readonly reports: readonly string[]
@@ -164,8 +166,10 @@ function status(): PagerStatus {
     settled: passes.settled,
     children: c.children,
     packs: c.holdings.packedBytes,
+    recipes: c.holdings.recipeBytes,
     own:
       c.holdings.packedBytes +
+      c.holdings.recipeBytes +
       proportionalSize(process.pid) +
       (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
     backings: c.holdings.records.map(b => ({

@@ -15,6 +15,7 @@ import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
 import { pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
+import { PagerError } from './errors.ts'
 import { forkJournal } from './fork.ts'
 import {
   blockBytes,
@@ -26,7 +27,7 @@ import {
   state,
   zeroBacking,
 } from './journal.ts'
-import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
+import { type Reply, type Request, type ServedBacking, type ServerData, shared, tickAt } from './protocol.ts'
 import { endKeeper, keeps } from './keeper.ts'
 import { viewOf } from './holdings.ts'
 import { breaking } from './lease.ts'
@@ -141,12 +142,13 @@ export class Server {
 
   // The lease has outlived its holder, because the open file lies in the park. If somebody wants to write, he
   // still waits (the kernel gives us 45 s in all): the bytes are what they were.
-  #adoptBacking({ index, path, fd, lens, lost }: ServerData['backings'][number]): void {
+  #adoptBacking(one: ServerData['backings'][number]): void {
+    const { index, path, fd, lost } = one
     let backing: OpenBacking = { fd, path }
     let why = lost
     if (why === undefined)
       try {
-        backing = openBacking(fd, path, lens)
+        backing = this.#open(one)
       } catch (error) {
         // Its pages fail loudly when they are touched; all others are served.
         why = `${path} can’t be read (${(error as Error).message})`
@@ -546,7 +548,9 @@ export class Server {
         return this.#explain(request.rows)
       case 'backing': {
         // Before the lease: what can't be read must not keep anybody waiting.
-        const backing = openBacking(request.fd, request.path, request.lens)
+        if (request.sources?.some(source => this.#backings.get(source)?.lost !== undefined) === true)
+          return -EAGAIN
+        const backing = this.#open(request)
         const leased = fds.lease(request.fd, leaseSignal)
         if (leased < 0) return leased
         this.#backings.set(request.index, backing)
@@ -589,6 +593,19 @@ export class Server {
       }
     }
     return taken
+  }
+
+  /** Throws when its lens can't read it, or what it is made of can't serve. */
+  #open({ fd, path, lens, sources }: ServedBacking): OpenBacking {
+    if (lens === undefined) return { fd, path }
+    const views = sources?.map(index => {
+      const source = this.#backings.get(index)
+      if (source === undefined || source.lost !== undefined)
+        throw new PagerError('backing', source?.lost ?? `backing ${index} is not open`)
+      return source.view ?? viewOf(source.fd, source.path, undefined)
+    })
+    const view = viewOf(fd, path, lens, views)
+    return { fd, path: `${path} (${lens})`, view, ...(sources === undefined ? {} : { sources }) }
   }
 
   #refill(backing: number | undefined): number {
@@ -644,6 +661,15 @@ export class Server {
   // Everything that depends on a backing becomes physical; then its writer may go on.
   #giveUp(index: number): void {
     const backing = this.#backings.get(index) as OpenBacking
+    const why = `${backing.path} was opened for writing`
+    // What is made of it besides other things first: it needs this one to be as it was.
+    for (const [other, { lost, sources }] of this.#backings)
+      if (lost === undefined && sources?.includes(index) === true) this.#letGo(other, why)
+    this.#letGo(index, why)
+  }
+
+  #letGo(index: number, why: string): void {
+    const backing = this.#backings.get(index) as OpenBacking
     // Pages that the controller is dropping at this moment become virtual in some milliseconds; on a very busy machine it
     // can take longer. The kernel gives us 45 seconds.
     const end = performance.now() + 30_000
@@ -651,7 +677,7 @@ export class Server {
       this.#refill(index)
       for (const space of this.#spaces) this.#drain(space)
     } while (this.#dependents(index) > 0 && performance.now() < end)
-    backing.lost = `${backing.path} was opened for writing`
+    backing.lost = why
     fds.unlease(backing.fd)
     this.#post({ kind: 'lost', index, why: backing.lost })
   }
@@ -700,10 +726,6 @@ export class Server {
     this.#running = false
     return 0
   }
-}
-
-function openBacking(fd: number, path: string, lens: string | undefined): OpenBacking {
-  return lens === undefined ? { fd, path } : { fd, path: `${path} (${lens})`, view: viewOf(fd, path, lens) }
 }
 
 /** Whether pages were moved to `to` by a drop of ours, and not by the program. */
