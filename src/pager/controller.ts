@@ -325,7 +325,7 @@ export class Controller {
   async pack(): Promise<Dropped> {
     const figures = memoryFigures(this.pid)
     if (this.orphaned || figures === undefined) return nothingDropped()
-    await this.holdings.retirePacks(index => this.#uses(index))
+    await this.holdings.retire(index => this.#uses(index))
     const most = figures.anonymous / 2 - this.holdings.packedBytes
     const path = join(this.directory, `${++this.#packs}-${Date.now()}.pack`)
     if (most < 1 << 20) return nothingDropped()
@@ -336,7 +336,7 @@ export class Controller {
   async recipes(): Promise<Dropped> {
     const figures = memoryFigures(this.pid)
     if (this.orphaned || figures === undefined) return nothingDropped()
-    await this.holdings.retirePacks(index => this.#uses(index))
+    await this.holdings.retire(index => this.#uses(index))
     const most = figures.anonymous / 4 - this.holdings.recipeBytes
     const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
     if (most < 1 << 18) return nothingDropped()
@@ -386,8 +386,16 @@ export class Controller {
     const { counters } = this.#journal
     const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
     const worth = worthOpening(explained.guesses, known)
+    const dependent = new Map<number, number>()
+    const depends = (index: number, bytes: number): void => {
+      dependent.set(index, (dependent.get(index) ?? 0) + bytes)
+    }
+    for (const { backing, pages } of explained.guesses) depends(backing, pages * pageBytes)
     for (const { index, sources } of explained.backings)
-      if (worth.has(index)) for (const source of sources ?? []) worth.add(source)
+      for (const source of worth.has(index) ? (sources ?? []) : []) {
+        worth.add(source)
+        depends(source, dependent.get(index) ?? 0)
+      }
     const zeros = explained.zero.map(({ start, pages }) => ({
       start,
       pages,
@@ -410,6 +418,7 @@ export class Controller {
             ...(found.lens === undefined ? {} : { lens: found.lens }),
             ...(sources === undefined ? {} : { sources }),
           }),
+        dependent.get(found.index) ?? 0,
         sources,
       )
       if (index !== undefined) indices.set(found.index, index)

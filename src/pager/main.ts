@@ -64,7 +64,8 @@ export interface PagerStatus {
   readonly packs: number
   /** Bytes of recipe files: programs and literals, held beside the journal. Part of `own`. */
   readonly recipes: number
-  readonly backings: readonly { path: string; lens: string; lost?: string }[]
+  /** `copy`: the file is open for writing, and a private copy of it serves. */
+  readonly backings: readonly { path: string; lens: string; copy?: true; lost?: string }[]
   readonly refused: readonly string[]
   readonly reports: readonly string[]
 }
@@ -175,6 +176,7 @@ function status(): PagerStatus {
     backings: c.holdings.records.map(b => ({
       path: b.path,
       lens: b.lens ?? 'verbatim',
+      ...(b.original === undefined ? {} : { copy: true }),
       ...(b.lost === undefined ? {} : { lost: b.lost }),
     })),
     refused: [...c.holdings.refused.values()],
