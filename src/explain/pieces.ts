@@ -34,11 +34,6 @@ interface Piece {
   readonly offset: number
 }
 
-interface Anchor {
-  readonly at: number
-  readonly places: readonly number[]
-}
-
 export class PieceFinder {
   readonly #sources: readonly Source[]
   /** What a program calls source n, by a source's index in the pool. */
@@ -155,10 +150,9 @@ export class PieceFinder {
   /** Pieces among the elements that were gathered. */
   #elements(length: number, width: number, key: number): Piece[] {
     const kernel = this.#kernel
-    const anchors: Anchor[] = []
-    kernel.probeGathered(length, this.#bits, width, (at, places) => anchors.push({ at, places: [...places] }))
+    const anchors = kernel.probeGathered(length, this.#bits, width)
     const flow = this.#flow.get(key)
-    if (anchors.length === 0 && !flow) return []
+    if (anchors === 0 && !flow) return []
     const extend = (at: number, low: number, source: number, offset: number): Piece | undefined => {
       const window = this.#window(source, offset)
       if (!window) return undefined
@@ -174,9 +168,9 @@ export class PieceFinder {
         end = piece.length
       }
     }
-    for (const { at, places } of anchors) {
-      if (at < end) continue
-      const piece = this.#longest(at, end, places, extend)
+    for (let i = 0; i < anchors; i++) {
+      if (kernel.anchor(i) < end) continue
+      const piece = this.#longest(i, end, extend)
       if (!piece) continue
       found.push(piece)
       end = piece.at + piece.length
@@ -189,10 +183,7 @@ export class PieceFinder {
   /** The page's own bytes. */
   #copies(page: number, mask: Uint8Array, steps: Step[]): void {
     const kernel = this.#kernel
-    const anchors: Anchor[] = []
-    kernel.probe(page, this.#bits, (at, places) => {
-      if (mask[at] === 0) anchors.push({ at, places: [...places] })
-    })
+    const anchors = kernel.probe(page, this.#bits)
     let flow = this.#flow.get(-1)
     let end = 0
     let next = 0
@@ -203,19 +194,19 @@ export class PieceFinder {
       return { at: at - before, length: before + after, source, offset: offset - before }
     }
     while (end < PAGE) {
-      while ((anchors[next]?.at ?? PAGE) < end) next++
-      const anchor = anchors[next]
+      while (next < anchors && (kernel.anchor(next) < end || mask[kernel.anchor(next)] === 1)) next++
+      const anchor = next < anchors ? kernel.anchor(next) : PAGE
       let piece: Piece | undefined
       if (flow) {
-        const reach = Math.min(REACH, (anchor?.at ?? PAGE) + 1 - end)
+        const reach = Math.min(REACH, anchor + 1 - end)
         const window = this.#window(flow.source, flow.offset)
         const on = window && kernel.goesOn(page, end, window, flow.offset, reach)
         if (on) piece = extend(on[0], end, flow.source, on[1])
         if (piece && !this.#isWorth(piece, page)) piece = undefined
       }
       if (!piece) {
-        if (!anchor) break
-        piece = this.#longest(anchor.at, end, anchor.places, extend)
+        if (anchor === PAGE) break
+        piece = this.#longest(next, end, extend)
         if (!piece || !this.#isWorth(piece, page)) {
           next++
           continue
@@ -244,16 +235,19 @@ export class PieceFinder {
     }
   }
 
+  /** The longest of the pieces that an anchor of the last probe is part of. */
   #longest(
-    at: number,
+    anchor: number,
     low: number,
-    places: readonly number[],
     extend: (at: number, low: number, source: number, offset: number) => Piece | undefined,
   ): Piece | undefined {
+    const kernel = this.#kernel
     let best: Piece | undefined
-    for (const place of places) {
+    for (let k = 0; k < kernel.places(anchor); k++) {
+      const place = kernel.place(anchor, k)
       const source = this.#sourceAt(place)
-      const piece = source < 0 ? undefined : extend(at, low, source, place - (this.#bases[source] ?? 0))
+      if (source < 0) continue
+      const piece = extend(kernel.anchor(anchor), low, source, place - (this.#bases[source] ?? 0))
       if (piece && piece.length > (best?.length ?? LEAST - 1)) best = piece
     }
     return best
@@ -263,10 +257,7 @@ export class PieceFinder {
   #isWorth({ at, length }: Piece, page: number): boolean {
     if (length < LEAST) return false
     if (length >= SHORT) return true
-    const bytes = this.#kernel.memory.subarray(page * PAGE + at, page * PAGE + at + length)
-    let zeros = 0
-    for (const byte of bytes) if (byte === 0) zeros++
-    return zeros * 2 < length
+    return this.#kernel.zeros(page, at, length) * 2 < length
   }
 
   #window(source: number, offset: number): ReturnType<PieceKernel['window']> {

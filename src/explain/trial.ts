@@ -30,6 +30,8 @@ const MOST_BYTES = 2 ** 30
 const MOST_VIEWED = 50
 const MOST_COLUMNS = 32
 const MOST_SOURCES = 64
+/** Files of fewer bytes are not worth a lease. */
+const LEAST_FILE = 65_536
 /** Blocks of a view that are kept for the sources that are its columns. */
 const BLOCK = 262_144
 const BLOCKS = 12
@@ -160,10 +162,12 @@ export function sourcesOf(
       if (hits.some(n => n > 0)) found.push({ ...source, hits })
     }
   }
-  const usable = files.filter(file => file.program !== true && file.lens === undefined)
+  const usable = files.filter(
+    file => file.program !== true && file.identity.size >= LEAST_FILE && !isProgram(pool, file),
+  )
   for (const candidate of usable) consider(candidate)
   for (const candidate of usable) {
-    if (marked.length === 0 || viewed >= MOST_VIEWED || candidate.identity.size < PIECE) continue
+    if (marked.length === 0 || viewed >= MOST_VIEWED) continue
     const file = pool.open(pool.add(candidate))
     if (!file) continue
     viewed++
@@ -183,6 +187,13 @@ export function sourcesOf(
     return plain || own.length > 0 ? [{ ...rest, plain, planes: own, sum }] : []
   })
   return sources.toSorted((a, b) => b.sum - a.sum).slice(0, MOST_SOURCES)
+}
+
+/** Whether a file is a program or a library: what memory has in common with those is mostly headers of objects. */
+function isProgram(pool: Pool, candidate: Candidate): boolean {
+  const head = new Uint8Array(4)
+  pool.read(pool.add(candidate), 0, head)
+  return head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46
 }
 
 /**

@@ -26,6 +26,7 @@ interface PiecesExports {
   gather(at: number, length: number, stride: number, column: number, width: number, out: number): number
   sequences(at: number, mask: number, out: number): number
   leftOver(at: number, mask: number, out: number): number
+  zeros(at: number, length: number): number
 }
 
 /** A part of a file in the kernel's memory: byte `from` of it stands at `address`. */
@@ -58,7 +59,10 @@ export class PieceKernel {
   #tableBytes = 0
   #all: Uint8Array
   #words: DataView
-  readonly #open = new Map<string, Window>()
+  #words32: Uint32Array
+  #words64: Float64Array
+  readonly #open = new Map<number, Window>()
+  #latest = -1
 
   constructor() {
     this.#wasm = instantiate('pieces') as PiecesExports
@@ -80,6 +84,8 @@ export class PieceKernel {
     reserve(this.#wasm.memory, this.#table + 8 * 4096)
     this.#all = new Uint8Array(this.#wasm.memory.buffer)
     this.#words = new DataView(this.#wasm.memory.buffer)
+    this.#words32 = new Uint32Array(this.#wasm.memory.buffer)
+    this.#words64 = new Float64Array(this.#wasm.memory.buffer)
     this.reset(4096)
   }
 
@@ -90,9 +96,12 @@ export class PieceKernel {
     reserve(this.#wasm.memory, this.#table + this.#tableBytes)
     this.#all = new Uint8Array(this.#wasm.memory.buffer)
     this.#words = new DataView(this.#wasm.memory.buffer)
+    this.#words32 = new Uint32Array(this.#wasm.memory.buffer)
+    this.#words64 = new Float64Array(this.#wasm.memory.buffer)
     this.#all.fill(0, this.#table, this.#table + Math.max(before, this.#tableBytes))
     this.#wasm.setup(this.#table, slots, this.#list)
     this.#open.clear()
+    this.#latest = -1
   }
 
   /** Whether the table had no room for an anchor. */
@@ -148,36 +157,32 @@ export class PieceKernel {
     return new Uint32Array(this.#wasm.memory.buffer, this.#counts, 256)
   }
 
-  /** Where in the index do parts of this page begin? `found(offset in the page, places)`, ascending. */
-  probe(page: number, bits: number, found: (offset: number, places: readonly number[]) => void): void {
-    this.#probe(this.#memory + page * PAGE, PAGE, bits, 1, found)
+  /** Looks up the anchors of a page; how many are in the index. `anchor` and `place` tell of them, until the next probe. */
+  probe(page: number, bits: number): number {
+    return this.#wasm.probe(this.#memory + page * PAGE, PAGE, bits, 1, this.#out)
   }
 
-  probeGathered(
-    length: number,
-    bits: number,
-    align: number,
-    found: (offset: number, places: readonly number[]) => void,
-  ): void {
-    this.#probe(this.#gathered, length, bits, align, found)
+  probeGathered(length: number, bits: number, align: number): number {
+    return this.#wasm.probe(this.#gathered, length, bits, align, this.#out)
   }
 
-  #probe(
-    at: number,
-    length: number,
-    bits: number,
-    align: number,
-    found: (offset: number, places: readonly number[]) => void,
-  ): void {
-    const n = this.#wasm.probe(at, length, bits, align, this.#out)
-    const words = this.#words
-    const places: number[] = []
-    for (let i = 0; i < n; i++) {
-      const record = this.#out + i * PROBE
-      places.length = words.getUint32(record + 4, true)
-      for (let k = 0; k < places.length; k++) places[k] = words.getFloat64(record + 8 + 8 * k, true)
-      found(words.getUint32(record, true), places)
-    }
+  /** Where anchor `i` begins, ascending. */
+  anchor(i: number): number {
+    return this.#words32[(this.#out + i * PROBE) / 4] ?? 0
+  }
+
+  /** How many places anchor `i` has in the index. */
+  places(i: number): number {
+    return this.#words32[(this.#out + i * PROBE) / 4 + 1] ?? 0
+  }
+
+  place(i: number, k: number): number {
+    return this.#words64[(this.#out + i * PROBE) / 8 + 1 + k] ?? 0
+  }
+
+  /** How many of a page's bytes [at, at + length) are zero. */
+  zeros(page: number, at: number, length: number): number {
+    return this.#wasm.zeros(this.#memory + page * PAGE + at, length)
   }
 
   /** The window of a source that holds `position`; `load(offset, into)` reads it, and gives the bytes that it had. */
@@ -187,8 +192,10 @@ export class PieceKernel {
     load: (offset: number, into: Uint8Array) => number,
   ): Window | undefined {
     const number = Math.floor(position / WINDOW)
-    const key = `${source}:${number}`
+    const key = source * 2 ** 32 + number
     let window = this.#open.get(key)
+    if (window && key === this.#latest) return position < window.to ? window : undefined
+    this.#latest = key
     if (window) {
       // The one used last stands last.
       this.#open.delete(key)

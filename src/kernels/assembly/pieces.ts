@@ -238,6 +238,15 @@ export function goesOn(m: usize, high: usize, f: usize, fileHigh: usize, reach: 
   return -1
 }
 
+/** How many of `length` bytes at `at` are zero. */
+export function zeros(at: usize, length: i32): i32 {
+  let n = 0
+  const end = at + <usize>length
+  for (; at + 16 <= end; at += 16) n += popcnt(i8x16.bitmask(i8x16.eq(v128.load(at), i8x16.splat(0))))
+  for (; at < end; at++) if (load<u8>(at) == 0) n++
+  return n
+}
+
 /** Writes the elements of `width` bytes (4 or 8) that stand every `stride` bytes from `column` on; gives their number. */
 export function gather(at: usize, length: i32, stride: i32, column: i32, width: i32, out: usize): i32 {
   let n = 0
