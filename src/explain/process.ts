@@ -1,5 +1,6 @@
 /** The search put to work on a process: which memory, which candidates, in which order. */
 import { firstCandidates, secondCandidates, type SeenFile } from '../process/candidates.ts'
+import { SearchKernel } from '../kernels/index.ts'
 import { readMaps } from '../process/maps.ts'
 import type { PageCounts } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
@@ -54,7 +55,7 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
   return { ...explanations, present }
 }
 
-/** Recipes for the pages of a process that are not skipped, from the candidates of the first tier. */
+/** Recipes for the pages of a process that are not skipped, from the candidates of both tiers. */
 export function recipesOfProcess(
   pid: number,
   options: ExplainProcessOptions & Pick<RecipeOptions, 'path' | 'most'>,
@@ -62,10 +63,9 @@ export function recipesOfProcess(
   const ranges = options.ranges ?? explainable(readMaps(pid, { flags: true }))
   const runs = presentRuns(pid, subtract(ranges, options.skip ?? []))
   using memory = new ProcessMemory(pid, runs)
-  return findRecipes(memory, runs, firstCandidates(pid, options), {
-    path: options.path,
-    most: options.most,
-    store: indexStore(options.cacheFolder),
-    pause: throttle(options.cpuShare),
-  })
+  const pause = throttle(options.cpuShare)
+  const files = firstCandidates(pid, options)
+  if (options.level !== 'quick') files.push(...secondCandidates(pid, memory, runs, new SearchKernel(), pause))
+  const { path, most } = options
+  return findRecipes(memory, runs, files, { path, most, store: indexStore(options.cacheFolder), pause })
 }

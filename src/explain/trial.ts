@@ -32,6 +32,7 @@ const MOST_COLUMNS = 32
 const MOST_SOURCES = 64
 /** Files of fewer bytes are not worth a lease. */
 const LEAST_FILE = 65_536
+const MOST_FILES = 500
 /** Blocks of a view that are kept for the sources that are its columns. */
 const BLOCK = 262_144
 const BLOCKS = 12
@@ -162,9 +163,9 @@ export function sourcesOf(
       if (hits.some(n => n > 0)) found.push({ ...source, hits })
     }
   }
-  const usable = files.filter(
-    file => file.program !== true && file.identity.size >= LEAST_FILE && !isProgram(pool, file),
-  )
+  const usable = files
+    .filter(file => file.program !== true && file.identity.size >= LEAST_FILE && !isProgram(pool, file))
+    .slice(0, MOST_FILES)
   for (const candidate of usable) consider(candidate)
   for (const candidate of usable) {
     if (marked.length === 0 || viewed >= MOST_VIEWED) continue

@@ -340,7 +340,7 @@ export class Controller {
     const most = figures.anonymous / 4 - this.holdings.recipeBytes
     const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
     if (most < 1 << 18) return nothingDropped()
-    return await this.#keepOnly(path, await this.#explain({ level: 'quick', recipe: { path, most } }))
+    return await this.#keepOnly(path, await this.#explain({ level: 'second', recipe: { path, most } }))
   }
 
   // Makes use of what stands in a file of ours, or removes it.
