@@ -27,6 +27,8 @@ export interface OpenBacking {
   readonly path: string
   /** What a lens makes of the file, if pages do not hold the file's own bytes. */
   readonly view?: Backing
+  /** Backings that it depends on besides its own file. */
+  readonly sources?: readonly number[]
   /** Why it can't serve any more, once it can't. */
   lost?: string
 }
