@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { cacheCommand } from './machine-cache.ts'
 import { dineroCommand } from './machine-dinero.ts'
+import { policiesCommand } from './machine-policies.ts'
 import { runTraceCommand } from './machine-run.ts'
 import { translateCommand } from './machine-translate.ts'
 
@@ -10,7 +11,13 @@ export function machineCommand(): Command {
     .description('a simulated machine with virtual memory: translate addresses, run traces, compare')
     .usage('<command> [options]')
     .enablePositionalOptions()
-  for (const part of [translateCommand(), runTraceCommand(), cacheCommand(), dineroCommand()])
+  for (const part of [
+    translateCommand(),
+    runTraceCommand(),
+    policiesCommand(),
+    cacheCommand(),
+    dineroCommand(),
+  ])
     command.addCommand(
       part
         .exitOverride()

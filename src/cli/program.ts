@@ -7,6 +7,7 @@ import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
+import { labCommand } from './lab.ts'
 import { machineCommand } from './machine.ts'
 import { mallocCommand } from './malloc.ts'
 import { manCommand } from './man.ts'
@@ -37,6 +38,7 @@ export function program(): Command {
     demoCommand(),
     mallocCommand(),
     machineCommand(),
+    labCommand(),
     completionCommand(program),
     manCommand(program),
   ]

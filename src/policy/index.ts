@@ -2,6 +2,7 @@
 import { Arc } from './arc.ts'
 import { Clock } from './clock.ts'
 import { ClockPro } from './clock-pro.ts'
+import { Dlirs } from './dlirs.ts'
 import { Fifo } from './fifo.ts'
 import { Gdsf } from './gdsf.ts'
 import { Lirs } from './lirs.ts'
@@ -28,6 +29,7 @@ export const policyNames = [
   '2q',
   'arc',
   'lirs',
+  'dlirs',
   'clock-pro',
   's3-fifo',
   'sieve',
@@ -36,7 +38,8 @@ export const policyNames = [
 ] as const
 export type PolicyName = (typeof policyNames)[number]
 
-export const defaultPolicy: PolicyName = 'lirs'
+/** Best of these over classical traces, and no worse than LRU on programs' address traces: docs/machine.md has the figures. */
+export const defaultPolicy: PolicyName = 'dlirs'
 
 export const isPolicyName = (name: string): name is PolicyName =>
   (policyNames as readonly string[]).includes(name)
@@ -67,6 +70,8 @@ export function createPolicy(name: PolicyName, frames: number, options: PolicyOp
       return new Arc(frames)
     case 'lirs':
       return new Lirs(frames)
+    case 'dlirs':
+      return new Dlirs(frames)
     case 'clock-pro':
       return new ClockPro(frames)
     case 's3-fifo':
