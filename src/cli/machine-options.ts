@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import type { MachineConfig } from '../machine/config.ts'
-import { machineConfig, withSetting } from '../machine/configure.ts'
+import { completed, machineConfig, withSetting } from '../machine/configure.ts'
 import { MachineError } from '../machine/errors.ts'
 import type { MachineState } from '../machine/state.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
@@ -74,16 +74,11 @@ export function chosenMachine(
   for (const setting of flags.set ?? []) {
     const at = setting.indexOf('=')
     if (at < 1) throw new UsageError(`--set ${setting}: write parameter=value, such as tlb.ways=2`)
-    given = withSetting(whole(given), setting.slice(0, at), setting.slice(at + 1))
+    // A place deep in a list (caches.0.data.size) needs the list that is there.
+    given = withSetting(completed(given), setting.slice(0, at), setting.slice(at + 1))
   }
   const state = flags.state === undefined ? inside : (json(flags.state)['state'] ?? json(flags.state))
   return { config: machineConfig(given), state: state as MachineState | undefined, given }
-}
-
-// A setting deep in a list (caches.0.data.size) needs the list that is there.
-function whole(given: object): object {
-  const { preset } = given as { preset?: unknown }
-  return { ...machineConfig(given), preset }
 }
 
 /** 0x3a9, 937. UsageError. */

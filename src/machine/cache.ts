@@ -11,6 +11,9 @@ import type { CacheLook } from './access.ts'
 import type { CacheConfig, CacheLevel, CostModel } from './config.ts'
 import { Sets } from './sets.ts'
 
+/** What no cache has comes from here. */
+const memoryLevel = Number.MAX_SAFE_INTEGER
+
 type Kind = 'read' | 'write' | 'fetch'
 
 export class Cache {
@@ -19,10 +22,13 @@ export class Cache {
   readonly #sets: Sets
   readonly #dirty: Uint8Array
   readonly #next: Cache | undefined
+  /** 0 for the first. */
+  readonly level: number
   readonly #setCount: number
 
-  constructor(name: string, config: CacheConfig, next: Cache | undefined) {
+  constructor(name: string, level: number, config: CacheConfig, next: Cache | undefined) {
     this.name = name
+    this.level = level
     this.config = config
     this.#setCount = config.size / config.line / config.ways
     this.#sets = new Sets(this.#setCount, config.ways, config.policy, config.seed)
@@ -49,10 +55,10 @@ export class Cache {
   }
 
   /**
-   * A reference that lies in one line. Appends what happened, here and further down, to `looks`; `aside` marks what nobody waits for:
-   * writes that go through a buffer.
+   * A reference that lies in one line: the level that had it. Appends what happened, here and further down, to `looks`; `aside`
+   * marks what nobody waits for: writes that go through a buffer.
    */
-  #reference(kind: Kind, physical: number, size: number, aside: boolean, looks: CacheLook[]): void {
+  #reference(kind: Kind, physical: number, size: number, aside: boolean, looks: CacheLook[]): number {
     const { config } = this
     const { offset, set, tag, line } = this.split(physical)
     let way = this.#sets.find(set, line)
@@ -68,13 +74,22 @@ export class Cache {
       this.#sets.put(set, way, line)
     }
     if (keeps) look.way = way
+    let level = hit ? this.level : memoryLevel
     if (!hit && (kind !== 'write' || (config.allocate && size < config.line)))
-      this.#next?.part(kind === 'fetch' ? 'fetch' : 'read', physical - offset, config.line, aside, looks)
+      level = this.#below(kind === 'fetch' ? 'fetch' : 'read', physical - offset, config.line, aside, looks)
     if (kind === 'write') {
       if (keeps && config.write === 'back') this.#dirty[set * config.ways + way] = 1
-      else this.#next?.part('write', physical, size, aside || keeps, looks)
+      else {
+        const reached = this.#below('write', physical, size, aside || keeps, looks)
+        if (!keeps) level = reached
+      }
     }
-    if (back >= 0) this.#next?.part('write', back, config.line, true, looks)
+    if (back >= 0) this.#below('write', back, config.line, true, looks)
+    return level
+  }
+
+  #below(kind: Kind, physical: number, size: number, aside: boolean, looks: CacheLook[]): number {
+    return this.#next?.part(kind, physical, size, aside, looks) ?? memoryLevel
   }
 
   /** Makes room. The address of a line that has to be written to the next level, or -1. */
@@ -89,14 +104,16 @@ export class Cache {
     return look.evicted
   }
 
-  /** A reference of any size: a part for each line that it touches. */
-  part(kind: Kind, physical: number, size: number, aside: boolean, looks: CacheLook[]): void {
+  /** A reference of any size: a part for each line that it touches. The farthest level that it had to go to. */
+  part(kind: Kind, physical: number, size: number, aside: boolean, looks: CacheLook[]): number {
     const { line } = this.config
+    let level = 0
     for (let at = physical; at < physical + size; ) {
       const end = Math.min(physical + size, at - (at % line) + line)
-      this.#reference(kind, at, end - at, aside, looks)
+      level = Math.max(level, this.#reference(kind, at, end - at, aside, looks))
       at = end
     }
+    return level
   }
 
   /** Puts a line in, as a state file says: into `way`. */
@@ -121,7 +138,6 @@ export class Caches {
   readonly #data: Cache | undefined
   readonly #instruction: Cache | undefined
   readonly #cost: CostModel
-  readonly #levels: ReadonlyMap<string, number>
   /** Cycles to level 1, 2, 3 and, last, to memory. */
   readonly #reach: readonly number[]
   /** Number of levels. */
@@ -132,16 +148,16 @@ export class Caches {
     let data: Cache | undefined
     let instruction: Cache | undefined
     levels
-      .map((level, i) => ({ level, name: `L${i + 1}` }))
+      .map((level, i) => ({ level, i, name: `L${i + 1}` }))
       .reverse()
-      .forEach(({ level, name }) => {
+      .forEach(({ level, i, name }) => {
         if (level.unified) {
-          data = new Cache(name, level.unified, data)
+          data = new Cache(name, i, level.unified, data)
           instruction = data
           all.unshift(data)
         } else {
-          instruction = new Cache(`${name}i`, level.instruction as CacheConfig, instruction)
-          data = new Cache(`${name}d`, level.data as CacheConfig, data)
+          instruction = new Cache(`${name}i`, i, level.instruction as CacheConfig, instruction)
+          data = new Cache(`${name}d`, i, level.data as CacheConfig, data)
           all.unshift(instruction, data)
         }
       })
@@ -149,7 +165,6 @@ export class Caches {
     this.#data = data
     this.#instruction = instruction
     this.#cost = cost
-    this.#levels = new Map(all.map(({ name }) => [name, Number(name[1]) - 1]))
     this.depth = levels.length
     this.#reach = reach(levels.length, cost)
   }
@@ -164,21 +179,12 @@ export class Caches {
     const first = this.first(kind)
     const looks: CacheLook[] = []
     if (first === undefined) return { looks, from: 'memory', cycles: this.#cost.memory }
-    let depth = -1
-    let cycles = 0
-    const { line } = first.config
-    for (let at = physical; at < physical + size; ) {
-      const end = Math.min(physical + size, at - (at % line) + line)
-      const mine: CacheLook[] = []
-      first.part(kind, at, end - at, false, mine)
-      const hit = mine.find(look => look.hit && look.aside !== true)
-      const level = hit === undefined ? this.depth : (this.#levels.get(hit.name) as number)
-      cycles += this.#reach[level] as number
-      depth = Math.max(depth, level)
-      looks.push(...mine)
-      at = end
+    const level = Math.min(first.part(kind, physical, size, false, looks), this.depth)
+    return {
+      looks,
+      from: level === this.depth ? 'memory' : `L${level + 1}`,
+      cycles: this.#reach[level] as number,
     }
-    return { looks, from: depth === this.depth ? 'memory' : `L${depth + 1}`, cycles }
   }
 }
 

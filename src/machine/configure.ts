@@ -209,6 +209,12 @@ export function preset(name: string): MachineConfig {
   return found
 }
 
+/** `given` over its preset, with every parameter, not checked yet. */
+export function completed(given: object): Plain {
+  const { preset: name, ...rest } = given as Plain
+  return { ...(merge(preset(name === undefined ? 'lecture' : String(name)), rest) as Plain), preset: name }
+}
+
 /**
  * A checked machine: `given` over the preset that it names ('lecture' if it names none). MachineError 'config' says what does
  * not fit together, with the value and what would.

@@ -68,6 +68,11 @@ export class Disk {
     this.#config = config
   }
 
+  /** When the disk has done all that was asked of it. */
+  get idleFrom(): number {
+    return this.#idleFrom
+  }
+
   /** Slots in use. */
   get used(): number {
     return this.#used

@@ -104,7 +104,8 @@ export class Kernel {
 
   #zero(service: Service, region: Region, page: Page): Fault {
     this.#prepare(service, page)
-    const use = this.#frame(service, page, this.frames.newUnit())
+    const use = this.#frame(service, page, page.unit >= 0 ? page.unit : this.frames.newUnit())
+    this.#forgetUnit(page)
     this.#memory.bytes(use.frame).fill(0)
     service.steps.push(`frame ${use.frame} is filled with zeros`)
     this.#join(use, page, region, state.present)
@@ -282,6 +283,11 @@ export class Kernel {
     page.state = state.present
   }
 
+  #forgetUnit(page: Page): void {
+    if (page.unit >= 0) this.frames.releaseUnit(page.unit)
+    page.unit = -1
+  }
+
   /** Whether others still have the slot. */
   #leaveSlot(page: Page): boolean {
     if (page.slot < 0) return false
@@ -337,6 +343,10 @@ export class Kernel {
       page.process.resident--
       page.frame = -1
       page.state = use.source === undefined && slot < 0 ? state.absent : state.virtual
+      if (page.state === state.absent && use.pages.length === 1) {
+        page.unit = use.unit
+        this.frames.holdUnit(use.unit)
+      }
       if (slot >= 0 && page.slot < 0) {
         page.slot = slot
         page.own = true
@@ -365,6 +375,7 @@ export class Kernel {
       if (last && bytes !== undefined && use.dirty) source?.write?.(at, bytes)
     }
     this.#leaveSlot(page)
+    this.#forgetUnit(page)
     page.process.pages.delete(page.vpn)
     page.process.table.trim(page.vpn)
   }

@@ -122,8 +122,15 @@ export class Machine {
     const { config, memory, kernel } = this
     // A table for an address space of which nobody has pages yet may have to push out pages of others.
     const other = this.#current ?? [...this.processes.values()].find(p => p.ended === undefined)
-    const room = (): boolean => other !== undefined && kernel.reclaim(other, this.clock) !== undefined
+    let wrote = false
+    const room = (): boolean => {
+      const gone = other === undefined ? undefined : kernel.reclaim(other, this.clock)
+      wrote ||= gone !== undefined
+      return gone !== undefined
+    }
     const table = new PageTable(config, memory, undefined, room)
+    // What had to go for the table is written before the process begins.
+    if (wrote) this.#idleUntil(kernel.disk.idleFrom)
     const process = new Process(pid, name, parent, table, config.pageSize)
     this.processes.set(pid, process)
     return process
@@ -448,10 +455,7 @@ export class Machine {
     const { config, mmu, kernel } = this
     const { vpn, vpo } = mmu.split(address)
     this.switchTo(process.pid)
-    if (process.readyAt > this.clock) {
-      this.idle += process.readyAt - this.clock
-      this.clock = process.readyAt
-    }
+    this.waitFor(process.pid)
     const index = this.counters.accesses + 1
     const head = { type: 'access' as const, index, process: process.pid, kind, address, size, vpn, vpo }
     if (!config.translation) {
@@ -546,6 +550,17 @@ export class Machine {
     return this.kernel.reclaim(this.process(pid), this.clock)
   }
 
+  /** The processor is idle until the process can run again. */
+  waitFor(pid: number): void {
+    this.#idleUntil(this.process(pid).readyAt)
+  }
+
+  #idleUntil(time: number): void {
+    if (time <= this.clock) return
+    this.idle += time - this.clock
+    this.clock = time
+  }
+
   // --- programs ---
 
   /** Gives a process what it is to do when `step` lets it. */
@@ -578,8 +593,7 @@ export class Machine {
       const soonest = Math.min(
         ...[...this.#programs.keys()].map(pid => this.processes.get(pid)?.readyAt ?? 0),
       )
-      this.idle += soonest - this.clock
-      this.clock = soonest
+      this.#idleUntil(soonest)
     }
   }
 

@@ -43,6 +43,8 @@ export class Page {
   frame = -1
   /** Swap slot that is this page's; -1 if none. */
   slot = -1
+  /** The unit of zeros that went without having been written; -1 else. */
+  unit = -1
   /** It has been written: what it holds is no longer what the region's source says. */
   own = false
   /** The machine's count of accesses when it was last touched. */
