@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { cacheCommand } from './machine-cache.ts'
 import { policiesCommand } from './machine-policies.ts'
+import { programCommand } from './machine-program.ts'
 import { runTraceCommand } from './machine-run.ts'
 import { translateCommand } from './machine-translate.ts'
 
@@ -9,7 +10,13 @@ export function machineCommand(): Command {
   const command = new Command('machine')
     .description('a simulated machine with virtual memory: translate addresses, run traces, compare')
     .usage('<command> [options]')
-  for (const part of [translateCommand(), runTraceCommand(), cacheCommand(), policiesCommand()])
+  for (const part of [
+    translateCommand(),
+    runTraceCommand(),
+    cacheCommand(),
+    policiesCommand(),
+    programCommand(),
+  ])
     command.addCommand(
       part
         .exitOverride()
