@@ -64,8 +64,13 @@ export class Kernel {
     switch (decide(page.state, cause === 'protected')) {
       case 'zero':
         return this.#zero(service, region, page)
-      case 'refill':
-        return this.#refill(service, region, page)
+      case 'refill': {
+        const fault = this.#refill(service, region, page)
+        if (kind !== 'write' || page.frame < 0 || process.table.entry(vpn).write) return fault
+        // The page of a write does not stay what it was made from: it becomes the process's own at once.
+        const { action, waits } = this.#unprotect(service, region, page)
+        return { ...fault, action: action === 'copy' ? action : fault.action, waits }
+      }
       case 'unprotect':
         return this.#unprotect(service, region, page)
       case 'poison':

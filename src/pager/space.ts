@@ -13,7 +13,7 @@
 //                        loud (SIGBUS), never a page of zeros
 import type { Backing } from '../backing/backing.ts'
 import { EAGAIN, EEXIST, ENOENT, ESRCH, errnoName } from '../sys/errno.ts'
-import { readAt } from '../sys/fd.ts'
+import { readFully } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
@@ -27,6 +27,8 @@ export interface OpenBacking {
   readonly path: string
   /** What a lens makes of the file, if pages do not hold the file's own bytes. */
   readonly view?: Backing
+  /** Backings that it depends on besides its own file. */
+  readonly sources?: readonly number[]
   /** Why it can't serve any more, once it can't. */
   lost?: string
 }
@@ -429,17 +431,3 @@ export class Space {
 
 /** Address of the message's page and its flags, from the words of a message. */
 export const faultAddress = (words: Uint32Array, at: number): number => getAddress(words, at + 4)
-
-function readFully(fd: number, address: number, length: number, offset: number): number {
-  let got = 0
-  while (got < length) {
-    const n = readAt(fd, address + got, length - got, offset + got)
-    if (n < 0) {
-      if (n === -4) continue
-      return n
-    }
-    if (n === 0) break
-    got += n
-  }
-  return got
-}
