@@ -4,18 +4,19 @@ import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { anomalies, compare, comparisonCsv, missCurves, overOpt, spread } from '../machine/compare.ts'
 import { readPageTrace } from '../machine/page-trace.ts'
+import { type TraceFormat, traceFormats } from '../machine/trace.ts'
 import { linesPng, linesSvg } from '../plot/lines.ts'
 import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
-import { CommandError, exitCode, UsageError } from './errors.ts'
+import { options } from './arguments.ts'
+import { UsageError } from './errors.ts'
 import { paint, print, printJson } from './output.ts'
 
-interface Flags {
+export interface ComparisonFlags {
   readonly frames?: readonly number[]
-  readonly policy?: readonly PolicyName[]
-  readonly pageSize: number
-  readonly seed: number
-  readonly csv?: true
-  readonly json?: true
+  readonly pageSize?: number
+  readonly format?: TraceFormat
+  readonly csv?: boolean
+  readonly json?: boolean
   readonly plot?: string
 }
 
@@ -37,7 +38,26 @@ function framesOf(text: string): number[] {
   })
 }
 
-function policiesOf(text: string): PolicyName[] {
+/** What a comparison can be asked for, wherever it is. */
+export function comparisonOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--frames <list>',
+        'numbers of frames, such as 3-8 or 64,256 (default: parts of the pages that the trace uses)',
+      ).argParser(framesOf),
+    )
+    .addOption(
+      new Option('--page-size <bytes>', 'default 4096; 1 if the trace has page numbers').argParser(text =>
+        wholeNumber('--page-size', text),
+      ),
+    )
+    .addOption(new Option('--csv', 'print CSV').conflicts('json'))
+    .addOption(new Option('--plot <file>', 'draw the miss-ratio curves; ends in .svg or .png'))
+}
+
+/** all, or names with commas. UsageError. */
+export function policiesOf(text: string): PolicyName[] {
   if (text === 'all') return [...policyNames]
   return text.split(',').map(name => {
     if (isPolicyName(name)) return name
@@ -46,51 +66,45 @@ function policiesOf(text: string): PolicyName[] {
 }
 
 export function policiesCommand(): Command {
-  return new Command('policies')
+  const command = new Command('policies')
     .description('compare replacement policies on a trace of addresses or pages, with OPT as the bound')
-    .argument(
-      '<trace>',
-      'addresses, one a line, or lackey or Dinero lines; gzip and zstd too; - is standard input',
-    )
+    .argument('<trace>', 'a trace, plain, .gz or .zst (-: standard input)')
+    .addOption(new Option('--policy <names>', 'all, or some').argParser(policiesOf))
+  return comparisonOptions(command)
     .addOption(
       new Option(
-        '--frames <list>',
-        'numbers of frames, such as 3-8 or 64,256 (default: parts of the pages that the trace uses)',
-      ).argParser(framesOf),
-    )
-    .addOption(new Option('--policy <names>', 'all, or some').argParser(policiesOf))
-    .addOption(
-      new Option('--page-size <bytes>', '1 if the trace has page numbers')
-        .default(4096)
-        .argParser(text => wholeNumber('--page-size', text)),
+        '--format <format>',
+        'what the trace is; found out from name and contents if not given',
+      ).choices(traceFormats),
     )
     .addOption(
       new Option('--seed <number>', 'of the policy random')
         .default(1)
         .argParser(text => wholeNumber('--seed', text)),
     )
-    .addOption(new Option('--csv', 'print CSV').conflicts('json'))
-    .addOption(new Option('--json', 'print one JSON document'))
-    .addOption(new Option('--plot <file>', 'draw the miss-ratio curves; ends in .svg or .png'))
-    .action(async (path: string, flags: Flags) => policies(path, flags))
+    .addOption(options.json())
+    .action(async (path: string, flags: ComparisonFlags & { policy?: readonly PolicyName[]; seed: number }) =>
+      comparePolicies(path, flags.policy ?? policyNames, flags, flags.seed),
+    )
 }
 
-async function policies(path: string, flags: Flags): Promise<void> {
+/** Prints, and draws if asked, what each policy misses on a trace. */
+export async function comparePolicies(
+  path: string,
+  policies: readonly PolicyName[],
+  flags: ComparisonFlags,
+  seed: number,
+): Promise<void> {
   const kind = flags.plot === undefined ? undefined : /\.(svg|png)$/.exec(flags.plot)?.[1]
   if (flags.plot !== undefined && kind === undefined)
     throw new UsageError(`--plot ${flags.plot}: give a file that ends in .svg or .png`)
-  const { pages, numbers } = await readPageTrace(path, flags.pageSize).catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.syscall === undefined) throw error
-      throw new CommandError(exitCode.usage, `${path} can't be read (${error.code})`)
-    },
-  )
+  const { pages, numbers } = await readPageTrace(path, flags.pageSize ?? 4096, flags.format)
   const result = compare(
     path === '-' ? 'standard input' : basename(path),
     pages,
     flags.frames ?? spread(numbers.count),
-    flags.policy,
-    flags.seed,
+    policies,
+    seed,
   )
   if (flags.plot !== undefined) {
     const chart = missCurves(result)

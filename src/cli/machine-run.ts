@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import type { MachineConfig } from '../machine/config.ts'
 import { accessTime, type Counters } from '../machine/counters.ts'
+import type { PolicyName } from '../policy/index.ts'
 import { TraceEngine } from '../machine/engine.ts'
 import { MachineError } from '../machine/errors.ts'
 import { Machine } from '../machine/machine.ts'
@@ -10,10 +11,12 @@ import { kinds, type Sink, type TraceFormat, traceFormats } from '../machine/tra
 import { readTrace, TraceSource } from '../machine/trace-file.ts'
 import { examples, options } from './arguments.ts'
 import { UsageError } from './errors.ts'
+import { type ComparisonFlags, comparePolicies, comparisonOptions, policiesOf } from './machine-policies.ts'
 import { chosenMachine, type MachineFlags, machineOptions } from './machine-options.ts'
 import { paint, print, printJson } from './output.ts'
 
-interface RunFlags extends MachineFlags {
+interface RunFlags extends MachineFlags, ComparisonFlags {
+  readonly policy?: readonly PolicyName[]
   readonly format?: TraceFormat
   readonly records?: boolean
   readonly quantum: number
@@ -27,7 +30,7 @@ export function runTraceCommand(): Command {
       '<trace...>',
       'traces, plain, .gz or .zst (-: standard input); several are processes that take turns',
     )
-  return machineOptions(command)
+  return comparisonOptions(machineOptions(command))
     .addOption(
       new Option(
         '--format <format>',
@@ -40,6 +43,12 @@ export function runTraceCommand(): Command {
         .default(10_000),
     )
     .addOption(new Option('--records', 'print a record of every access (slow): all layers, as JSON lines'))
+    .addOption(
+      new Option(
+        '--policy <names>',
+        'do not run the machine, compare replacement policies: all, or some (see lethe machine policies)',
+      ).argParser(policiesOf),
+    )
     .addOption(options.json())
     .addHelpText(
       'after',
@@ -62,6 +71,16 @@ function positive(text: string): number {
 
 async function run(paths: string[], flags: RunFlags): Promise<void> {
   const { config, given } = chosenMachine(flags, 'x86-64')
+  if (flags.policy !== undefined) {
+    if (paths.length > 1) throw new UsageError(`--policy compares on one trace; ${paths.length} were given`)
+    const pageSize = flags.pageSize ?? config.pageSize
+    return comparePolicies(paths[0] as string, flags.policy, { ...flags, pageSize }, config.seed)
+  }
+  for (const name of ['frames', 'pageSize', 'csv', 'plot'] as const)
+    if (flags[name] !== undefined)
+      throw new UsageError(
+        `--${name === 'pageSize' ? 'page-size' : name} belongs to a comparison: add --policy all, or say --set ${name === 'frames' ? 'frames' : 'pageSize'}=… for the machine`,
+      )
   if (flags.records) return records(paths, given, flags)
   const engine = new TraceEngine(config)
   const began = performance.now()

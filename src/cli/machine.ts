@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { cacheCommand } from './machine-cache.ts'
 import { dineroCommand } from './machine-dinero.ts'
 import { policiesCommand } from './machine-policies.ts'
+import { programCommand } from './machine-program.ts'
 import { runTraceCommand } from './machine-run.ts'
 import { translateCommand } from './machine-translate.ts'
 
@@ -15,6 +16,7 @@ export function machineCommand(): Command {
     translateCommand(),
     runTraceCommand(),
     policiesCommand(),
+    programCommand(),
     cacheCommand(),
     dineroCommand(),
   ])

@@ -53,7 +53,7 @@ export function detectFormat(name: string, head: Uint8Array): TraceFormat | unde
   const lines = text
     .split('\n')
     .slice(0, -1)
-    .filter(line => !/^(==|--|#|\s*$)/.test(line))
+    .filter(line => !/^(==|--|[#*]|\s*$)/.test(line))
   const sample = (text.endsWith('\n') ? lines : lines.length > 0 ? lines : text.split('\n')).slice(0, 50)
   if (sample.length === 0) return text.trim() === '' ? 'addresses' : undefined
   // A line that is wrong is to be named by the reader.
@@ -203,7 +203,8 @@ export class TraceReader {
   #oneLine(bytes: Uint8Array, start: number, end: number): void {
     let at = start
     while (at < end && (bytes[at] === space || bytes[at] === 9)) at++
-    if (at === end || bytes[at] === 35) return
+    // A remark, or the `*` that separates parts of some page traces.
+    if (at === end || bytes[at] === 35 || bytes[at] === 42) return
     if (this.#format === 'lackey') this.#lackey(bytes, start, at, end)
     else if (this.#format === 'din') this.#din(bytes, at, end)
     else if (this.#format === 'xdin') this.#xdin(bytes, at, end)

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { collect, graphs } from '../../src/lab/heap/graphs.ts'
-import { programs, run } from '../../src/lab/heap/film.ts'
+import { programs as heapPrograms, run } from '../../src/lab/heap/film.ts'
 import { formatPlace, parsePlace } from '../../src/lab/link.ts'
-import { scenarios } from '../../src/lab/machine/scenarios.ts'
+import { programs } from '../../src/machine/programs.ts'
 import { film, traces } from '../../src/lab/replacement/film.ts'
 
 const dist = join(import.meta.dirname, '../../dist')
@@ -17,7 +17,7 @@ const browserPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin
 )
 
 describe('what the views show', () => {
-  test.each(scenarios.map(one => [one.id, one] as const))(
+  test.each(programs.map(one => [one.id, one] as const))(
     'machine, %s: it runs, and says what happens',
     (_, one) => {
       const { shots } = one.film('r 0x10\nw 0x50 b\nr 0x10')
@@ -35,13 +35,13 @@ describe('what the views show', () => {
 
   test('a loop larger than memory faults at every access, and only written pages are written', () => {
     const shots =
-      scenarios
+      programs
         .find(({ id }) => id === 'swap')
         ?.film('')
         .shots.slice(1) ?? []
     expect(shots.every(({ access }) => access?.fault !== undefined)).toBe(true)
     const lens =
-      scenarios
+      programs
         .find(({ id }) => id === 'lens')
         ?.film('')
         .shots.slice(1) ?? []
@@ -56,7 +56,7 @@ describe('what the views show', () => {
   })
 
   test('heap: each of the four cases of coalescing comes up, and blocks fill the heap', () => {
-    const { shots } = run('explicit first lifo', programs[0]?.program ?? '')
+    const { shots } = run('explicit first lifo', heapPrograms[0]?.program ?? '')
     const cases = new Set(shots.flatMap(({ effect }) => /^Case \d/.exec(effect)?.[0] ?? []))
     expect([...cases].sort()).toEqual(['Case 1', 'Case 2', 'Case 3', 'Case 4'])
     for (const { blocks } of shots)
@@ -65,7 +65,7 @@ describe('what the views show', () => {
   })
 
   test('heap: first fit looks at free blocks from the head of the list up to the one it takes', () => {
-    const { shots } = run('explicit first lifo', programs[1]?.program ?? '')
+    const { shots } = run('explicit first lifo', heapPrograms[1]?.program ?? '')
     const searches = shots.filter(({ operation, path }) => operation.startsWith('a') && path.length > 1)
     expect(searches.length).toBeGreaterThan(0)
     for (const shot of searches) {

@@ -79,7 +79,8 @@ test('CSV, JSON and pictures say the same', () => {
 
 test.each([
   ['addresses', '0x1000\n4097\n# a remark\n0x2fff\n', [1, 1, 2]],
-  ['lackey', '==1== Lackey\nI  0400,4\n L 1ffe,8\n S 2000,4\n M 3000,1\n', [0, 1, 2, 3]],
+  ['page traces with parts', '4096\n*\n8192\n', [1, 2]],
+  ['lackey', '==1== Lackey\nI  0400,4\n L 1ffe,8\n S 2000,4\n M 3000,1\n', [0, 1, 2, 3, 3]],
   ['Dinero', '2 4000\n0 5004\n1 5008 8\n', [4, 5, 5]],
 ])('%s are read as pages, packed or not', async (name, text, expected) => {
   for (const bytes of [Buffer.from(text), gzipSync(text), zstdCompressSync(text)]) {
@@ -92,6 +93,7 @@ test.each([
 
 test.each([
   [['policies', '/nowhere'], "/nowhere can't be read (ENOENT)"],
+  [['run', belady, '--frames', '3'], '--frames belongs to a comparison: add --policy all'],
   [['policies', belady, '--policy', 'best'], '--policy best: there are all, fifo'],
   [['policies', belady, '--frames', '0'], '--frames 0: give whole numbers from 1'],
   [['policies', belady, '--plot', 'x.gif'], '--plot x.gif: give a file that ends in .svg or .png'],
@@ -102,8 +104,15 @@ test.each([
   expect(stderr.trim().split('\n')).toHaveLength(1)
 })
 
-test('a line that is no reference is named', () => {
-  const path = join(folder, 'bad')
-  writeFileSync(path, '12\nhello\n')
-  expect(lethe('machine', 'policies', path).stderr).toContain('line 2: "hello" is no reference')
+test('machine run --policy says what machine policies says', () => {
+  const args = [belady, '--page-size', '1', '--frames', '3-5']
+  expect(lethe('machine', 'run', ...args, '--policy', 'all').stdout).toBe(
+    lethe('machine', 'policies', ...args).stdout,
+  )
+})
+
+test('two processes have pages of their own', async () => {
+  const path = join(folder, 'two')
+  writeFileSync(path, '1:0x1000\n2:0x1000\n1:0x1008\n')
+  expect([...(await readPageTrace(path, 4096)).pages]).toEqual([0, 1, 0])
 })

@@ -1,25 +1,25 @@
 /** One access after the other through all layers: processes and their tables, TLB, caches, memory, disk, and the way between them. */
 import { useMemo, useRef, useState } from 'preact/hooks'
-import type { Access } from '../../machine/access.ts'
+import type { Film, ProcessShot, Shot } from '../../machine/film.ts'
+import { type Program, programs } from '../../machine/programs.ts'
+import { tell } from '../../machine/tell.ts'
 import { numberIn } from '../link.ts'
 import type { ViewProps } from '../main.tsx'
 import { Player } from '../player.tsx'
 import { type Arrow, Arrows } from './arrows.tsx'
 import { Bits, hex } from './bits.tsx'
-import type { Film, ProcessShot, Shot } from './film.ts'
 import { LectureView } from './lecture-view.tsx'
-import { scenarios } from './scenarios.ts'
 
 const firstTrace = 'r 0x000\nw 0x044\nr 0x080\nr 0x044 other\nw 0x048 other\nr 0x048'
 
 export function MachineView({ place, go }: ViewProps) {
   const id = place.values['scenario'] ?? 'lecture'
-  const scenario = scenarios.find(one => one.id === id)
+  const scenario = programs.find(one => one.id === id)
   return (
     <>
       <div class="picker">
         <div class="choices" role="tablist">
-          {[{ id: 'lecture', name: 'The lecture’s examples' }, ...scenarios].map(one => (
+          {[{ id: 'lecture', name: 'The lecture’s examples' }, ...programs].map(one => (
             <button
               type="button"
               role="tab"
@@ -41,7 +41,7 @@ export function MachineView({ place, go }: ViewProps) {
   )
 }
 
-function Run({ scenario, place, go }: ViewProps & { scenario: (typeof scenarios)[number] }) {
+function Run({ scenario, place, go }: ViewProps & { scenario: Program }) {
   const trace = place.values['trace'] ?? firstTrace
   const [text, setText] = useState(trace)
   const film = useMemo(() => scenario.film(trace), [scenario, trace])
@@ -223,40 +223,13 @@ function Story({ shot: { access, note } }: { shot: Shot }) {
       <p class="note">{note}</p>
       {access !== undefined && (
         <ol>
-          {sentences(access).map((sentence, i) => (
-            <li key={i}>{whole(sentence)}</li>
+          {tell(access).map((sentence, i) => (
+            <li key={i}>{sentence}</li>
           ))}
         </ol>
       )}
     </div>
   )
-}
-
-/** As a sentence: the kernel's steps are parts of one. */
-function whole(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1)
-  return first.endsWith('.') ? first : `${first}.`
-}
-
-function sentences(access: Access): string[] {
-  const { tlb, walk, fault, caches } = access
-  const out: string[] = []
-  if (tlb !== undefined)
-    out.push(
-      tlb.hit
-        ? `TLB set ${tlb.set} has page ${hex(access.vpn)}: frame ${hex(access.ppn ?? 0)}.`
-        : `TLB set ${tlb.set} does not have page ${hex(access.vpn)}.`,
-    )
-  for (const step of walk)
-    out.push(
-      `Table of level ${step.level}, entry ${hex(step.index)}, from ${step.from}: ${step.entry.valid ? `frame ${hex(step.entry.frame)}` : 'not valid'}.`,
-    )
-  if (fault !== undefined) out.push(...fault.steps)
-  for (const look of caches)
-    if (look.aside !== true)
-      out.push(`${look.name} set ${look.set}: ${look.hit ? 'hit' : 'miss, the line is brought'}.`)
-  out.push(`${access.cycles.toLocaleString('en')} cycles.`)
-  return out
 }
 
 function Tlb({ film: { config }, shot }: { film: Film; shot: Shot }) {

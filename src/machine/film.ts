@@ -2,10 +2,10 @@
  * A run of the simulated machine, access by access, with all that can be seen after each. Runs are short, so everything is recorded at
  * once and stepping back is as cheap as stepping on.
  */
-import type { Access, Entry } from '../../machine/access.ts'
-import type { MachineConfig } from '../../machine/config.ts'
-import type { Machine, Reference } from '../../machine/machine.ts'
-import type { Queue } from '../../policy/policy.ts'
+import type { Access, Entry } from './access.ts'
+import type { MachineConfig } from './config.ts'
+import type { Machine, Reference } from './machine.ts'
+import type { Queue } from '../policy/policy.ts'
 
 export interface PageRow {
   readonly vpn: number

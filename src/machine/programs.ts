@@ -1,9 +1,12 @@
-/** Programs for the machine, small enough that every table of theirs is on the page. */
-import { verbatim } from '../../lens/verbatim.ts'
-import { Machine } from '../../machine/machine.ts'
+/**
+ * Small programs for the machine, each of which shows one thing: small enough that every table of theirs fits a page. The lab steps
+ * through them, `lethe machine program` prints them.
+ */
+import { verbatim } from '../lens/verbatim.ts'
+import { Machine } from './machine.ts'
 import { type Film, type Move, record } from './film.ts'
 
-export interface Scenario {
+export interface Program {
   readonly id: string
   readonly name: string
   /** What to look at. */
@@ -47,7 +50,7 @@ function* loop(pid: number, pages: number, rounds: number, store = false): Gener
       yield (store ? write : read)(pid, page * 64 + ((round * 8) % 64), `Round ${round}, page ${page}`)
 }
 
-export const scenarios: readonly Scenario[] = [
+export const programs: readonly Program[] = [
   {
     id: 'locality',
     name: 'An array, twice',
@@ -107,6 +110,38 @@ export const scenarios: readonly Scenario[] = [
         yield read(child, 64)
       }
       return record(machine, moves())
+    },
+  },
+  {
+    id: 'library',
+    name: 'A shared library',
+    say: 'Two processes run the same library at addresses of their own. Its code is on the disk once and in memory once.',
+    film() {
+      const machine = new Machine(small)
+      const code = machine.file(
+        'libc.so',
+        Uint8Array.from({ length: 128 }, (_, i) => i),
+      )
+      const call = (pid: number): number =>
+        machine.mmap(pid, { length: 128, source: code, protection: { write: false, execute: true } })
+      const a = machine.spawn('a').pid
+      const b = machine.spawn('b').pid
+      machine.mmap(b, { length: 64 })
+      const inA = call(a)
+      const inB = call(b)
+      const fetch = (pid: number, address: number, note: string): Move => ({
+        pid,
+        reference: { kind: 'fetch', address },
+        note,
+      })
+      return record(machine, [
+        fetch(a, inA, 'a calls the library: its page comes from the disk'),
+        fetch(b, inB, 'b calls it at another address: no second transfer, it waits for the first'),
+        fetch(a, inA + 64, 'a goes on to the second page'),
+        fetch(b, inB + 64, 'b as well'),
+        fetch(b, inB + 4, 'From now on both run at full speed'),
+        fetch(a, inA + 4, 'on the same two frames'),
+      ])
     },
   },
   {
