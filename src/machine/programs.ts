@@ -3,6 +3,7 @@
  * through them, `lethe machine program` prints them.
  */
 import { verbatim } from '../lens/verbatim.ts'
+import { MachineError } from './errors.ts'
 import { Machine } from './machine.ts'
 import { type Film, type Move, record } from './film.ts'
 
@@ -244,14 +245,16 @@ export const programs: readonly Program[] = [
 const kinds = { r: 'read', w: 'write', f: 'fetch' } as const
 
 function parse(trace: string): { kind: 'read' | 'write' | 'fetch'; address: number; name: string }[] {
-  return trace.split(/[\n;]/).flatMap(line => {
+  return trace.split(/[\n;]/).flatMap((line, i) => {
     const [what = '', where = '', name = 'own'] = line.trim().split(/\s+/)
+    if (what === '') return []
     const kind = kinds[what as keyof typeof kinds]
-    const address = Number(where)
-    return kind === undefined ||
-      where === '' ||
-      !(address >= 0 && address < 4096 && Number.isInteger(address))
-      ? []
-      : [{ kind, address, name }]
+    const address = where === '' ? Number.NaN : Number(where)
+    if (kind === undefined || !(address >= 0 && address < 4096 && Number.isInteger(address)))
+      throw new MachineError(
+        'trace',
+        `Line ${i + 1}, "${line.trim()}", is no reference: write r, w or f and an address from 0 to 0xfff`,
+      )
+    return [{ kind, address, name }]
   })
 }
