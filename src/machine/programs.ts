@@ -210,8 +210,8 @@ export const programs: readonly Program[] = [
     say: 'Each process would be happy with 6 of the 8 frames. Together they wait for the disk all the time.',
     film() {
       const machine = new Machine(small)
-      const a = loop(machine.open('a').pid, 6, 6)
-      const b = loop(machine.open('b').pid, 6, 6)
+      const a = loop(machine.open('a').pid, 6, 6, true)
+      const b = loop(machine.open('b').pid, 6, 6, true)
       function* turns(): Generator<Move> {
         for (;;) {
           for (const one of [a, b])
