@@ -3,6 +3,7 @@
  * through them, `lethe machine program` prints them.
  */
 import { verbatim } from '../lens/verbatim.ts'
+import { MachineError } from './errors.ts'
 import { Machine } from './machine.ts'
 import { type Film, type Move, record } from './film.ts'
 
@@ -209,8 +210,8 @@ export const programs: readonly Program[] = [
     say: 'Each process would be happy with 6 of the 8 frames. Together they wait for the disk all the time.',
     film() {
       const machine = new Machine(small)
-      const a = loop(machine.open('a').pid, 6, 6)
-      const b = loop(machine.open('b').pid, 6, 6)
+      const a = loop(machine.open('a').pid, 6, 6, true)
+      const b = loop(machine.open('b').pid, 6, 6, true)
       function* turns(): Generator<Move> {
         for (;;) {
           for (const one of [a, b])
@@ -244,14 +245,16 @@ export const programs: readonly Program[] = [
 const kinds = { r: 'read', w: 'write', f: 'fetch' } as const
 
 function parse(trace: string): { kind: 'read' | 'write' | 'fetch'; address: number; name: string }[] {
-  return trace.split(/[\n;]/).flatMap(line => {
+  return trace.split(/[\n;]/).flatMap((line, i) => {
     const [what = '', where = '', name = 'own'] = line.trim().split(/\s+/)
+    if (what === '') return []
     const kind = kinds[what as keyof typeof kinds]
-    const address = Number(where)
-    return kind === undefined ||
-      where === '' ||
-      !(address >= 0 && address < 4096 && Number.isInteger(address))
-      ? []
-      : [{ kind, address, name }]
+    const address = where === '' ? Number.NaN : Number(where)
+    if (kind === undefined || !(address >= 0 && address < 4096 && Number.isInteger(address)))
+      throw new MachineError(
+        'trace',
+        `Line ${i + 1}, "${line.trim()}", is no reference: write r, w or f and an address from 0 to 0xfff`,
+      )
+    return [{ kind, address, name }]
   })
 }

@@ -217,6 +217,23 @@ describe('the server', () => {
       await page.close()
     })
 
+    test('a line that is no reference is named, and the trace that ran stays', {
+      timeout: 60_000,
+    }, async () => {
+      const page = await open('machine?scenario=own')
+      await page.fill('textarea', 'r 0x10\nx 0x20')
+      await page.getByRole('button', { name: 'Run' }).click()
+      expect(await page.textContent('.wrong')).toBe(
+        'Line 2, "x 0x20", is no reference: write r, w or f and an address from 0 to 0xfff',
+      )
+      expect(await page.textContent('.count')).toBe('0 of 6')
+      await page.fill('textarea', 'r 0x10\nw 0x20 b')
+      await page.getByRole('button', { name: 'Run' }).click()
+      await page.keyboard.press('Tab')
+      expect(await page.textContent('.count')).toBe('0 of 2')
+      await page.close()
+    })
+
     test('it works without the server, from the static files', { timeout: 60_000 }, async () => {
       const page = await browser.newPage()
       // Modules can't be loaded from file: URLs, unless the browser is told so; any static server will do.

@@ -3,7 +3,7 @@ import { parsePolicy } from '../../heap/allocator.ts'
 import { OWN } from '../../heap/code/blocks.ts'
 import { Heap } from '../../heap/heap.ts'
 import { type Fragmentation, tagBytes } from '../../heap/inspect.ts'
-import { ArrayMemory } from '../../heap/memory.ts'
+import { ArrayMemory, STATE } from '../../heap/memory.ts'
 
 /** Memory that notes which words are read. */
 class WatchedMemory extends ArrayMemory {
@@ -121,7 +121,7 @@ export function run(policyText: string, program: string): HeapFilm {
     shots.push(shot(line.trim(), pointer, failed, before))
     if (shots.length > 300) break
   }
-  return { policy: heap.name, tag: tagBytes(policy), begin: (shots[0]?.blocks[0]?.at ?? 0) - 4, shots }
+  return { policy: heap.name, tag: tagBytes(policy), begin: memory.base + STATE, shots }
 }
 
 /** The explicit free list, from its head: the next free block's address is the first word of a free block. */

@@ -42,8 +42,11 @@ export function MachineView({ place, go }: ViewProps) {
 }
 
 function Run({ scenario, place, go }: ViewProps & { scenario: Program }) {
-  const trace = place.values['trace'] ?? firstTrace
+  const given = place.values['trace'] ?? firstTrace
+  // A link may carry anything.
+  const trace = refusal(scenario, given) === '' ? given : firstTrace
   const [text, setText] = useState(trace)
+  const [wrong, setWrong] = useState('')
   const film = useMemo(() => scenario.film(trace), [scenario, trace])
   const last = film.shots.length - 1
   const step = numberIn(place, 'step', 0, last)
@@ -58,7 +61,9 @@ function Run({ scenario, place, go }: ViewProps & { scenario: Program }) {
           class="own"
           onSubmit={event => {
             event.preventDefault()
-            go({ trace: text, step: '' })
+            const problem = refusal(scenario, text)
+            setWrong(problem)
+            if (problem === '') go({ trace: text, step: '' })
           }}
         >
           <textarea
@@ -68,6 +73,7 @@ function Run({ scenario, place, go }: ViewProps & { scenario: Program }) {
             onInput={event => setText((event.target as HTMLTextAreaElement).value)}
           />
           <button type="submit">Run</button>
+          <output class="wrong">{wrong}</output>
         </form>
       )}
       <Player kinds={kinds} step={step} onStep={to => go({ step: to })} />
@@ -95,6 +101,16 @@ function Run({ scenario, place, go }: ViewProps & { scenario: Program }) {
       </div>
     </>
   )
+}
+
+/** Why a trace can't be run, in a sentence; empty if it can. */
+function refusal(scenario: Program, trace: string): string {
+  try {
+    scenario.film(trace)
+    return ''
+  } catch (error) {
+    return (error as Error).message
+  }
 }
 
 function Cpu({ film: { config }, shot: { access } }: { film: Film; shot: Shot }) {
