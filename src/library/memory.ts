@@ -212,7 +212,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
     if (noPut !== undefined)
       throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
-    return options.lazy === true && needsScan(whole.data)
+    return options.lazy === true && needsScan(whole.data) && whole.data.origin.kind !== 'object'
       ? this.#mapLazily(whole.data, element, mode, options)
       : this.#mapWhole(whole.data, element, mode, options)
   }
@@ -407,7 +407,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   #mapReading(source: SourceData, seen: Seen, element: Element, length: number, mode: Mode): Region {
     if (mode === 'shared')
       throw new MemoryError('no-mmu', `mode 'shared' needs page faults (${this.whyNoMmu}); use 'private'`)
-    const opened = open(source)
+    const opened = open(source, { known: seen.identity })
     try {
       prepare(opened, storeIn(this.#cache))
       const guard = new BackingGuard(opened, source, seen)
