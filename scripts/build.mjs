@@ -76,7 +76,17 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert']
-  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png', 'table']) {
+  for (const name of [
+    'pages',
+    'search',
+    'text',
+    'elements',
+    'numbers',
+    'inflate',
+    'png',
+    'table',
+    'records',
+  ]) {
     const wasm = join(kernels, `${name}.wasm`)
     const entry = join(kernels, 'assembly', `${name}.ts`)
     const made = madeOf(wasm, closure(entry, sources), options)

@@ -1,10 +1,13 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
 import { arrayNamed } from './arrays.ts'
+import { arrowNamed } from './arrow.ts'
 import { codesNamed } from './codes.ts'
 import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
+import { parquetNamed } from './parquet.ts'
+import { scanfNamed } from './scanf.ts'
 import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
 import { numbersNamed } from './numbers.ts'
@@ -27,6 +30,9 @@ const families: readonly Family[] = [
   arrayNamed,
   csvNamed,
   ndjsonNamed,
+  scanfNamed,
+  parquetNamed,
+  arrowNamed,
   tensorsNamed,
   streamsNamed,
   packedNamed,

@@ -3,16 +3,20 @@
  *
  *   bytes to bytes      verbatim slice gunzip zlib unzstd unlz4 unxz bunzip2 base64 toBase64 hex toHex crlf
  *   to characters       utf16 utf32 latin1 (of UTF-8), widen16 widen32 (of Latin-1), utf8 (of UTF-16)
- *   to numbers          elements csv tsv whitespace matrix ndjson npy npz safetensors
+ *   to numbers          elements csv tsv whitespace matrix ndjson parquet arrow npy npz safetensors, to records scanf
  *
  * Each gives a Lens, whose name says all about it; docs/lenses.md has them in a table.
  */
 import { type ArrayOptions, arrayLens, type StoredType } from '../lens/arrays.ts'
+import { arrowLens } from '../lens/arrow.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { csvDefaults, csvName, type CsvOptions } from '../lens/csv-syntax.ts'
-import type { Element, ElementType, TypedLens } from '../lens/element.ts'
+import type { Element, ElementType, RecordLayout, TypedLens } from '../lens/element.ts'
 import { ndjsonLens } from '../lens/ndjson.ts'
+import { parquetLens } from '../lens/parquet.ts'
 import { range } from '../lens/range.ts'
+import { scanfLens } from '../lens/scanf.ts'
+import type { ScanfFields } from '../lens/scanf-format.ts'
 import type { TableType } from '../lens/table-lens.ts'
 import { type TensorFormat, tensorLens } from '../lens/tensors.ts'
 
@@ -172,8 +176,38 @@ export function ndjson<T extends TableType = 'f64'>({
   return shared(lens.name)
 }
 
+/**
+ * Records that a format of scanf reads, as C structs: `scanf('%d=%f;\n', { key: 'i32', value: 'f32' })`. `packed` leaves no
+ * padding between fields.
+ */
+export const scanf = (
+  format: string,
+  fields: ScanfFields,
+  { packed = false }: { readonly packed?: boolean } = {},
+): TypedLens<RecordLayout> => shared(scanfLens({ format, fields, packed }).name)
+
 const tensor = <T extends ElementType>(format: TensorFormat, as: T, name?: string): TypedLens<T> =>
   shared(tensorLens(format, { as, ...(name === undefined ? {} : { name }) }).name)
+
+export interface FileColumnOptions<T extends ElementType> {
+  /** What memory holds: the column's own type, or one to which it converts. */
+  readonly as: T
+  /** Its name; names from the outside inwards, if it lies in a struct. */
+  readonly column: string | readonly string[]
+  /** What stands for null: NaN where it is not given, and an error for integers. */
+  readonly missing?: number | bigint
+}
+
+const pathOf = ({ column }: FileColumnOptions<ElementType>): readonly string[] =>
+  typeof column === 'string' ? [column] : column
+
+/** A column of numbers of a Parquet file. */
+export const parquet = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<T> =>
+  shared(parquetLens({ ...options, column: pathOf(options) }).name)
+
+/** A column of numbers of an Arrow file (Feather 2 is one) or stream. */
+export const arrow = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<T> =>
+  shared(arrowLens({ ...options, column: pathOf(options) }).name)
 
 /** The array of a NumPy .npy file. */
 export const npy = <T extends ElementType>({ as }: { readonly as: T }): TypedLens<T> => tensor('npy', as)
