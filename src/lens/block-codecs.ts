@@ -81,17 +81,16 @@ function decode(codec: BlockCodec, from: Uint8Array, size: number): Uint8Array {
   }
 }
 
-/** The `size` bytes that a block makes; LensError 'corrupt' if it makes others. `offset` is where in the backing it lies. */
-export function decodeBlock(
+/** What a block makes, `most` bytes at most; LensError 'corrupt' if it is damaged. `offset` is where in the backing it lies. */
+export function decodeUpTo(
   lens: string,
   codec: BlockCodec,
   from: Uint8Array,
-  size: number,
+  most: number,
   offset: number,
 ): Uint8Array {
-  let made: Uint8Array
   try {
-    made = decode(codec, from, size)
+    return decode(codec, from, most)
   } catch (error) {
     throw new LensError(
       'corrupt',
@@ -101,12 +100,22 @@ export function decodeBlock(
       error,
     )
   }
-  if (made.length !== size)
-    throw new LensError(
-      'corrupt',
-      lens,
-      `a block makes ${made.length} bytes and not ${size} (${codec})`,
-      offset,
-    )
-  return made
+}
+
+/** The `size` bytes that a block makes; LensError 'corrupt' if it makes others. */
+export function decodeBlock(
+  lens: string,
+  codec: BlockCodec,
+  from: Uint8Array,
+  size: number,
+  offset: number,
+): Uint8Array {
+  const made = decodeUpTo(lens, codec, from, size, offset)
+  if (made.length === size) return made
+  throw new LensError(
+    'corrupt',
+    lens,
+    `a block makes ${made.length} bytes and not ${size} (${codec})`,
+    offset,
+  )
 }

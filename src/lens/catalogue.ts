@@ -1,5 +1,6 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
 import { arrayNamed } from './arrays.ts'
+import { arrowNamed } from './arrow.ts'
 import { codesNamed } from './codes.ts'
 import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
@@ -31,6 +32,7 @@ const families: readonly Family[] = [
   ndjsonNamed,
   scanfNamed,
   parquetNamed,
+  arrowNamed,
   tensorsNamed,
   streamsNamed,
   packedNamed,

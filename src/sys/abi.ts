@@ -57,7 +57,7 @@ export interface Calls {
   readonly setpriority: number
 }
 
-const x64: Calls = {
+export const x64: Calls = {
   openat: 257,
   read: 0,
   write: 1,
