@@ -5,6 +5,7 @@ import { LensError, type LensErrorCode } from '../lens/errors.ts'
 /**
  * option     an option or argument that is not one
  * budget     the budget is too small for what is asked
+ * pending    the first scan of a lazy region goes on
  * closed     the memory or region is closed
  * changed    the backing is not what it was when it was mapped
  * readonly   a write to a region of mode 'readonly'; it was undone
@@ -18,6 +19,7 @@ import { LensError, type LensErrorCode } from '../lens/errors.ts'
 export type MemoryErrorCode =
   | 'option'
   | 'budget'
+  | 'pending'
   | 'changed'
   | 'readonly'
   | 'no-put'

@@ -2,9 +2,9 @@
 import { bytesOfElement, type Element } from '../lens/element.ts'
 import { type Counter, counter, type Counters } from './counters.ts'
 import { MemoryError, type PlainError, revived } from './errors.ts'
-import type { Ask, Mode } from './protocol.ts'
+import type { Mode, RangeRequest } from './protocol.ts'
 import { type ArrayOf, elementsIn, roomFor, type ValueOf } from './records.ts'
-import { type Range, Region, type RegionStats } from './region.ts'
+import { type PinOptions, type Range, Region, type RegionStats } from './region.ts'
 
 const PAGE = 4096
 /** Bytes that a read brings before it copies them. */
@@ -12,9 +12,11 @@ const STEP = 2 ** 20
 
 /** What a region asks of the memory it belongs to. */
 export interface Host {
-  ask(ask: Ask): Promise<void>
+  ask(ask: RangeRequest): Promise<unknown>
   /** A view of our memory that does not own it. */
   bufferAt(address: number, length: number): ArrayBuffer
+  /** Mode 'shared': what was written goes to the file. */
+  writeBack(): Promise<void>
   /** The region is not served any more: its address range ends. */
   retire(region: MappedRegion): Promise<void>
 }
@@ -34,16 +36,21 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
   readonly #host: Host
   readonly #mapping: Mapping<E>
   readonly #width: number
+  #flushing: Promise<void> = Promise.resolve()
   #buffer: ArrayBuffer
   #array: ReturnType<typeof elementsIn<E>>
 
   constructor(host: Host, mapping: Mapping<E>) {
-    super(mapping.element, mapping.length, mapping.mode, mapping.name)
+    super(mapping.element, mapping.mode, mapping.name)
     this.#host = host
     this.#mapping = mapping
     this.#width = bytesOfElement(mapping.element)
     this.#buffer = host.bufferAt(mapping.address, mapping.pages * PAGE)
     this.#array = elementsIn(mapping.element, this.#buffer, 0, mapping.length)
+  }
+
+  get length(): number {
+    return this.#mapping.length
   }
 
   /** For `Memory.share`. */
@@ -85,10 +92,7 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     this.check()
   }
 
-  async pin(
-    range?: Partial<Range>,
-    { writable = false }: { readonly writable?: boolean } = {},
-  ): Promise<Disposable> {
+  async pin(range?: Partial<Range>, { writable = false }: PinOptions = {}): Promise<Disposable> {
     const { from, to } = this.range(range)
     const pages = this.#pages(from * this.#width, to * this.#width)
     const { id } = this.#mapping
@@ -102,8 +106,14 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     }
   }
 
-  flush(): Promise<void> {
-    throw new MemoryError('option', `flush: ${this.name} is mapped with mode '${this.mode}', not 'shared'`)
+  async flush(): Promise<void> {
+    this.check()
+    if (this.mode !== 'shared')
+      throw new MemoryError('option', `flush: ${this.name} is mapped with mode '${this.mode}', not 'shared'`)
+    // One after the other: each begins with what the last one has made of the file.
+    const before = this.#flushing.catch(() => undefined)
+    this.#flushing = before.then(() => this.#host.writeBack())
+    await this.#flushing
   }
 
   stats(): RegionStats {
@@ -128,6 +138,11 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     this.emit('error', error)
   }
 
+  /** The owner ends the region: this thread lets go of it. */
+  takenAway(): void {
+    this.abandon().catch(() => undefined)
+  }
+
   protected override lookForFailure(): void {
     const { failure } = this.#mapping.counters
     if (failure !== undefined) this.failure ??= revived(failure)
@@ -148,8 +163,8 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
     return { from: Math.floor(start / PAGE), to: Math.ceil(end / PAGE) }
   }
 
-  #bring(start: number, end: number): Promise<void> {
-    return this.#host.ask({ kind: 'prefetch', id: this.#mapping.id, ...this.#pages(start, end) })
+  async #bring(start: number, end: number): Promise<void> {
+    await this.#host.ask({ kind: 'prefetch', id: this.#mapping.id, ...this.#pages(start, end) })
   }
 }
 

@@ -10,7 +10,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import {
   bytesOfElement,
   type Element,
@@ -18,14 +18,28 @@ import {
   type ElementType,
   type TypedLens,
 } from '../lens/element.ts'
+import { lensNamed } from '../lens/catalogue.ts'
 import type { Lens } from '../lens/lens.ts'
+import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
 import { Counters } from './counters.ts'
 import { MemoryError, revived } from './errors.ts'
 import { BackingGuard } from './guard.ts'
+import { LazyRegion } from './lazy-region.ts'
 import { type Host, MappedRegion } from './mapped-region.ts'
-import type { Ask, Mode, PagerData, Reply, Request, ScanData, ScanReply } from './protocol.ts'
+import type {
+  Ask,
+  ByteRange,
+  Mode,
+  PagerData,
+  Reply,
+  Request,
+  ScanData,
+  ScanReply,
+  WriteData,
+} from './protocol.ts'
 import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
+import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
 import { bytesOf } from './size.ts'
 import { nameOf, needsScan, open, prepare, type Seen, type Source, type SourceData } from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
@@ -37,8 +51,8 @@ const LEAST_BUDGET = 2 ** 20
 export interface MemoryOptions {
   /** Bytes of all regions that may be in memory: a number, or a text such as '64MiB'. At least 1 MiB. */
   readonly budget: number | string
-  /** What is dropped when the budget is full, by name. */
-  readonly policy?: string
+  /** Chooses what is dropped when the budget is full: 'lru', '2q', 's3-fifo', 'gdsf', … (src/policy). */
+  readonly policy?: PolicyName
   /** 'none': do without page faults even where they can be served. Default 'auto', or $LETHE_MMU. */
   readonly mmu?: 'auto' | 'none'
   /** Folder of the indexes that lenses keep. Default: $XDG_CACHE_HOME/lethe, which `lethe attach` uses too. */
@@ -53,6 +67,8 @@ export interface MapOptions {
   readonly mode?: Mode
   /** The element type, where the lens does not say it. */
   readonly as?: ElementType
+  /** `map` does not wait for the first scan: `at` and small reads work at once, `region.ready()` waits for the rest. */
+  readonly lazy?: boolean
   /** Ends the first scan; `map` then rejects with the signal's reason. */
   readonly signal?: AbortSignal
   /** Told now and then how much of the first scan is done, in bytes of the backing. */
@@ -70,7 +86,7 @@ export interface MemoryEvents {
 }
 
 interface Pending {
-  readonly settle: () => void
+  readonly settle: (runs: readonly ByteRange[]) => void
   readonly reject: (error: MemoryError) => void
 }
 
@@ -128,6 +144,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   readonly #blocks: Blocks
   readonly #regions = new Map<number, Region>()
   readonly #pending = new Map<number, Pending>()
+  readonly #lent = new Set<Lent>()
   #nextId = 1
   #nextTicket = 1
   #closing: Promise<void> | undefined
@@ -161,12 +178,14 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
         'budget',
         `A budget of ${budget} bytes is smaller than a cluster; give at least ${LEAST_BUDGET}`,
       )
+    const policy = options.policy ?? defaultPolicy
+    if (!isPolicyName(policy))
+      throw new MemoryError('option', `policy: '${String(policy)}' is none of ${policyNames.join(', ')}`)
     const cache = options.cache ?? defaultCacheFolder()
     const wanted = options.mmu ?? process.env.LETHE_MMU ?? 'auto'
     if (wanted !== 'auto' && wanted !== 'none')
       throw new MemoryError('option', `mmu: '${wanted}' is neither 'auto' nor 'none'`)
-    const mmu =
-      wanted === 'none' ? "mmu is 'none'" : await startPager(budget, options.policy ?? 'fifo', cache)
+    const mmu = wanted === 'none' ? "mmu is 'none'" : await startPager(budget, policy, cache)
     return new Memory(budget, cache, mmu)
   }
 
@@ -190,13 +209,75 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     signal?.throwIfAborted()
     const whole = lens === undefined ? source : source.through(lens)
     const element = options.as === undefined ? whole.element : elementNamed(options.as)
-    const seen = await this.#look(whole.data, options)
+    const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
+    if (noPut !== undefined)
+      throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
+    return options.lazy === true && needsScan(whole.data)
+      ? this.#mapLazily(whole.data, element, mode, options)
+      : this.#mapWhole(whole.data, element, mode, options)
+  }
+
+  async #mapWhole(
+    source: SourceData,
+    element: Element,
+    mode: Mode,
+    { signal, progress }: Pick<MapOptions, 'signal' | 'progress'>,
+  ): Promise<Region> {
+    const seen = needsScan(source) ? await this.#scan(source, signal, progress) : look(source)
     signal?.throwIfAborted()
     this.#mustBeOpen()
     const length = Math.floor(seen.size / bytesOfElement(element))
     return this.#mmu === undefined
-      ? this.#mapReading(whole.data, seen, element, length, mode)
-      : this.#mapServed(this.#mmu, whole.data, seen, element, length, mode)
+      ? this.#mapReading(source, seen, element, length, mode)
+      : this.#mapServed(this.#mmu, source, seen, element, length, mode)
+  }
+
+  #mapLazily(source: SourceData, element: Element, mode: Mode, options: MapOptions): Region {
+    const stop = new AbortController()
+    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
+    const { view } = open(source)
+    const region: Region = new LazyRegion({
+      element,
+      mode,
+      name: nameOf(source),
+      view,
+      region: this.#mapWhole(source, element, mode, { ...options, signal }),
+      stop: () => stop.abort(new MemoryError('closed', `The region over ${nameOf(source)} was closed`)),
+    })
+    return region
+  }
+
+  /**
+   * Regions (all, where none is named) for another thread of this process: post what it gives, with its `port` in the transfer
+   * list, and call `Memory.attach` there. One thread each.
+   */
+  share(...regions: Region[]): SharedHandle {
+    this.#mustBeOpen()
+    const shared = (regions.length > 0 ? regions : [...this.#regions.values()]).map(region => {
+      region.check()
+      const served = region instanceof LazyRegion ? region.region : region
+      if (served instanceof MappedRegion && this.#regions.get(served.mapping.id) === served) return served
+      throw new MemoryError(
+        'no-mmu',
+        `${region.name} can't be shared: it is not served by this memory's pager`,
+      )
+    })
+    const { port1, port2 } = new MessageChannel()
+    this.#lent.add(
+      new Lent(
+        port1,
+        shared,
+        ask => this.#ask(ask),
+        lent => this.#lent.delete(lent),
+      ),
+    )
+    return { port: port2, regions: describe(shared) }
+  }
+
+  /** In another thread: the regions that a memory has shared. */
+  static async attach(handle: SharedHandle): Promise<AttachedMemory> {
+    const sys = await loadSys()
+    return new AttachedMemory(handle, sys.bufferAt)
   }
 
   stats(): MemoryStats {
@@ -228,6 +309,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
 
   async #close(): Promise<void> {
     const closed = await Promise.allSettled([...this.#regions.values()].map(region => region.close()))
+    for (const lent of this.#lent) lent.close()
     if (this.#mmu !== undefined) {
       process.removeListener('exit', this.#onExit)
       const { worker: pager, wake, sys } = this.#mmu
@@ -251,43 +333,27 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     if (this.#closing !== undefined) throw new MemoryError('closed', 'The memory is closed; open another')
   }
 
-  /** Opens the source once: what it is, and how much the lenses make of it. */
-  #look(source: SourceData, { signal, progress }: MapOptions): Promise<Seen> {
-    if (needsScan(source)) return this.#scan(source, signal, progress)
-    return new Promise(settle => {
-      const opened = open(source)
-      try {
-        settle({ identity: opened.origin.identity, size: opened.view.size })
-      } finally {
-        opened.view.close()
-      }
-    })
-  }
-
-  #scan(
+  async #scan(
     source: SourceData,
     signal: AbortSignal | undefined,
     progress: MapOptions['progress'],
   ): Promise<Seen> {
-    return new Promise((settle, reject) => {
-      const abort = new SharedArrayBuffer(4)
-      const scanner = worker('scanner', { source, cache: this.#cache, abort } satisfies ScanData)
-      const stop = (): void => {
-        Atomics.store(new Int32Array(abort), 0, 1)
-        reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', stop, { once: true })
-      scanner.on('message', (reply: ScanReply) => {
-        if (reply.kind === 'seen') settle(reply.seen)
-        else if (reply.kind === 'failed') reject(revived(reply.error))
-        else if (signal?.aborted !== true) progress?.(reply.done, reply.total)
+    const abort = new SharedArrayBuffer(4)
+    const stop = (): void => {
+      Atomics.store(new Int32Array(abort), 0, 1)
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      const data: ScanData = { source, cache: this.#cache, abort }
+      return await errand('scanner', data, (done, total) => {
+        if (signal?.aborted !== true) progress?.(done, total)
       })
-      scanner.on('error', error => reject(new MemoryError('internal', error.message, error)))
-      scanner.on('exit', () => {
-        signal?.removeEventListener('abort', stop)
-        reject(new MemoryError('internal', 'The first scan ended without a word'))
-      })
-    })
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
   }
 
   async #mapServed(
@@ -308,10 +374,25 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       sys.retire(address, pages * PAGE)
       throw error
     }
+    let now = seen
     const host: Host = {
       ask: ask => this.#ask(ask),
       bufferAt: sys.bufferAt,
+      writeBack: async () => {
+        const runs = await this.#ask({ kind: 'collect', id })
+        try {
+          if (runs.length === 0) return void (await this.#ask({ kind: 'commit', id }))
+          const data: WriteData = { source, seen: now, cache: this.#cache, address, runs }
+          const then = await errand('writer', data)
+          await this.#ask({ kind: 'commit', id, seen: then })
+          now = then
+        } catch (error) {
+          await this.#ask({ kind: 'commit', id }).catch(() => undefined)
+          throw error
+        }
+      },
       retire: async () => {
+        await Promise.all([...this.#lent].map(lent => lent.reclaim(id)))
         this.#regions.delete(id)
         await this.#ask({ kind: 'unmap', id })
         sys.retire(address, pages * PAGE)
@@ -354,7 +435,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     }
   }
 
-  #ask(ask: Ask): Promise<void> {
+  #ask(ask: Ask): Promise<readonly ByteRange[]> {
     const { worker: pager, wake, sys } = this.#mmu as Mmu
     const ticket = this.#nextTicket++
     return new Promise((settle, reject) => {
@@ -370,6 +451,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       const region = this.#regions.get(reply.id)
       if (!(region instanceof MappedRegion)) return
       region.tell(reply.error, reply.fatal)
+      for (const lent of this.#lent) lent.tell(reply.id, reply.error, reply.fatal)
       if (this.listenerCount('error') > 0) this.emit('error', revived(reply.error), region)
       return
     }
@@ -377,9 +459,44 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     const pending = this.#pending.get(reply.ticket)
     this.#pending.delete(reply.ticket)
     if (this.#pending.size === 0) this.#mmu?.worker.unref()
-    if (reply.kind === 'done') pending?.settle()
+    if (reply.kind === 'done') pending?.settle(reply.runs ?? [])
     else pending?.reject(revived(reply.error))
   }
+}
+
+/** What a source is whose lenses need no scan. */
+function look(source: SourceData): Seen {
+  const opened = open(source)
+  try {
+    return { identity: opened.origin.identity, size: opened.view.size }
+  } finally {
+    opened.view.close()
+  }
+}
+
+/** What a thread of its own finds out: a first scan, or a write-back. */
+function errand(
+  name: 'scanner' | 'writer',
+  data: ScanData | WriteData,
+  progress?: (done: number, total: number) => void,
+): Promise<Seen> {
+  return new Promise((settle, reject) => {
+    const thread = worker(name, data)
+    thread.on('message', (reply: ScanReply) => {
+      if (reply.kind === 'seen') settle(reply.seen)
+      else if (reply.kind === 'failed') reject(revived(reply.error))
+      else progress?.(reply.done, reply.total)
+    })
+    thread.on('error', error => reject(new MemoryError('internal', error.message, error)))
+    thread.on('exit', () => reject(new MemoryError('internal', `The ${name} ended without a word`)))
+  })
+}
+
+/** Why what is written to memory can't be brought back to the source; undefined where it can. */
+function whyNoPut({ origin, lenses }: SourceData): string | undefined {
+  if (origin.kind !== 'file') return 'only files can be written back to'
+  const name = lenses.join('|')
+  return name === '' || lensNamed(name).put !== undefined ? undefined : `${name} has no way back`
 }
 
 function elementNamed(as: ElementType): Element {
@@ -388,7 +505,7 @@ function elementNamed(as: ElementType): Element {
 }
 
 /** The pager of a new memory; a text says why there can be none. */
-async function startPager(budget: number, policy: string, cache: string): Promise<Mmu | string> {
+async function startPager(budget: number, policy: PolicyName, cache: string): Promise<Mmu | string> {
   let sys: Sys
   let wake: number
   try {

@@ -6,7 +6,7 @@
 // It touches no virtual memory (only pages that it knows to be there) and waits for nobody, so that a thread which
 // is blocked in a fault is always served. A failure that we did not foresee ends the region that it happened in, never the loop.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { mostPages, RegionPages, unitPages } from './region-pages.ts'
+import { RegionPages } from './region-pages.ts'
 import { EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call3, getAddress, nr } from '../sys/ffi.ts'
@@ -15,10 +15,11 @@ import { pageBytes } from '../pager/journal.ts'
 import { CpuFollower } from '../pager/follow.ts'
 import * as uffd from '../sys/uffd.ts'
 import { MemoryError, plain } from './errors.ts'
-import { Frames } from './frames.ts'
-import type { MapRequest, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
+import { Frames, mostPages, unitPages } from './frames.ts'
+import { Leases, takeLease } from './leases.ts'
+import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
 import { BackingGuard } from './guard.ts'
-import { open, prepare } from './source.ts'
+import { open, type OpenOptions, prepare, type Seen, type SourceData } from './source.ts'
 import { storeIn } from './store.ts'
 
 const O_CLOEXEC = 0o2000000
@@ -44,8 +45,9 @@ class Pager {
   readonly #uffd: number
   readonly #poller = new fds.Poller()
   readonly #frames: Frames
+  readonly #leases = new Leases()
   readonly #regions: RegionPages[] = []
-  readonly #guards = new Map<number, BackingGuard>()
+  readonly #served = new Map<number, { source: SourceData; guard: BackingGuard }>()
   readonly #buffer = arena(mostPages * pageBytes)
   readonly #inbox = arena(inboxSlots * uffd.messageSize)
   readonly #jobs: Job[] = []
@@ -57,11 +59,12 @@ class Pager {
   constructor(data: PagerData, port: MessagePort) {
     this.#data = data
     this.#port = port
-    this.#frames = new Frames(data.limit)
+    this.#frames = new Frames(data.limit, data.policy)
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     this.#poller.add(fd)
     this.#poller.add(data.wake)
+    this.#poller.add(this.#leases.descriptor)
     this.#post({ kind: 'ready', faults })
   }
 
@@ -73,13 +76,14 @@ class Pager {
     // Whenever this thread has something to do, another waits for it. Without the privilege it stays as it is.
     setPriority(0, -18)
     while (this.#running) {
-      const busy = this.#jobs.length > 0
+      const busy = this.#jobs.length > 0 || this.#leases.busy
       const ready = this.#poller.wait(busy ? 0 : this.#undoing ? 1 : idleWait)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#uffd) {
           if (this.#drain() > 0 && ready === 1) this.#readAhead()
-        } else {
+        } else if (fd === this.#leases.descriptor) this.#leases.look()
+        else {
           fds.clearEvent(fd)
           this.#requests()
         }
@@ -88,7 +92,8 @@ class Pager {
         this.#undoing = false
         for (const region of this.#regions) if (region.undoWrites()) this.#undoing = true
       }
-      if (this.#running && this.#jobs.length > 0) this.#work()
+      if (this.#running && this.#leases.busy) this.#leases.work()
+      else if (this.#running && this.#jobs.length > 0) this.#work()
     }
     // Threads that still wait go on, and find what the kernel finds.
     fds.close(this.#uffd)
@@ -140,7 +145,7 @@ class Pager {
   // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
   #readAhead(): void {
     const region = this.#last
-    for (let steps = 0; region?.streaming === true && steps < 16; steps++) {
+    for (let steps = 0; region?.streaming === true && steps < 8; steps++) {
       if (this.#poller.wait(0) > 0 || !region.readAhead()) return
       this.#follower.release()
     }
@@ -166,6 +171,13 @@ class Pager {
           case 'unpin':
             this.#region(ask.id).unpin(ask.from, ask.to)
             break
+          case 'collect':
+            this.#guard(ask.id).suspended = true
+            this.#post({ kind: 'done', ticket, runs: this.#region(ask.id).collect() })
+            continue
+          case 'commit':
+            this.#commit(ask.id, ask.seen)
+            break
           case 'stop':
             for (const region of this.#regions.slice()) this.#unmap(region.id)
             this.#running = false
@@ -183,8 +195,39 @@ class Pager {
     return region
   }
 
+  // A file that we write ourselves is looked at before each use instead: a lease would keep us waiting for us.
+  #leaseFor(mode: Mode): OpenOptions {
+    return mode === 'shared' ? {} : { lease: takeLease }
+  }
+
+  #guard(id: number): BackingGuard {
+    return (this.#served.get(id) as { guard: BackingGuard }).guard
+  }
+
+  // The source is opened anew: it may be another file by the same name.
+  #commit(id: number, seen: Seen | undefined): void {
+    const region = this.#region(id)
+    const served = this.#served.get(id) as { source: SourceData; guard: BackingGuard }
+    if (seen === undefined) {
+      served.guard.suspended = false
+      return
+    }
+    const opened = open(served.source, this.#leaseFor(region.mode))
+    try {
+      prepare(opened, storeIn(this.#data.cache))
+      const guard = new BackingGuard(opened, served.source, seen)
+      region.commit(opened.view, () => guard.changed())
+      served.guard.release()
+      served.guard = guard
+    } catch (error) {
+      opened.view.close()
+      region.fail(error)
+      throw error
+    }
+  }
+
   #map(ask: MapRequest): void {
-    const opened = open(ask.source)
+    const opened = open(ask.source, this.#leaseFor(ask.mode))
     try {
       prepare(opened, storeIn(this.#data.cache))
       const guard = new BackingGuard(opened, ask.source, ask.seen)
@@ -214,7 +257,8 @@ class Pager {
       if (done < 0) throw new MemoryError('internal', `userfaultfd refuses the region: ${errnoName(done)}`)
       this.#frames.add(region)
       this.#regions.push(region)
-      this.#guards.set(ask.id, guard)
+      this.#served.set(ask.id, { source: ask.source, guard })
+      this.#leases.add(region, guard)
     } catch (error) {
       opened.view.close()
       throw error
@@ -235,11 +279,13 @@ class Pager {
       })
     }
     this.#regions.splice(this.#regions.indexOf(region), 1)
-    this.#frames.remove(region)
-    this.#guards.get(id)?.release()
-    this.#guards.delete(id)
+    const { guard } = this.#served.get(id) as { guard: BackingGuard }
+    this.#leases.remove(guard)
+    guard.release()
+    this.#served.delete(id)
     if (this.#last === region) this.#last = undefined
     region.close()
+    this.#frames.remove(region)
   }
 
   #begin(ticket: number, { kind, id, from, to, writable }: RangeRequest): void {

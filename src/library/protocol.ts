@@ -9,6 +9,7 @@
  * The pager answers faults whatever the other threads do: it takes no lock, touches no virtual memory and waits for no
  * message. A thread blocked in a fault is therefore always served.
  */
+import type { PolicyName } from '../policy/index.ts'
 import type { PlainError } from './errors.ts'
 import type { Seen, SourceData } from './source.ts'
 
@@ -19,7 +20,7 @@ export interface PagerData {
   readonly wake: number
   /** Pages that may be resident. */
   readonly limit: number
-  readonly policy: string
+  readonly policy: PolicyName
   /** Folder of the indexes that lenses keep. */
   readonly cache: string
 }
@@ -49,6 +50,10 @@ export type Ask =
   | MapRequest
   | RangeRequest
   | { readonly kind: 'unmap'; readonly id: number }
+  /** Protects the written pages and tells which they are. */
+  | { readonly kind: 'collect'; readonly id: number }
+  /** What was collected is in the backing, which is what `seen` says now; or, without it, the write-back has failed. */
+  | { readonly kind: 'commit'; readonly id: number; readonly seen?: Seen }
   | { readonly kind: 'stop' }
 
 export interface Request {
@@ -60,10 +65,24 @@ export type Reply =
   /** `faults`: where a fault may come from. */
   | { readonly kind: 'ready'; readonly faults: 'all' | 'user' }
   | { readonly kind: 'unable'; readonly error: PlainError }
-  | { readonly kind: 'done'; readonly ticket: number }
+  | { readonly kind: 'done'; readonly ticket: number; readonly runs?: readonly ByteRange[] }
   | { readonly kind: 'refused'; readonly ticket: number; readonly error: PlainError }
   /** Something happened to a region. `fatal`: nothing more can be made of its backing. */
   | { readonly kind: 'trouble'; readonly id: number; readonly error: PlainError; readonly fatal: boolean }
+
+/** Bytes [from, to) of a region's memory. */
+export interface ByteRange {
+  readonly from: number
+  readonly to: number
+}
+
+export interface WriteData {
+  readonly source: SourceData
+  readonly seen: Seen
+  readonly cache: string
+  readonly address: number
+  readonly runs: readonly ByteRange[]
+}
 
 export interface ScanData {
   readonly source: SourceData

@@ -62,9 +62,13 @@ export class ReadRegion<E extends Element = Element> extends Region<E> {
   #refilled = 0
 
   constructor(reading: Reading<E>) {
-    super(reading.element, reading.length, reading.mode, reading.name)
+    super(reading.element, reading.mode, reading.name)
     this.#reading = reading
     this.#width = bytesOfElement(reading.element)
+  }
+
+  get length(): number {
+    return this.#reading.length
   }
 
   get array(): ArrayOf<E> {

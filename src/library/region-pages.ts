@@ -8,6 +8,9 @@
  *                 write                    touch: read back, protected  ↓
  *   dirty <──────────────────── kept <──────────────────────────── spilled
  *
+ * In a region of mode 'shared' `collect` makes dirty pages `settled`, which are dirty ones that are protected, and `commit` makes
+ * what was collected and not written since clean or virtual, when it is in the backing.
+ *
  * In a region of mode 'readonly' a write makes a clean page `touched` instead: the writer goes on, and the page is
  * dropped as soon as it differs from what the lens makes.
  *
@@ -22,18 +25,13 @@ import { EAGAIN, EEXIST, errnoName } from '../sys/errno.ts'
 import { type Arena, bufferAt } from '../sys/ffi.ts'
 import { discard } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import type { Frames } from './frames.ts'
+import { type Frames, unitPages } from './frames.ts'
 import { MemoryError, plain, type PlainError } from './errors.ts'
 import { type Counter, counter, Counters } from './counters.ts'
-import type { Mode } from './protocol.ts'
+import type { ByteRange, Mode } from './protocol.ts'
 import { Spill } from './spill.ts'
 
-/** Pages that one refill brings at most. */
-export const mostPages = 256
-/** Pages that are dropped together. */
-export const unitPages = 16
-
-export const state = { virtual: 0, clean: 1, dirty: 2, spilled: 3, kept: 4, touched: 5 } as const
+export const state = { virtual: 0, clean: 1, dirty: 2, spilled: 3, kept: 4, touched: 5, settled: 6 } as const
 
 /** What a fault calls for. */
 export type Decision =
@@ -57,6 +55,7 @@ export function decide(pageState: number, protectedWrite: boolean, readonly: boo
       return 'restore'
     case state.clean:
     case state.kept:
+    case state.settled:
       return !protectedWrite ? 'wake' : readonly ? 'undo' : 'unprotect'
     default:
       return protectedWrite ? 'unprotect' : 'wake'
@@ -97,9 +96,9 @@ export class RegionPages {
   readonly mode: Mode
   readonly counters: Counters
   readonly #shared: Pages
-  readonly #view: Backing
+  #view: Backing
   readonly #size: number
-  readonly #changed: () => string | undefined
+  #changed: () => string | undefined
   readonly #states: Uint8Array
   /** Resident pages of each unit, and how often it is pinned. */
   readonly #resident: Uint8Array
@@ -109,9 +108,13 @@ export class RegionPages {
   /** Our own sight of the region. Only pages that are there are touched through it. */
   readonly #memory: Uint8Array
   readonly #undo: { page: number; offset: number; until: number }[] = []
+  /** Of each page, whether the write-back that goes on has it as it is. */
+  #collected: Uint8Array | undefined
   #spill: Spill | undefined
   #spillFull = false
   failed = false
+  /** What it costs to bring a unit, in microseconds, lately. */
+  cost = 10
 
   constructor(shared: Pages, options: RegionOptions) {
     this.#shared = shared
@@ -164,6 +167,9 @@ export class RegionPages {
     let to = page + 1
     if (want.backward) while (to - from < most && from > 0 && states[from - 1] === was) from--
     else while (to - from < most && to < this.pages && states[to] === was) to++
+    // What comes is counted in units.
+    while (from % unitPages !== 0 && states[from - 1] === was) from--
+    while (to % unitPages !== 0 && to < this.pages && states[to] === was) to++
     this.#streams.brought(this.#at(from), this.#at(to))
     if (write) {
       // The written page alone, and writable: the thread goes on while the rest is made.
@@ -215,11 +221,14 @@ export class RegionPages {
     const { frames } = this.#shared
     for (let at = from; at < to; ) {
       const pages = Math.min(to - at, frames.cluster)
-      frames.makeRoom(pages)
+      for (let unit = Math.floor(at / unitPages); unit * unitPages < at + pages; unit++)
+        if (this.#resident[unit] === 0 && this.#pins[unit] === 0) frames.admit(this, unit)
+      const began = performance.now()
       if (was === state.spilled) this.#restore(at, pages)
       else this.#make(at, pages)
       const present = writable ? state.dirty : was === state.spilled ? state.kept : state.clean
       this.#copyIn(at, pages, present, was)
+      this.cost += (((performance.now() - began) * 1000 * unitPages) / pages - this.cost) / 16
       at += pages
     }
   }
@@ -296,12 +305,7 @@ export class RegionPages {
     // Who writes page after page gets a run of them.
     const want = this.#writeStreams.next(this.#at(page))
     if (!want.backward && !want.first)
-      while (
-        to - page < want.pages &&
-        to < this.pages &&
-        (states[to] === state.clean || states[to] === state.kept)
-      )
-        to++
+      while (to - page < want.pages && to < this.pages && isProtected(states[to] as number)) to++
     this.#writeStreams.brought(this.#at(page), this.#at(to))
     for (let p = page; p < to; p++) this.#become(p, p + 1, state.dirty)
     this.#count(counter.writes, to - page)
@@ -334,8 +338,10 @@ export class RegionPages {
       this.#make(one.page, 1)
       const now = this.#memory.subarray(one.page * pageBytes, (one.page + 1) * pageBytes)
       const written = Buffer.compare(now, buffer.bytes.subarray(0, pageBytes)) !== 0
-      if (written || performance.now() > one.until) this.#drop(one.page, one.page + 1)
-      else {
+      if (written || performance.now() > one.until) {
+        this.#drop(one.page, one.page + 1)
+        this.#leaveIfEmpty(one.page)
+      } else {
         // The writer has not come to it yet.
         uffd.writeprotect(fd, at, pageBytes, false)
         this.#undo.push(one)
@@ -344,27 +350,29 @@ export class RegionPages {
     return this.#undo.length > 0
   }
 
-  /** Drops what can be dropped of a unit. The pages that went. */
-  evict(unit: number): number {
+  /** Drops a unit. Whether all of it could go. */
+  evict(unit: number): boolean {
     const first = unit * unitPages
     const last = Math.min(this.pages, first + unitPages)
     const states = this.#states
-    let dropped = 0
+    let whole = true
     for (let at = first; at < last; ) {
       const was = states[at] as number
       let to = at + 1
       while (to < last && states[to] === was) to++
-      if (was === state.clean || was === state.kept) dropped += this.#drop(at, to)
-      else if (was === state.dirty && this.#keep(at, to)) dropped += this.#drop(at, to)
+      const written = was === state.dirty || was === state.settled
+      if (was === state.clean || was === state.kept || (written && this.#keep(at, to))) this.#drop(at, to)
+      else if (written || was === state.touched) whole = false
       at = to
     }
-    return dropped
+    return whole
   }
 
   // Puts dirty pages into the spill file. They are protected first, so that what is written is what they hold when they go.
   #keep(from: number, to: number): boolean {
     const { uffd: fd } = this.#shared
     const length = (to - from) * pageBytes
+    const was = this.#states[from]
     uffd.writeprotect(fd, this.#at(from), length, true)
     try {
       this.#spill ??= new Spill()
@@ -372,7 +380,7 @@ export class RegionPages {
       this.#become(from, to, state.kept)
       return true
     } catch (error) {
-      uffd.writeprotect(fd, this.#at(from), length, false)
+      if (was === state.dirty) uffd.writeprotect(fd, this.#at(from), length, false)
       if (!this.#spillFull) {
         this.#spillFull = true
         this.#shared.trouble(this, plain(error), false)
@@ -382,11 +390,10 @@ export class RegionPages {
   }
 
   // The pages are in the same state, and protected.
-  #drop(from: number, to: number): number {
+  #drop(from: number, to: number): void {
     discard(this.#at(from), (to - from) * pageBytes)
     this.#become(from, to, this.#states[from] === state.kept ? state.spilled : state.virtual)
     this.#count(counter.evicted, to - from)
-    return to - from
   }
 
   /** Keeps the pages [from, to) from being dropped, from when they come. */
@@ -401,7 +408,7 @@ export class RegionPages {
   /** Writes to those of [from, to) that are there are no faults from now on. */
   makeWritable(from: number, to: number): void {
     for (let p = from; p < to; p++)
-      if (this.#states[p] === state.clean || this.#states[p] === state.kept) {
+      if (isProtected(this.#states[p] as number)) {
         this.#become(p, p + 1, state.dirty)
         uffd.writeprotect(this.#shared.uffd, this.#at(p), pageBytes, false)
       }
@@ -419,12 +426,47 @@ export class RegionPages {
     return (this.#pins[unit] as number) > 0
   }
 
+  /** Protects all written pages; where they are, in bytes. */
+  collect(): ByteRange[] {
+    const states = this.#states
+    const collected = new Uint8Array(this.pages)
+    const runs: ByteRange[] = []
+    for (let at = 0; at < this.pages; ) {
+      const was = states[at] as number
+      let to = at + 1
+      while (to < this.pages && states[to] === was) to++
+      if (was === state.dirty) {
+        uffd.writeprotect(this.#shared.uffd, this.#at(at), (to - at) * pageBytes, true)
+        this.#become(at, to, state.settled)
+      }
+      if (was === state.dirty || was === state.settled || was === state.kept || was === state.spilled) {
+        collected.fill(1, at, to)
+        runs.push({ from: at * pageBytes, to: to * pageBytes })
+      }
+      at = to
+    }
+    this.#collected = collected
+    return runs
+  }
+
+  /** What was collected, and not written since, is what the view makes now. */
+  commit(view: Backing, changed: () => string | undefined): void {
+    if (view !== this.#view) this.#view.close()
+    this.#view = view
+    this.#changed = changed
+    for (let p = 0; p < this.pages; p++) {
+      if (this.#collected?.[p] !== 1) continue
+      const was = this.#states[p]
+      if (was === state.settled || was === state.kept) this.#become(p, p + 1, state.clean)
+      else if (was === state.spilled) this.#become(p, p + 1, state.virtual)
+    }
+    this.#collected = undefined
+  }
+
   /** Ends it: the caller takes the memory away. */
   close(): void {
     for (let unit = 0; unit < this.units; unit++)
       if (this.isPinned(unit)) this.#shared.frames.unpin(this, unit, false)
-      else if ((this.#resident[unit] as number) > 0) this.#shared.frames.leave(this, unit)
-    this.#shared.frames.gone(this.counters.get(counter.resident))
     this.#spill?.close()
     this.#view.close()
   }
@@ -443,8 +485,9 @@ export class RegionPages {
     if (was === now || to <= from) return
     this.#states.fill(now, from, to)
     const pages = to - from
-    if (was === state.dirty) this.#count(counter.dirty, -pages)
-    if (now === state.dirty) this.#count(counter.dirty, pages)
+    const written = isWritten(now) - isWritten(was)
+    if (written !== 0) this.#count(counter.dirty, written * pages)
+    if (now === state.dirty) this.#collected?.fill(0, from, to)
     const spilled = isSpilled(now) - isSpilled(was)
     if (spilled !== 0) this.#count(counter.spilled, spilled * pages)
     const there = isThere(now) - isThere(was)
@@ -453,13 +496,18 @@ export class RegionPages {
     for (let at = from; at < to; ) {
       const unit = Math.floor(at / unitPages)
       const stop = Math.min(to, (unit + 1) * unitPages)
-      const count = (this.#resident[unit] as number) + there * (stop - at)
-      this.#resident[unit] = count
-      this.#shared.frames.changed(this, unit, count, there * (stop - at))
+      this.#resident[unit] = (this.#resident[unit] as number) + there * (stop - at)
       at = stop
     }
   }
+
+  #leaveIfEmpty(page: number): void {
+    const unit = Math.floor(page / unitPages)
+    if (this.#resident[unit] === 0 && this.#pins[unit] === 0) this.#shared.frames.left(this, unit)
+  }
 }
 
+const isProtected = (s: number): boolean => s === state.clean || s === state.kept || s === state.settled
 const isThere = (s: number): number => (s === state.virtual || s === state.spilled ? 0 : 1)
+const isWritten = (s: number): number => (s === state.dirty || s === state.settled ? 1 : 0)
 const isSpilled = (s: number): number => (s === state.spilled || s === state.kept ? 1 : 0)

@@ -36,6 +36,11 @@ export interface RegionEvents {
   error: [error: MemoryError]
 }
 
+export interface PinOptions {
+  /** Writes to the elements are no faults either. */
+  readonly writable?: boolean
+}
+
 /** Elements [from, to). */
 export interface Range {
   readonly from: number
@@ -50,8 +55,6 @@ export abstract class Region<E extends Element = Element>
   implements AsyncDisposable, AsyncIterable<ArrayOf<E>>
 {
   readonly element: E
-  /** In elements. */
-  readonly length: number
   readonly mode: Mode
   /** What it is mapped on, for messages. */
   readonly name: string
@@ -60,14 +63,15 @@ export abstract class Region<E extends Element = Element>
   protected told = false
   #closed = false
 
-  protected constructor(element: E, length: number, mode: Mode, name: string) {
+  protected constructor(element: E, mode: Mode, name: string) {
     super()
     this.element = element
-    this.length = length
     this.mode = mode
     this.name = name
   }
 
+  /** In elements. */
+  abstract get length(): number
   /** The elements, all of them. MemoryError 'no-mmu' where page faults can't be served. */
   abstract get array(): ArrayOf<E>
   /** Element `i`, or undefined if there is none; a negative number counts from the end. */
@@ -80,7 +84,7 @@ export abstract class Region<E extends Element = Element>
    * Brings elements into memory and keeps them there until the pin is disposed of: for system calls, where faults are only
    * served in user mode. `writable`: writes to them are no faults either. MemoryError 'budget' if that is too much.
    */
-  abstract pin(range?: Partial<Range>, options?: { readonly writable?: boolean }): Promise<Disposable>
+  abstract pin(range?: Partial<Range>, options?: PinOptions): Promise<Disposable>
   /** Mode 'shared': writes what was changed back to the file. */
   abstract flush(): Promise<void>
   abstract stats(): RegionStats
@@ -107,6 +111,11 @@ export abstract class Region<E extends Element = Element>
   /** Learns of a failure before its message has come. */
   protected lookForFailure(): void {
     // Where reads are synchronous there is nothing to learn.
+  }
+
+  /** Resolves when the length is known: at once, except for a lazy region, whose first scan it waits for. */
+  async ready(): Promise<void> {
+    this.check()
   }
 
   get closed(): boolean {
@@ -136,6 +145,13 @@ export abstract class Region<E extends Element = Element>
     this.lookForFailure()
     if (trouble !== undefined) throw trouble
     if (this.failure !== undefined && !this.told) throw this.failure
+  }
+
+  /** Ends it without a flush. */
+  protected async abandon(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.end()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

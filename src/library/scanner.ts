@@ -16,7 +16,7 @@ function scan({ source, cache, abort }: ScanData, port: MessagePort): void {
   const flag = new Int32Array(abort)
   let done = 0
   let last = performance.now()
-  const opened = open(source, origin => counted(origin, look))
+  const opened = open(source, { watch: origin => counted(origin, look) })
   const passes = Math.max(1, opened.steps.filter(({ lens }) => lens.prepare !== undefined).length)
   const total = opened.origin.size * passes
 

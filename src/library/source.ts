@@ -5,7 +5,7 @@
 import { resolve } from 'node:path'
 import type { Backing, Identity } from '../backing/backing.ts'
 import { BytesBacking } from '../backing/bytes.ts'
-import { FileBacking } from '../backing/file.ts'
+import { FileBacking, type TakeLease } from '../backing/file.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { type Element, elementOf, type TypedLens } from '../lens/element.ts'
 import type { IndexStore, Lens } from '../lens/lens.ts'
@@ -64,10 +64,10 @@ export interface Opened {
   readonly steps: readonly { readonly lens: Lens; readonly over: Backing }[]
 }
 
-function openOrigin(origin: Origin): Backing {
+function openOrigin(origin: Origin, lease: TakeLease | undefined): Backing {
   switch (origin.kind) {
     case 'file':
-      return new FileBacking(origin.path)
+      return new FileBacking(origin.path, lease === undefined ? {} : { lease })
     case 'bytes':
       return new BytesBacking(origin.id, new Uint8Array(origin.buffer))
   }
@@ -79,9 +79,15 @@ export function nameOf({ origin, lenses }: SourceData): string {
   return lenses.length === 0 ? name : `${name} (${lenses.join('|')})`
 }
 
-/** Opens a source; `watch` may put itself between the origin and the lenses. */
-export function open(data: SourceData, watch: (origin: Backing) => Backing = o => o): Opened {
-  const origin = openOrigin(data.origin)
+export interface OpenOptions {
+  /** Puts itself between the origin and the lenses. */
+  readonly watch?: (origin: Backing) => Backing
+  /** How a file is held. */
+  readonly lease?: TakeLease
+}
+
+export function open(data: SourceData, { watch = o => o, lease }: OpenOptions = {}): Opened {
+  const origin = openOrigin(data.origin, lease)
   let view = watch(origin)
   const steps: { lens: Lens; over: Backing }[] = []
   for (const name of data.lenses) {

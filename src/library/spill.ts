@@ -8,20 +8,26 @@ import { readFully, writeAt } from '../sys/fd.ts'
 import type { Arena } from '../sys/ffi.ts'
 import { MemoryError } from './errors.ts'
 
+const folder = (): string => process.env.LETHE_SPILL ?? tmpdir()
+
+/** A new file without a name, open for both. */
+export function unlinkedFile(): number {
+  const made = mkdtempSync(join(folder(), 'lethe-spill-'))
+  try {
+    return openSync(join(made, 'pages'), 'wx+', 0o600)
+  } finally {
+    rmSync(made, { recursive: true, force: true })
+  }
+}
+
 export class Spill {
   readonly #descriptor: number
-  readonly #folder: string
 
   constructor() {
-    this.#folder = process.env.LETHE_SPILL ?? tmpdir()
-    let made: string | undefined
     try {
-      made = mkdtempSync(join(this.#folder, 'lethe-spill-'))
-      this.#descriptor = openSync(join(made, 'pages'), 'wx+', 0o600)
+      this.#descriptor = unlinkedFile()
     } catch (error) {
       throw this.#failed((error as NodeJS.ErrnoException).code ?? 'error', error)
-    } finally {
-      if (made !== undefined) rmSync(made, { recursive: true, force: true })
     }
   }
 
@@ -49,7 +55,7 @@ export class Spill {
   #failed(what: string, cause?: unknown): MemoryError {
     return new MemoryError(
       'spill',
-      `Written pages can't be kept in ${this.#folder} (${what}); they stay in memory. Make room there, or set LETHE_SPILL`,
+      `Written pages can't be kept in ${folder()} (${what}); they stay in memory. Make room there, or set LETHE_SPILL`,
       cause,
     )
   }

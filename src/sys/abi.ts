@@ -19,6 +19,7 @@ export interface Calls {
   readonly ppoll: number
   readonly epoll_create1: number
   readonly epoll_ctl: number
+  readonly dup3: number
   readonly fcntl: number
   readonly fallocate: number
   readonly socketpair: number
@@ -69,6 +70,7 @@ const x64: Calls = {
   ppoll: 271,
   epoll_create1: 291,
   epoll_ctl: 233,
+  dup3: 292,
   fcntl: 72,
   fallocate: 285,
   socketpair: 53,
@@ -119,6 +121,7 @@ export const arm64: Calls = {
   ppoll: 73,
   epoll_create1: 20,
   epoll_ctl: 21,
+  dup3: 24,
   fcntl: 25,
   fallocate: 47,
   socketpair: 199,

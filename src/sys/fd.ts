@@ -142,6 +142,9 @@ export const unlease = (fd: number): number => call(nr.fcntl, fd, F_SETLEASE, 2)
 /** Whether the file is under our read lease and nobody waits for it. */
 export const leased = (fd: number): boolean => call(nr.fcntl, fd, F_GETLK_LEASE) === 0
 
+/** Makes descriptor `to` another one of what `from` is; what it was is closed. */
+export const replace = (from: number, to: number): number => must(call(nr.dup3, from, to, O_CLOEXEC), 'dup3')
+
 /** Keeps descriptors that we were started with, above the standard ones, from what we start. */
 export function keepFromChildren(): void {
   for (const name of readdirSync('/proc/self/fd'))

@@ -4,6 +4,7 @@ import {
   closeSync,
   openSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
   writeSync,
@@ -12,7 +13,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { lensNamed } from '../../src/lens/catalogue.ts'
-import { bytes, file, type MemoryError } from '../../src/library/index.ts'
+import { bytes, csv, file, type MemoryError } from '../../src/library/index.ts'
 import { bytesOf, desk, noise, turn, whyNoMmu } from './helpers.ts'
 
 const why = await whyNoMmu()
@@ -169,13 +170,30 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     expect(errors[0]?.message).toContain('byte 280000 ')
   })
 
-  it.each([
-    ['shrunk', (path: string) => truncateSync(path, 4096)],
-    ['grown', (path: string) => appendFileSync(path, 'more')],
-    ['written', (path: string) => writeFileSync(path, bytesOf(noise(2 * MiB, 99)))],
-  ])('never mixes: its file is %s', async (_, change) => {
+  const changes: [string, (path: string) => void][] = [
+    ['shrunk', path => truncateSync(path, 4096)],
+    ['grown', path => appendFileSync(path, 'more')],
+    ['written', path => writeFileSync(path, bytesOf(noise(2 * MiB, 99)))],
+    ['removed', path => rmSync(path)],
+  ]
+
+  it.each(changes)('keeps its bytes when its file is %s: the writer waits for a copy', async (_, change) => {
     const memory = await table.open()
     const path = whole()
+    const one = await memory.map(file(path), undefined, { as: 'u32' })
+    const two = await memory.map(file(path), lensNamed('verbatim@4'), { as: 'u32' })
+    expect(one.array[9]).toBe(words[9])
+    change(path)
+    expect(same(await one.read(), words)).toBe(true)
+    expect(same(await two.read(), words.subarray(1))).toBe(true)
+    await one.close()
+    await two.close()
+  })
+
+  it.each(changes.slice(0, 3))('never mixes: its file, which somebody has open, is %s', async (_, change) => {
+    const memory = await table.open()
+    const path = whole()
+    const writer = openSync(path, 'r+')
     const region = await memory.map(file(path), undefined, { as: 'u32' })
     const errors: MemoryError[] = []
     region.on('error', error => errors.push(error))
@@ -190,6 +208,7 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     await turn()
     expect(errors.map(error => error.code)).toEqual(['changed'])
     expect(array.length).toBe(0)
+    closeSync(writer)
   })
 
   it('of bytes in memory is of those bytes', async () => {
@@ -198,6 +217,26 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     const region = await memory.map(bytes(given), lensNamed('u8-f32'))
     given.fill(0)
     expect(same(region.array, Float32Array.from(bytesOf(words).subarray(0, 100_000)))).toBe(true)
+  })
+
+  it('that is lazy gives its first elements while the scan goes on', async () => {
+    const memory = await table.open()
+    const rows = Array.from({ length: 400_000 }, (_, i) => `${i},${i / 4}`)
+    const path = table.file('t.csv', `id,v\n${rows.join('\n')}\n`)
+    const lazy = await memory.map(file(path), csv({ column: 'v' }), { lazy: true })
+    expect(lazy.at(3)).toBe(0.75)
+    expect([...(await lazy.read(8, 10))]).toEqual([2, 2.25])
+    expect(() => lazy.array).toThrow('await region.ready()')
+    await lazy.ready()
+    expect(lazy.array.length).toBe(400_000)
+    expect(lazy.at(-1)).toBe(399_999 / 4)
+    await lazy.close()
+    expect(lazy.closed).toBe(true)
+    const never = await memory.map(file(table.file('u.csv', `${rows.join('\n')}\n`)), csv({ column: 1 }), {
+      lazy: true,
+    })
+    expect(never.at(4)).toBe(1)
+    await never.close()
   })
 
   it('is served while its first scan is awaited by another', async () => {
