@@ -11,6 +11,7 @@ import type { ElementType } from '../src/lens/element.ts'
 import { LensError } from '../src/lens/errors.ts'
 import type { Lens } from '../src/lens/lens.ts'
 import { parquetLens } from '../src/lens/parquet.ts'
+import { pageHeader } from '../src/lens/parquet-page.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 
 const arrays = {
@@ -122,6 +123,19 @@ describe('a column of a Parquet file', () => {
       }
     }
   }, 30_000)
+
+  it('has pages whose headers say more than is needed: pyarrow writes the least and greatest value there', () => {
+    const header = '1500 1520 1520 2c 1506 1500 1506 1506 1c 18026162 2602 41 00 00 00'.replaceAll(' ', '')
+    const bytes = new Uint8Array(Buffer.from(`${header}ffff`, 'hex'))
+    expect(pageHeader(bytes)).toMatchObject({
+      kind: 'data',
+      length: header.length / 2,
+      size: 16,
+      packed: 16,
+      values: 3,
+      encoding: 0,
+    })
+  })
 
   it('may lack values, for which something else stands', () => {
     const path = at('snappy-V1.parquet')

@@ -10,6 +10,7 @@
  */
 import type { Backing } from '../backing/backing.ts'
 import { lensNamed } from '../lens/catalogue.ts'
+import { columnLenses } from '../lens/columns.ts'
 import { elementNames } from '../lens/elements.ts'
 import { members } from '../lens/members.ts'
 import { numberLenses } from '../lens/numbers.ts'
@@ -110,6 +111,8 @@ export function viewsOf(file: Backing, marked: readonly string[], pause?: () => 
     if (!marked.includes(NUMBERS)) continue
     const source = below === '' ? file : through(file, lensNamed(below))
     const tables = attempt(() => numberLenses(source, MOST_COLUMNS), [])
+    const columns = attempt(() => columnLenses(source, MOST_COLUMNS), [])
+    first.push(...columns.map(above))
     for (const name of tables) (name.includes('/') && !name.includes(',') ? second : first).push(above(name))
   }
   return { first, second }

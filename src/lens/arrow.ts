@@ -16,7 +16,7 @@ import { Table } from './flatbuffers.ts'
 import type { Lens } from './lens.ts'
 
 const MAGIC = 'ARROW1'
-const MOST_METADATA = 2 ** 28
+const MOST_BYTES = 2 ** 31
 /** Rows of buffers that are not compressed are taken so many at a time. */
 const ROWS = 2 ** 16
 
@@ -79,8 +79,9 @@ interface Parts {
 }
 
 function bytesAt(lens: string, backing: Backing, at: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length)
-  if (length < 0 || length > MOST_METADATA || backing.read(at, bytes) !== length)
+  const isThere = at >= 0 && length >= 0 && length <= MOST_BYTES && at + length <= backing.size
+  const bytes = new Uint8Array(isThere ? length : 0)
+  if (!isThere || backing.read(at, bytes) !== length)
     throw new LensError('corrupt', lens, 'the file is cut off or damaged', at)
   return bytes
 }
@@ -231,7 +232,10 @@ function open(lens: string, column: readonly string[], backing: Backing): PagedC
   const starts: number[] = [0]
   for (const message of messages) {
     const length = message.batch.i64(0)
-    const step = message.batch.table(3) ? length : ROWS
+    const isPacked = message.batch.table(3) !== undefined
+    if (!(length >= 0 && length <= (isPacked ? MOST_BYTES / 8 : backing.size * 8)))
+      throw new LensError('corrupt', lens, `a batch has ${length} rows`, message.body)
+    const step = isPacked ? length : ROWS
     for (let from = 0; from < length; from += step) {
       const rows = Math.min(step, length - from)
       pages.push({ message, from, rows })
@@ -325,6 +329,20 @@ export function arrowLens<T extends ElementType>({ as, column, missing }: ArrowO
       const found = guarded(name, () => open(name, column, backing))
       return { ...found, page: number => guarded(name, () => found.page(number)) }
     },
+  })
+}
+
+/** Columns of numbers that an Arrow file (not a stream) has, by their names; none if it is none. */
+export function arrowColumns(
+  backing: Backing,
+): { readonly column: readonly string[]; readonly of: StoredType }[] {
+  const head = Buffer.alloc(8)
+  if (backing.read(0, head) !== 8 || head.toString('latin1', 0, 6) !== MAGIC) return []
+  const { schema } = guarded('arrow', () => partsOf('arrow', backing))
+  const fields = fieldsOf(schema.tables(1), { node: 0, buffer: 0 })
+  return fields.flatMap(field => {
+    const of = typeOf(field)
+    return of && Object.hasOwn(storedBytes, of) ? [{ column: [field.name], of }] : []
   })
 }
 

@@ -68,9 +68,11 @@ class Compact {
       case 7:
         this.at += 8
         return undefined
-      case 8:
-        this.at += this.#varint()
+      case 8: {
+        const length = this.#varint()
+        this.at += length
         return undefined
+      }
       case 9:
       case 10: {
         const head = this.#byte()

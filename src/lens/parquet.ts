@@ -167,7 +167,7 @@ function chunkOf(lens: string, backing: Backing, meta: ColumnMetaData, first: nu
   let values = 0
   while (at < end && values < Number(meta.num_values)) {
     const header = headerAt(lens, backing, at)
-    if (header.size > 2 ** 30 || at + header.length + header.packed > backing.size)
+    if (header.size > 2 ** 30 || header.values > 2 ** 28 || at + header.length + header.packed > backing.size)
       throw new LensError('corrupt', lens, 'a page has no good header', at)
     pages.push({ at, header })
     if (header.kind !== 'dictionary' && header.kind !== 'other') values += header.values
@@ -254,16 +254,17 @@ export function parquetLens<T extends ElementType>({ as, column, missing }: Parq
   })
 }
 
-/** Columns of numbers that a Parquet file has, by their paths; none if it is no Parquet file that we can read. */
+/** Columns of numbers that a Parquet file has, by their paths; none if it is no Parquet file. */
 export function parquetColumns(
   backing: Backing,
-): { readonly column: readonly string[]; readonly of: StoredType }[] {
+): { readonly column: readonly string[]; readonly of: StoredType; readonly scaled: boolean }[] {
   const head = Buffer.alloc(4)
   if (backing.read(0, head) !== 4 || head.toString('latin1') !== 'PAR1') return []
   const metadata = metadataOf('parquet', backing)
   return leaves(parquetSchema(metadata)).flatMap(({ path }) => {
     try {
-      return [{ column: path, of: leafOf('parquet', metadata, path).of }]
+      const { of, scale } = leafOf('parquet', metadata, path)
+      return [{ column: path, of, scaled: scale !== undefined }]
     } catch {
       return []
     }
