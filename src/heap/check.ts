@@ -8,12 +8,13 @@
 import type { Policy } from './allocator.ts'
 import * as bins from './code/best-bins.ts'
 import * as best from './code/best.ts'
+import * as runs from './code/best-runs.ts'
 import * as lists from './code/blocks.ts'
 import * as buddy from './code/buddy.ts'
 import { headOfClass } from './code/segregated.ts'
 import { headOfTlsf } from './code/tlsf.ts'
 import { bind } from './code/words.ts'
-import { type Block, blocks, heapSize } from './inspect.ts'
+import { type Block, heapSize, slots, tagged } from './inspect.ts'
 import type { HeapMemory } from './memory.ts'
 
 class Broken extends Error {}
@@ -67,7 +68,7 @@ function walk(memory: HeapMemory, policy: Policy, end: number, each: (block: Blo
   const merged = policy.coalescing === 'immediate' && policy.allocator !== 'buddy'
   let before = true
   let at = -1
-  for (const block of blocks(memory, policy)) {
+  for (const block of tagged(memory, policy)) {
     demand(at === -1 || block.at === at, `The blocks leave a gap before ${block.at}`)
     demand(block.at % policy.align === 0, `The payload at ${block.at} is not aligned to ${policy.align}`)
     demand(
@@ -188,6 +189,8 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
   demand(end === memory.brk, `The heap ends at ${end}, the break is ${memory.brk}`)
   const top = word(memory, base + best.TOP)
   let before: Block | undefined
+  const found: number[] = []
+  const counts = new Map<number, number>()
   const free = walk(memory, policy, end, block => {
     const after = (word(memory, block.at - 4) & bins.AFTER) !== 0
     demand(
@@ -202,7 +205,17 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
       )
     }
     before = block
+    bind(memory)
+    if (!block.allocated) return
+    if (runs.runOf(block.at) === block.at) found.push(block.at)
+    else counts.set(block.size, (counts.get(block.size) ?? 0) + 1)
   })
+  checkRuns(memory, found)
+  for (let size = policy.align; size <= runs.SMALL; size += policy.align) {
+    const counted = word(memory, base + runs.COUNTS + (size >> 1))
+    const there = counts.get(size) ?? 0
+    demand(counted === there, `The count of blocks of ${size} bytes is ${counted}; there are ${there}`)
+  }
   if (top < end) free.take(top, 'The top')
   else demand((word(memory, end - 4) & bins.AFTER) !== 0, `The header at the heap's end is wrong`)
   const held = word(memory, base + bins.HELD)
@@ -226,6 +239,57 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
   }
   checkTries(memory, free)
   free.none()
+}
+
+// Each run is in the map, and in its list if it has a free slot; the map names nothing else.
+function checkRuns(memory: HeapMemory, found: readonly number[]): void {
+  const { base } = memory
+  const open = new Set<number>()
+  let empty = 0
+  let units = 0
+  for (const run of found) {
+    const size = runs.slotSize(run)
+    demand(size >= 8 && size <= runs.SMALL && size % 8 === 0, `The run at ${run} has slots of ${size} bytes`)
+    const all = [...slots(memory, run)]
+    const free = new Set(all.filter(slot => !slot.allocated).map(slot => slot.at))
+    demand(
+      all.length - free.size === runs.usedSlots(run),
+      `The run at ${run} counts ${runs.usedSlots(run)} used slots`,
+    )
+    let steps = 0
+    for (let p = word(memory, run + 4); p !== 0; p = word(memory, p)) {
+      demand(free.has(p) && steps++ < all.length, `The free slots of the run at ${run} lead to ${p}`)
+    }
+    for (let i = 0; i < runs.unitsOf(run); i++, units++)
+      demand(runs.runOf(run + i * runs.UNIT) === run, `The map does not name the run at ${run} for unit ${i}`)
+    if (free.size > 0) open.add(run)
+    if (free.size === all.length) empty++
+  }
+  for (let size = 8; size <= runs.SMALL; size += 8) {
+    let before = 0
+    const head = word(memory, base + runs.RUNS + (size >> 1))
+    const bit = (word(memory, base + runs.OPEN) >>> (size >> 3)) & 1
+    demand(bit === Number(head !== 0), `The bit of the runs of ${size} bytes is wrong`)
+    for (let run = head; run !== 0; run = word(memory, run + 8)) {
+      demand(
+        open.delete(run),
+        `The list of runs of ${size} bytes names ${run}, which is full, or names it twice`,
+      )
+      demand(
+        runs.slotSize(run) === size,
+        `The list of runs of ${size} bytes has one of ${runs.slotSize(run)}`,
+      )
+      demand(word(memory, run + 12) === before, `The links at ${run} don't agree`)
+      const alone = before === 0 && word(memory, run + 8) === 0
+      demand(runs.usedSlots(run) > 0 || alone, `The run at ${run} is empty, and there are others`)
+      before = run
+    }
+  }
+  for (const run of open) throw new Broken(`The run at ${run} has free slots and is in no list`)
+  const counted = word(memory, base + runs.EMPTY)
+  demand(counted === empty, `There are ${empty} empty runs; ${counted} are counted`)
+  for (let at = base; at < memory.brk; at += runs.UNIT) if (runs.runOf(at) !== 0) units--
+  demand(units === 0, `The map names ${-units} units too many`)
 }
 
 function checkTries(memory: HeapMemory, free: Free): void {

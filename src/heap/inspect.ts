@@ -2,25 +2,49 @@
 import { type Policy } from './allocator.ts'
 import * as best from './code/best.ts'
 import { freeSize } from './code/best-bins.ts'
+import { RUN, runOf, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
 import * as lists from './code/blocks.ts'
 import * as buddy from './code/buddy.ts'
 import { bind } from './code/words.ts'
 import { type HeapMemory, STATE } from './memory.ts'
 
 export interface Block {
-  /** Address of the payload; the block itself begins 4 bytes before it, at its header. */
+  /** Address of the payload; the block itself begins 4 bytes before it, at its header, if it has one. */
   readonly at: number
   /** Bytes of the whole block. */
   readonly size: number
   readonly allocated: boolean
+  /** Whether it is a slot of a run (best-runs.ts), which has no header. */
+  readonly slot?: true
 }
 
 /** Bytes of header and footer of an allocated block. */
 export const tagBytes = (policy: Policy): number =>
   policy.allocator === 'best' || policy.allocator === 'buddy' ? 4 : 8
 
-/** All blocks, in order of address. Corrupt headers end it early or with an Error; see check(). */
+/** All blocks, in order of address; of a run its slots. Corrupt headers end it early or with an Error; see check(). */
 export function* blocks(memory: HeapMemory, policy: Policy): Generator<Block> {
+  for (const block of tagged(memory, policy)) {
+    bind(memory)
+    if (policy.allocator === 'best' && block.allocated && runOf(block.at) === block.at)
+      yield* slots(memory, block.at)
+    else yield block
+  }
+}
+
+/** The slots of a run of `best`. */
+export function* slots(memory: HeapMemory, run: number): Generator<Block> {
+  bind(memory)
+  const size = slotSize(run)
+  const count = slotsIn(unitsOf(run), size)
+  const free = new Set<number>()
+  for (let p = memory.load32(run + 4); p !== 0 && !free.has(p); p = memory.load32(p)) free.add(p)
+  for (let i = 0, at = run + RUN; i < count; i++, at += size)
+    yield { at, size, allocated: !free.has(at), slot: true }
+}
+
+/** The blocks with tags, in order of address: a run is one. */
+export function* tagged(memory: HeapMemory, policy: Policy): Generator<Block> {
   const variable = (name: number): number => memory.load32(memory.base + name)
   const header = (p: number): number => memory.load32(p - 4)
   if (policy.allocator === 'buddy') {
@@ -68,13 +92,13 @@ export interface Fragmentation {
   readonly padding: number
   /** What the policy leaves in a block beyond that: powers of two, remainders that were not split off. */
   readonly policy: number
-  /** The heap's two ends. */
+  /** The heap's two ends, and what runs have besides their slots. */
   readonly frame: number
   /** tags + padding + policy + frame: heap = payload + internal + external. */
   readonly internal: number
   /** Bytes in free blocks. */
   readonly external: number
-  /** Free blocks, and those of them below 32 bytes. */
+  /** Free blocks, and those of them below 32 bytes that are no slots. */
   readonly freeBlocks: number
   readonly splinters: number
   /** The largest free block. */
@@ -98,18 +122,19 @@ export function fragmentation(
   let freeBlocks = 0
   let splinters = 0
   let largestFree = 0
-  for (const { at, size, allocated } of blocks(memory, policy)) {
+  for (const { at, size, allocated, slot } of blocks(memory, policy)) {
     if (allocated) {
       const bytes = asked(at) ?? 0
-      const need = Math.max(least, Math.ceil((bytes + tag) / policy.align) * policy.align)
+      const own = slot ? 0 : tag
+      const need = Math.max(least, Math.ceil((bytes + own) / policy.align) * policy.align)
       payload += bytes
-      tags += tag
-      padding += Math.min(need, size) - tag - bytes
+      tags += own
+      padding += Math.min(need, size) - own - bytes
       extra += Math.max(0, size - need)
     } else {
       external += size
       freeBlocks++
-      if (size < 32) splinters++
+      if (size < 32 && !slot) splinters++
       largestFree = Math.max(largestFree, size)
     }
   }

@@ -26,20 +26,20 @@ const load = (name: string) => parseTrace(readFileSync(join(folder, name), 'utf8
 const long = process.env['LETHE_HEAP_OPS'] !== undefined
 
 describe('utilisation of the default allocator', () => {
-  // Exact: a change of placement must be seen here. With 4-byte headers and growth in 4 KiB
-  // the mean of the nine real traces can be 94.7 at most; it is 92.2.
+  // Exact: a change of placement must be seen here. With a 4-byte header on every block and growth in 4 KiB
+  // the mean of the nine real traces can be 94.7 at most; it is 92.9.
   const golden: Readonly<Record<string, number>> = {
     'cpp-demangle.trace': 79.1,
-    'dogfood.trace': 89.7,
+    'dogfood.trace': 95.4,
     'ffmpeg.trace': 97.7,
     'find.trace': 95.5,
-    'gcc-hello.trace': 99.5,
+    'gcc-hello.trace': 99.4,
     'grep-random-data.trace': 82.3,
     'grep-recursive.trace': 89.6,
     'ls.trace': 97.6,
-    'source-map.trace': 99,
-    binary: 95,
-    binary2: 85.7,
+    'source-map.trace': 99.2,
+    binary: 96.3,
+    binary2: 94.4,
     coalescing: 66.7,
     realloc: 99.4,
     realloc2: 98.1,
@@ -143,6 +143,45 @@ describe('a heap in any memory', () => {
   test('names policies so that they can be read back', () => {
     for (const policy of allPolicies) expect(parsePolicy(policyName(policy))).toEqual(policy)
     expect(policyName(parsePolicy('implicit split=64 align=16'))).toBe('implicit first split=64 align=16')
+  })
+})
+
+describe('runs of best', () => {
+  const small = (): Heap => new Heap({ memory: new ArrayBuffer(6 << 20) })
+  test('keep many small blocks without headers, and give their memory back for large ones', () => {
+    const heap = small()
+    const blocks = Array.from({ length: 10_000 }, () => heap.malloc(24))
+    expect([...heap.blocks()].filter(block => block.slot && block.allocated).length).toBeGreaterThan(9900)
+    expect((10_000 * 24) / heap.size).toBeGreaterThan(0.97)
+    for (const p of blocks) heap.free(p)
+    expect(heap.check()).toBeUndefined()
+    const before = heap.size
+    expect(heap.malloc(before - 2048)).not.toBe(0)
+    expect(heap.size).toBeLessThanOrEqual(before + 4096)
+    expect(heap.check()).toBeUndefined()
+  })
+  test('may lie on both sides of 4 MiB, where the map has another leaf', () => {
+    const heap = small()
+    const blocks = Array.from({ length: 100_000 }, () => heap.malloc(48))
+    expect(heap.size).toBeGreaterThan(4.5 * 2 ** 20)
+    expect(heap.check()).toBeUndefined()
+    for (const p of blocks) if (p % 5 > 1) heap.free(p)
+    expect(heap.check()).toBeUndefined()
+  })
+  test('are left by realloc with the contents', () => {
+    const heap = small()
+    const blocks = Array.from({ length: 1000 }, () => heap.malloc(16))
+    const at = blocks[999] as number
+    expect(heap.usableSize(at)).toBe(16)
+    heap.bytes().fill(7, at, at + 16)
+    const moved = heap.realloc(at, 4000)
+    expect(
+      heap
+        .bytes()
+        .subarray(moved, moved + 16)
+        .every(byte => byte === 7),
+    ).toBe(true)
+    expect(heap.check()).toBeUndefined()
   })
 })
 

@@ -7,6 +7,8 @@
  * Header: size | flags. Only the header is spent on an allocated block: the footer that finds a free block before it is in that free
  * block's last word, and a flag says whether it is there. So blocks are multiples of 8 with payloads of size - 4, from 8 bytes on.
  *
+ * Small blocks of which there are many have no header: they are slots of runs (best-runs.ts).
+ *
  * What makes it tight: 1. best fit over all sizes (best-bins.ts). 2. The last block of the heap, the *top*, is not in the bins; it is
  * used when nothing else fits, and the break moves only by what is missing. 3. A block is cut from the low end of a free
  * block if the request is smaller than usual, else from the high end: what is alike lies together, and is free together.
@@ -25,8 +27,31 @@ export const ERRNO: i32 = 60
 const ENOMEM: i32 = 12
 const MOST: i32 = 0x7ffe0000
 const STEP: i32 = 4096
+/** Where a run may come from: free blocks; the top too; new memory too. */
+const FROM_FREE: i32 = 0
+const FROM_TOP: i32 = 1
+const GROW: i32 = 2
+/** Bytes of headers that a first run must promise to save, for half of it may stay empty. */
+const WORTH: i32 = 64
 
 import { AFTER, ALLOCATED, BINS, freeSize, insert, remove, takeBest, takeExact } from './best-bins.ts'
+import {
+  CLASS_UNITS,
+  COUNTS,
+  freeSlot,
+  leafOf,
+  makeRun,
+  runOf,
+  setupRuns,
+  slotsIn,
+  slotSize,
+  SMALL,
+  takeEmptyRun,
+  takeLargerSlot,
+  takeSlot,
+  UNIT,
+  bestUnits,
+} from './best-runs.ts'
 import { load32, move, sbrk, state, store32, zero } from './words.ts'
 
 // Setup
@@ -40,6 +65,7 @@ export function setup(align: i32): boolean {
     store32(head, head)
     store32(head + 4, head)
   }
+  setupRuns()
   return true
 }
 
@@ -72,22 +98,186 @@ export function malloc(bytes: i32): i32 {
   const s = state()
   const mask = load32(s + ALIGN) - 1
   const size = (bytes + 4 + mask) & ~mask
+  if (bytes <= SMALL) {
+    const slot = (bytes + (bytes === 0 ? 1 : 0) + mask) & ~mask
+    const p = takeSlot(slot)
+    if (p !== 0) return p
+    return mallocSmall(slot, size)
+  }
+  let p = mallocFree(size)
+  if (p === 0) p = mallocTop(size)
+  return p
+}
+
+// A request for which no slot of its size is free.
+function mallocSmall(slot: i32, size: i32): i32 {
+  let p = takeExact(size)
+  if (p !== 0) {
+    note(size)
+    allocate(p, size)
+    count(size, 1)
+    return p
+  }
+  const wanted = wantsRun(slot, size)
+  if (wanted && openRun(slot, size)) return takeSlot(slot)
+  p = mallocFree(size)
+  if (p === 0 && !fitsTop(size)) {
+    p = takeLargerSlot(slot)
+    if (p !== 0) return p
+    if (wanted && openUnits(slot, bestUnits(slot, size), GROW)) return takeSlot(slot)
+  }
+  if (p === 0) p = mallocTop(size)
+  if (p !== 0) count(size, 1)
+  return p
+}
+
+// One block more or less of this size, with a header.
+function count(size: i32, by: i32): void {
+  if (size > SMALL) return
+  const at = state() + COUNTS + (size >> 1)
+  store32(at, load32(at) + by)
+}
+
+// Whether requests of this size are better served from runs: there are some already, or so many blocks that the headers which as many
+// more would save are worth a run that is half empty.
+function wantsRun(slot: i32, size: i32): boolean {
+  if (size === slot || size > SMALL) return false
+  const units = bestUnits(slot, size)
+  const slots = slotsIn(units, slot)
+  const gain = slots * size - units * UNIT
+  if (gain <= 0) return false
+  const s = state()
+  return load32(s + CLASS_UNITS + (slot >> 1)) > 0 || load32(s + COUNTS + (size >> 1)) * gain >= slots * WORTH
+}
+
+// A run for slots of a size, in the memory that there is.
+function openRun(slot: i32, size: i32): boolean {
+  const units = bestUnits(slot, size)
+  return (
+    openUnits(slot, units, FROM_TOP) ||
+    (units > 1 && (openUnits(slot, 1, FROM_FREE) || openUnits(slot, units, GROW)))
+  )
+}
+
+// A run from a free block, or from the top, or from new memory.
+function openUnits(slot: i32, units: i32, from: i32): boolean {
+  const s = state()
+  const bytes = units * UNIT
+  // A free block of as many bytes holds so many whole units only if it begins well; one that is a unit larger always does.
+  let p = takeBest(bytes)
+  for (let ask = bytes + (UNIT >> 3); p !== 0 && !holdsUnits(p, freeSize(p), bytes); ask += UNIT >> 3) {
+    insert(p, freeSize(p))
+    p = takeBest(ask)
+  }
+  let run = 0
+  if (p !== 0) {
+    run = unitAt(p)
+    carve(p, freeSize(p), run, bytes)
+  } else {
+    if (from === FROM_FREE || load32(s + TOP) === 0) return false
+    const top = load32(s + TOP)
+    run = unitAt(top)
+    if (run + bytes > load32(s + END)) {
+      if (from !== GROW) return false
+      if (giveBack()) return openUnits(slot, units, GROW)
+      if (!grow(run - top + bytes)) return false
+    }
+    if (run !== top) insert(top, run - top)
+    store32(run - 4, bytes | ALLOCATED | (run === top ? AFTER : 0))
+    store32(run + bytes - 4, AFTER)
+    store32(s + TOP, run + bytes)
+  }
+  if (!mapped(run) || !mapped(run + bytes - UNIT)) {
+    freeBlock(run)
+    return false
+  }
+  makeRun(run, units, slot)
+  return true
+}
+
+// Whether the map has a leaf for an address, or can have one.
+function mapped(at: i32): boolean {
+  const leaf = leafOf(at)
+  if (load32(leaf) !== 0) return true
+  const size = blockSize(UNIT)
+  let p = mallocFree(size)
+  if (p === 0) p = mallocTop(size)
+  if (p === 0) return false
+  zero(p, UNIT)
+  store32(leaf, p)
+  return true
+}
+
+// The first unit that begins at p or behind it.
+function unitAt(p: i32): i32 {
+  const s = state()
+  return s + ((p - s + UNIT - 1) & -UNIT)
+}
+function holdsUnits(p: i32, whole: i32, bytes: i32): boolean {
+  return unitAt(p) + bytes <= p + whole
+}
+
+// Allocates `size` bytes at q of a free block that is in no list; what is left on both sides becomes free.
+function carve(p: i32, whole: i32, q: i32, size: i32): void {
+  const rest = p + whole - q - size
+  if (q !== p) insert(p, q - p)
+  store32(q - 4, size | ALLOCATED | (q === p ? AFTER : 0))
+  const next = q + size
+  if (rest !== 0) insert(next, rest)
+  else store32(next - 4, load32(next - 4) | AFTER)
+}
+
+// Marks a free block that is in no list as allocated, all of it.
+function allocate(p: i32, size: i32): void {
+  store32(p - 4, size | AFTER | ALLOCATED)
+  const next = p + size
+  store32(next - 4, load32(next - 4) | AFTER)
+}
+
+// Counts a request into the usual size.
+function note(size: i32): void {
+  const s = state()
   const usual = load32(s + USUAL)
   store32(s + USUAL, usual + (size < 65536 ? size : 65536) - (usual >> 4))
+}
+
+// A block from the free ones, or 0.
+function mallocFree(size: i32): i32 {
+  note(size)
   // Most requests find a block of their own size.
   let p = takeExact(size)
   if (p !== 0) {
-    store32(p - 4, size | AFTER | ALLOCATED)
-    const next = p + size
-    store32(next - 4, load32(next - 4) | AFTER)
+    allocate(p, size)
     return p
   }
   p = takeBest(size)
-  if (p === 0) return takeTop(size)
+  if (p === 0) return 0
   const whole = freeSize(p)
   if (!spoils(size, whole)) return cut(p, whole, size)
   insert(p, whole)
+  return 0
+}
+
+function fitsTop(size: i32): boolean {
+  const s = state()
+  return load32(s + TOP) + size <= load32(s + END)
+}
+
+// A block from the top; before the heap grows, empty runs are given back.
+function mallocTop(size: i32): i32 {
+  if (!fitsTop(size) && giveBack()) {
+    const p = takeBest(size)
+    if (p !== 0) return cut(p, freeSize(p), size)
+  }
   return takeTop(size)
+}
+
+// Makes free blocks of all empty runs; whether there were any.
+function giveBack(): boolean {
+  let run = takeEmptyRun()
+  if (run === 0) return false
+  for (; run !== 0; run = takeEmptyRun()) freeBlock(run)
+  return true
 }
 
 function refuse(): i32 {
@@ -179,6 +369,18 @@ function grow(size: i32): boolean {
 
 export function free(p: i32): void {
   if (p === 0) return
+  const run = runOf(p)
+  if (run !== 0) {
+    const spare = freeSlot(run, p)
+    if (spare !== 0) freeBlock(spare)
+    return
+  }
+  count(load32(p - 4) & -8, -1)
+  freeBlock(p)
+}
+
+// A block with a header.
+function freeBlock(p: i32): void {
   const word = load32(p - 4)
   let size = word & -8
   let from = p
@@ -210,8 +412,28 @@ export function free(p: i32): void {
 export function realloc(p: i32, bytes: i32): i32 {
   if (p === 0) return malloc(bytes)
   if (bytes < 0 || bytes > MOST) return refuse()
+  const run = runOf(p)
+  if (run !== 0) return reallocSlot(p, slotSize(run), bytes)
   const size = blockSize(bytes)
   const old = load32(p - 4) & -8
+  const q = reallocBlock(p, old, size)
+  if (q !== 0) {
+    count(old, -1)
+    count(load32(q - 4) & -8, 1)
+  }
+  return q
+}
+
+function reallocSlot(p: i32, old: i32, bytes: i32): i32 {
+  if (bytes <= old && bytes > old >> 1) return p
+  const q = malloc(bytes)
+  if (q === 0) return bytes <= old ? p : 0
+  move(q, p, old < bytes ? old : bytes)
+  free(p)
+  return q
+}
+
+function reallocBlock(p: i32, old: i32, size: i32): i32 {
   if (size <= old) {
     trim(p, size)
     return p
@@ -224,11 +446,11 @@ export function realloc(p: i32, bytes: i32): i32 {
   else {
     q = growDown(p, old, size)
     if (q !== 0) return q
-    q = takeTop(size)
+    q = mallocTop(size)
     if (q === 0) return 0
   }
   move(q, p, old - 4)
-  free(p)
+  freeBlock(p)
   return q
 }
 
@@ -309,7 +531,7 @@ function trim(p: i32, size: i32): void {
   if (rest === 0) return
   resize(p, size)
   store32(p + size - 4, rest | AFTER | ALLOCATED)
-  free(p + size)
+  freeBlock(p + size)
 }
 
 export function calloc(bytes: i32): i32 {
@@ -322,19 +544,24 @@ export function calloc(bytes: i32): i32 {
 export function alignedAlloc(align: i32, bytes: i32): i32 {
   if (align <= load32(state() + ALIGN)) return malloc(bytes)
   if (bytes < 0 || bytes > MOST - align) return refuse()
-  const p = malloc(bytes + align)
+  const size = blockSize(bytes)
+  let p = mallocFree(size + align)
+  if (p === 0) p = mallocTop(size + align)
   if (p === 0) return 0
   const q = (p + align - 1) & -align
   if (q !== p) {
     const whole = load32(p - 4) & -8
     resize(p, q - p)
     store32(q - 4, (whole - (q - p)) | AFTER | ALLOCATED)
-    free(p)
+    freeBlock(p)
   }
-  trim(q, blockSize(bytes))
+  trim(q, size)
+  count(size, 1)
   return q
 }
 
 export function usableSize(p: i32): i32 {
+  const run = runOf(p)
+  if (run !== 0) return slotSize(run)
   return (load32(p - 4) & -8) - 4
 }

@@ -15,22 +15,22 @@
  * written (Dijkstra's barrier). While sweeping goes on, new objects that the sweep has yet to pass are marked.
  *
  * Variables, by their distance from state(): */
-export const TABLES: i32 = 1024
-export const BITS: i32 = 1028
-export const STACK: i32 = 1032
-export const STACK_END: i32 = 1036
-export const DEPTH: i32 = 1040
-export const OVERFLOWED: i32 = 1044
-export const MODE: i32 = 1048
-export const PHASE: i32 = 1052
-export const CURSOR: i32 = 1056
+export const TABLES: i32 = 960
+export const BITS: i32 = 964
+export const STACK: i32 = 968
+export const STACK_END: i32 = 972
+export const DEPTH: i32 = 976
+export const OVERFLOWED: i32 = 980
+export const MODE: i32 = 984
+export const PHASE: i32 = 988
+export const CURSOR: i32 = 992
 /** Objects marked, reclaimed, and bytes of blocks reclaimed since the collection began; bytes allocated since it ended. */
-export const MARKED: i32 = 1060
-export const RECLAIMED: i32 = 1064
-export const RECLAIMED_BYTES: i32 = 1068
-export const ALLOCATED_BYTES: i32 = 1072
+export const MARKED: i32 = 996
+export const RECLAIMED: i32 = 1000
+export const RECLAIMED_BYTES: i32 = 1004
+export const ALLOCATED_BYTES: i32 = 1008
 /** Objects that are alive or not yet reclaimed. */
-export const OBJECTS: i32 = 1076
+export const OBJECTS: i32 = 1012
 
 export const PRECISE: i32 = 0
 export const CONSERVATIVE: i32 = 1
