@@ -12,7 +12,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { pinTo, setPriority } from '../sys/memory.ts'
+import { pinTo } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Children } from './children.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
@@ -111,8 +111,6 @@ export class Server {
 
   /** Serves until the controller says `leave`. */
   run(): void {
-    // Whenever this thread has something to do, a thread of the target waits for it.
-    setPriority(0, -18)
     // First the events that a predecessor had read but perhaps not handled, then the threads that wait in vain. Its faults
     // are not served: who is woken faults again. To serve one could mean to read more, over what is still to be handled.
     for (const space of this.#spaces) {
@@ -181,7 +179,7 @@ export class Server {
       if (this.#full() && now < until) {
         this.#waiting.push({ address, flags, until })
         this.#askForRoom()
-      } else this.#serve(this.#main, () => this.#main.fault(address, flags))
+      } else this.#fault(this.#main, address, flags)
     }
   }
 
@@ -243,8 +241,7 @@ export class Server {
       if (space === this.#main && this.#full() && space.brings(address, flags)) {
         this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
         this.#askForRoom()
-      } else if (space.fault(address, flags) === 'again')
-        this.#serve(space, () => space.fault(address, flags))
+      } else if (space.fault(address, flags) === 'again') this.#fault(space, address, flags)
       inbox[at] = 0
       return
     }
@@ -271,6 +268,12 @@ export class Server {
     inbox[at] = 0
   }
 
+  // A fault that may have to wait for an event. Who could not be served in all that time asks again.
+  #fault(space: Space, address: number, flags: number): void {
+    if (this.#serve(space, () => space.fault(address, flags)) === 'again')
+      uffd.wake(space.fd, address - (address % pageBytes), pageBytes)
+  }
+
   /** Does something that may have to wait for an event to be read first. */
   #serve(space: Space, action: () => Served): Served {
     for (let tries = 0; ; tries++) {
@@ -281,7 +284,7 @@ export class Server {
         const ready = new Uint16Array(1)
         fds.poll([space.fd], ready, 1)
         if (tries > 5000) {
-          this.#report('the kernel keeps saying EAGAIN without an event; a fault is put off')
+          this.#report('the kernel keeps saying EAGAIN without an event')
           return served
         }
       }
@@ -469,6 +472,7 @@ export class Server {
     const still = missing(this.#spaces)
     if (still > 0) return still
     unregisterAll(this.#spaces)
+    this.#children.leave()
     this.#running = false
     return 0
   }
