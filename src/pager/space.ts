@@ -18,6 +18,7 @@ import { readAt } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
+import { Doubts } from './doubt.ts'
 import { blockBytes, counter, type Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
 import { Streams } from './streams.ts'
 
@@ -70,6 +71,7 @@ export class Space {
   readonly journal: Journal
   /** A forked child: its pages are served and never dropped again. */
   readonly child: boolean
+  readonly doubts: Doubts
   readonly #pagemap: number
   readonly #backings: ReadonlyMap<number, OpenBacking>
   readonly #buffer: Arena
@@ -84,7 +86,10 @@ export class Space {
   /** Current tick, for the ages of refilled pages. */
   tick = 0
 
-  /** `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known. `buffer`: maxCluster pages. */
+  /**
+   * `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known; `mappings`: those of the process, when it is.
+   * `buffer`: maxCluster pages.
+   */
   constructor(
     fd: number,
     journal: Journal,
@@ -94,10 +99,12 @@ export class Space {
     buffer: Arena,
     limit: number,
     report: (message: string) => void,
+    mappings?: () => readonly { start: number; end: number }[],
   ) {
     this.fd = fd
     this.journal = journal
     this.child = child
+    this.doubts = new Doubts(fd, journal, mappings)
     this.#pagemap = pagemap
     this.#backings = backings
     this.#buffer = buffer
@@ -109,6 +116,9 @@ export class Space {
   /** Registers a whole mapping and records which of its pages are there. 0, or a negative errno. */
   register(start: number, end: number): number {
     const { journal } = this
+    // What is said of these addresses may be of memory that is no more.
+    const settled = this.doubts.settle()
+    if (settled !== 'done') return settled === 'gone' ? -ESRCH : -EAGAIN
     journal.grow(start, end)
     const done = uffd.register(this.fd, start, end - start)
     if (done < 0) return done
@@ -420,10 +430,6 @@ export class Space {
     })
   }
 
-  unmapped(start: number, end: number): void {
-    this.journal.forget(start, end)
-  }
-
   /** The program moved a mapping. `phase` is this message's progress, kept in the inbox by the caller. */
   moved(from: number, to: number, length: number, done: () => boolean, copied: () => void): void {
     const { journal } = this
@@ -447,6 +453,7 @@ export class Space {
       copied()
     }
     journal.forget(from, from + length)
+    this.doubts.moved(to, to + length)
   }
 
   /** Virtual runs of the whole space. */
