@@ -140,6 +140,11 @@ export class Children {
     this.#tellCount()
   }
 
+  /** Lets go of all: they have all their memory. */
+  leave(): void {
+    this.#park.empty()
+  }
+
   /** Looks which address spaces are no more. */
   bury(): void {
     for (let i = this.#spaces.length - 1; i > 0; i--) {

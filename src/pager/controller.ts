@@ -58,6 +58,9 @@ const uffdFeatures =
   uffd.feature.eventUnmap |
   uffd.feature.threadId
 
+/** How long a dismissed agent may take to end, milliseconds: on a busy machine the server takes long to begin. */
+const settleLimit = 60_000
+
 /** Bytes of descriptors that may wait in the park: some ten thousand children. */
 const parkRoom = 8 << 20
 
@@ -206,7 +209,8 @@ export class Controller {
   // reads. When it has ended the page table tells what it did.
   #settle(tid: number): void {
     this.#agents.dismiss()
-    if (!this.#agents.ended(tid, 10_000))
+    // It ends when its predecessor's keeper does, which the server sees to as soon as it runs.
+    if (!this.#agents.ended(tid, settleLimit))
       throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
     settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
     if (this.#journal.scratch.length === 0) return

@@ -34,7 +34,7 @@ export type Decision =
   | 'zero'
   | 'unprotect'
   | 'wait'
-  /** somebody else has served it, or the state does not fit: look at the page table */
+  /** somebody else has served it, or the state does not fit: the kernel knows whether the page is there */
   | 'check'
   | 'poison'
 
@@ -44,7 +44,7 @@ export function decide(pageState: number, protectedWrite: boolean): Decision {
     case state.dropping:
       return 'wait'
     case state.virtual:
-      return protectedWrite ? 'check' : 'refill'
+      return 'refill'
     case state.lost:
       return 'poison'
     case state.clean:

@@ -116,6 +116,7 @@ function sleep(ms: number): void {
 function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
   const { journal, agent } = target
   const scratch = reserveScratch(agent, journal, bytes + rehearsalBytes)
+  const marked: Run[] = []
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
@@ -128,7 +129,6 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
     const crew = [agent.footing.tid, target.server().thread]
     for (const tid of crew) runFirst(tid, true)
     // Nobody changes a state while we mark: the server stands still too, for some microseconds.
-    const marked: Run[] = []
     const held = target.hold(settleLimit, () => {
       const still = performance.now()
       const end = Math.max(Math.min(still + markLimit, stop.began + lastMark), still + leastMark)
@@ -182,9 +182,9 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
     sum.pages += (end - start) / pageBytes
     Atomics.add(journal.counters, counter.droppedPages, (end - start) / pageBytes)
   }
-  // Faults that came while a page was `dropping` wait; they fault again and find it virtual.
+  // Faults that came while a page was `dropping` wait; they fault again and find it virtual, or there after all.
   if (Atomics.exchange(journal.counters, counter.waiting, 0) > 0)
-    for (const { start, end } of moved) uffd.wake(target.fd, start, end - start)
+    for (const { start, end } of marked) uffd.wake(target.fd, start, end - start)
   if (sum.unsettled || !freeScratch(target)) sum.unsettled = true
   return stop === undefined ? undefined : rest
 }

@@ -2,8 +2,12 @@
 import { Worker } from 'node:worker_threads'
 import * as fds from '../sys/fd.ts'
 import { exitNow } from '../sys/ffi.ts'
+import { setPriority } from '../sys/memory.ts'
 import { PagerError } from './errors.ts'
 import { type Reply, type RequestBody, type ServerData, shared } from './protocol.ts'
+
+/** Nice value of the server: whenever it has something to do, a thread of the target waits for it. */
+const serverPriority = -18
 
 /** What the server says of its own accord. */
 export type News = Exclude<Reply, { kind: 'reply' }>
@@ -22,10 +26,13 @@ export class ServerLink {
     this.#shared = new Int32Array(memory)
     const workerData: ServerData = { ...data, wake: this.#wake, shared: memory }
     const extension = import.meta.url.slice(-3)
+    // A thread is born with the priority of its maker, and this one may be waited for from the first.
+    setPriority(0, serverPriority)
     this.#worker = new Worker(new URL(`./server${extension}`, import.meta.url), {
       workerData,
       resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64, stackSizeMb: 1 },
     })
+    setPriority(0, 0)
     this.#worker.on('message', (reply: Reply) => {
       if (reply.kind !== 'reply') {
         news(reply)

@@ -12,7 +12,8 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { currentCpu, ownThread, pinTo, setPriority } from '../sys/memory.ts'
+import { currentCpu, ownThread, pinTo } from '../sys/memory.ts'
+import { type Mapping, readMaps } from '../process/maps.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Children } from './children.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
@@ -54,6 +55,8 @@ export class Server {
   }
   #running = true
   readonly #waiting: WaitingFault[] = []
+  /** Something has been unmapped of which it is not certain whether it is gone. */
+  #doubtful = true
   #askedForRoom = 0
   #faultsSincePin = 0
   /** Faults between two looks at where their thread runs. A look takes 50 µs: they are rarer while it stays there. */
@@ -96,9 +99,19 @@ export class Server {
 
   #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
     if (fd >= 0) this.#poller.add(fd)
-    return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, this.#data.limit, m =>
-      this.#report(m),
-    )
+    const { limit, pid } = this.#data
+    const report = (message: string): void => this.#report(message)
+    const mappings =
+      child || pagemap < 0
+        ? undefined
+        : (): Mapping[] => {
+            try {
+              return readMaps(pid)
+            } catch {
+              return [] // it has ended
+            }
+          }
+    return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, limit, report, mappings)
   }
 
   #post(reply: Reply): void {
@@ -111,8 +124,6 @@ export class Server {
 
   /** Serves until the controller says `leave`. */
   run(): void {
-    // Whenever this thread has something to do, a thread of the target waits for it.
-    setPriority(0, -18)
     // First the events that a predecessor had read but perhaps not handled, then the threads that wait in vain. Its faults
     // are not served: who is woken faults again. To serve one could mean to read more, over what is still to be handled.
     for (const space of this.#spaces) {
@@ -135,7 +146,7 @@ export class Server {
     let nextTick = 0
     while (this.#running) {
       // Without a time limit, which would cost a timer for each fault: the controller wakes us once a second.
-      const ready = this.#poller.wait(this.#waiting.length > 0 ? 2 : -1)
+      const ready = this.#poller.wait(this.#waiting.length > 0 || this.#doubtful ? 2 : -1)
       let woken = false
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
@@ -153,6 +164,10 @@ export class Server {
         for (const space of this.#spaces) space.tick = tickAt(this.#now, this.#data.tickMs)
       }
       if (this.#waiting.length > 0) this.#serveWaiting()
+      if (this.#doubtful) {
+        for (const space of this.#spaces) space.doubts.settle()
+        this.#doubtful = this.#spaces.some(space => space.doubts.open)
+      }
       if (this.#now > nextTick) {
         nextTick = this.#now + 1000
         this.#children.bury()
@@ -181,7 +196,7 @@ export class Server {
       if (this.#full() && now < until) {
         this.#waiting.push({ address, flags, until })
         this.#askForRoom()
-      } else this.#serve(this.#main, () => this.#main.fault(address, flags))
+      } else this.#fault(this.#main, address, flags)
     }
   }
 
@@ -243,8 +258,7 @@ export class Server {
       if (space === this.#main && this.#full() && space.brings(address, flags)) {
         this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
         this.#askForRoom()
-      } else if (space.fault(address, flags) === 'again')
-        this.#serve(space, () => space.fault(address, flags))
+      } else if (space.fault(address, flags) === 'again') this.#fault(space, address, flags)
       inbox[at] = 0
       return
     }
@@ -255,8 +269,10 @@ export class Server {
     const c = getAddress(inbox, at + 6)
     if (kind === uffd.event.fork) this.#children.serve(space, inbox[at + 2] as number, at)
     else if (kind === uffd.event.remove) space.removed(a, b)
-    else if (kind === uffd.event.unmap) space.unmapped(a, b)
-    else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
+    else if (kind === uffd.event.unmap) {
+      space.doubts.unmapped(a, b)
+      this.#doubtful ||= space.doubts.open
+    } else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
       // Byte 1 of the message is reserved by the kernel; ours to note that the copy was made.
       space.moved(
         a,
@@ -271,6 +287,12 @@ export class Server {
     inbox[at] = 0
   }
 
+  // A fault that may have to wait for an event. Who could not be served in all that time asks again.
+  #fault(space: Space, address: number, flags: number): void {
+    if (this.#serve(space, () => space.fault(address, flags)) === 'again')
+      uffd.wake(space.fd, address - (address % pageBytes), pageBytes)
+  }
+
   /** Does something that may have to wait for an event to be read first. */
   #serve(space: Space, action: () => Served): Served {
     for (let tries = 0; ; tries++) {
@@ -281,7 +303,7 @@ export class Server {
         const ready = new Uint16Array(1)
         fds.poll([space.fd], ready, 1)
         if (tries > 5000) {
-          this.#report('the kernel keeps saying EAGAIN without an event; a fault is put off')
+          this.#report('the kernel keeps saying EAGAIN without an event')
           return served
         }
       }
@@ -476,12 +498,14 @@ export class Server {
 
   // Everything back, ranges unregistered. The number of pages that could not be brought back.
   #leave(): number {
+    for (const space of this.#spaces) this.#serve(space, () => space.doubts.settle())
     const left = refillAll(this.#spaces, undefined, this.#hands)
     if (left > 0) return left
     this.#children.bury()
     const still = missing(this.#spaces)
     if (still > 0) return still
     unregisterAll(this.#spaces)
+    this.#children.leave()
     this.#running = false
     return 0
   }

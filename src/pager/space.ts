@@ -5,18 +5,20 @@
 // *after* a page has been filled and *before* a protection is taken away, so that at every instant the journal
 // promises no more than what is true:
 //
-//   missing, virtual   → refill a cluster, protected; the page of a write is left unprotected and becomes present
+//   virtual            → refill a cluster, protected; the page of a write is left unprotected and becomes present. If the
+//                        page is there after all (its bringer died before he said so), it is the program's
 //   missing, absent    → zero pages
 //   missing, dropping  → wait: who drops wakes
 //   protected, clean or verifying → present, then the protection goes
-//   missing, present or clean and really not there → poison: a bug, or memory that vanished without an event;
-//                        loud (SIGBUS), never a page of zeros
+//   missing, present or clean → another fault has brought it, or else poison: a bug, or memory that vanished without an
+//                        event; loud (SIGBUS), never a page of zeros
 import type { Backing } from '../backing/backing.ts'
 import { EAGAIN, EEXIST, ENOENT, ESRCH, errnoName } from '../sys/errno.ts'
 import { readFully } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
+import { Doubts } from './doubt.ts'
 import { blockBytes, counter, type Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
 import { decide } from './decide.ts'
 import { Streams } from './streams.ts'
@@ -44,6 +46,7 @@ export class Space {
   readonly journal: Journal
   /** A forked child: its pages are served and never dropped again. */
   readonly child: boolean
+  readonly doubts: Doubts
   readonly #pagemap: number
   readonly #backings: ReadonlyMap<number, OpenBacking>
   readonly #buffer: Arena
@@ -53,10 +56,15 @@ export class Space {
   readonly #writeStreams = new Streams()
   readonly #place: Place = { backing: 0, offset: 0, pages: 0 }
   readonly #report: (message: string) => void
+  /** A fill has failed in a way that nothing explains but want of memory, and it was said. */
+  #failing = false
   /** Current tick, for the ages of refilled pages. */
   tick = 0
 
-  /** `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known. `buffer`: maxCluster pages. */
+  /**
+   * `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known; `mappings`: those of the process, when it is.
+   * `buffer`: maxCluster pages.
+   */
   constructor(
     fd: number,
     journal: Journal,
@@ -66,10 +74,12 @@ export class Space {
     buffer: Arena,
     limit: number,
     report: (message: string) => void,
+    mappings?: () => readonly { start: number; end: number }[],
   ) {
     this.fd = fd
     this.journal = journal
     this.child = child
+    this.doubts = new Doubts(fd, journal, mappings)
     this.#pagemap = pagemap
     this.#backings = backings
     this.#buffer = buffer
@@ -81,6 +91,9 @@ export class Space {
   /** Registers a whole mapping and records which of its pages are there. 0, or a negative errno. */
   register(start: number, end: number): number {
     const { journal } = this
+    // What is said of these addresses may be of memory that is no more.
+    const settled = this.doubts.settle()
+    if (settled !== 'done') return settled === 'gone' ? -ESRCH : -EAGAIN
     journal.grow(start, end)
     const done = uffd.register(this.fd, start, end - start)
     if (done < 0) return done
@@ -113,9 +126,7 @@ export class Space {
       case 'wait':
         return this.#wait(address, flags)
       case 'check':
-        // See fork.ts: the fill finds that the page is there, and takes the protection away.
-        if (this.child && protectedWrite) return this.refill(at, at + pageBytes, false)
-        return this.#check(at, protectedWrite)
+        return this.#poison(at, 'it vanished without an event')
       case 'poison':
         return this.#poison(at, 'its backing is lost')
     }
@@ -139,12 +150,20 @@ export class Space {
     if (want.backward) while (end - start < most * pageBytes && inside(start - pageBytes)) start -= pageBytes
     else while (end - start < most * pageBytes && inside(end)) end += pageBytes
     this.#streams.brought(start, end)
-    if (!write || this.child) return this.refill(start, end, !this.child)
+    if (!write || this.child) return this.#answered(at, this.refill(start, end, !this.child))
     // The written page first, unprotected and alone, then the rest.
     const first = this.refill(at, at + pageBytes, false)
     if (first !== 'done') return first
     if (start < at) return this.refill(start, at, true)
     return end > at + pageBytes ? this.refill(at + pageBytes, end, true) : 'done'
+  }
+
+  // Who waits for one page is not woken by a refill that came to nothing at another page of the cluster.
+  #answered(at: number, served: Served): Served {
+    if (served !== 'done') return served
+    const now = this.journal.stateOf(at)
+    if (now === state.virtual) return this.refill(at, at + pageBytes, !this.child)
+    return now === state.lost ? this.#poison(at, 'its backing is lost') : 'done'
   }
 
   /** Whether the last fault belongs to a long forward stream. */
@@ -248,13 +267,18 @@ export class Space {
         // The page is there although we took it for virtual: it is the program's.
         if (result === -EEXIST) {
           journal.exchange(at + copied, state.virtual, state.present)
-          uffd.writeprotect(this.fd, at + copied, pageBytes, false)
+          // Which wakes too, unless it is refused.
+          if (uffd.writeprotect(this.fd, at + copied, pageBytes, false) < 0)
+            uffd.wake(this.fd, at + copied, pageBytes)
           this.#disown(at + copied, at + copied + pageBytes)
           copied += pageBytes
         }
         continue
       }
-      this.#report(`refill of ${at.toString(16)}: ${errnoName(result)}`)
+      // No memory for now: whoever waits asks again.
+      if (!this.#failing) this.#report(`refill of ${at.toString(16)}: ${errnoName(result)}`)
+      this.#failing = true
+      uffd.wake(this.fd, at, length)
       return 'done'
     }
     return 'done'
@@ -299,7 +323,9 @@ export class Space {
     if (result === -EAGAIN && pages === 0) return 'again'
     if (result === -ENOENT && start + pages * pageBytes <= at) return this.#zeroOne(at)
     if (result === -EEXIST || result === -EAGAIN || result === -ENOENT) return this.#zeroOne(at)
-    this.#report(`zero page at ${at.toString(16)}: ${errnoName(result)}`)
+    if (!this.#failing) this.#report(`zero page at ${at.toString(16)}: ${errnoName(result)}`)
+    this.#failing = true
+    uffd.wake(this.fd, at, pageBytes)
     return 'done'
   }
 
@@ -351,31 +377,19 @@ export class Space {
         journal.exchange(p, state.verifying, state.present)
   }
 
-  /** A fault that the state does not explain: usually another thread's fault has just brought the page. */
-  #check(at: number, protectedWrite: boolean): Served {
-    let there = this.#pagemap < 0 || protectedWrite
-    if (!there)
-      scanPages(this.#pagemap, at, at + pageBytes, 0, 0, page.present | page.swapped, () => {
-        there = true
-      })
-    if (there) {
-      uffd.wake(this.fd, at, pageBytes)
-      return 'done'
-    }
-    return this.#poison(at, 'it vanished without an event')
-  }
-
   #lose(at: number, pages: number, why: string): Served {
     for (let i = 0; i < pages; i++) this.journal.exchange(at + i * pageBytes, state.virtual, state.lost)
     this.journal.tally(counter.lostPages, pages)
     return this.#poison(at, why)
   }
 
+  // The kernel poisons missing pages only: one that another thread's fault has just brought is there, and who waits is woken.
   #poison(at: number, why: string): Served {
-    this.#report(`page ${at.toString(16)} can't be rebuilt: ${why}; whoever touches it gets SIGBUS`)
     const result = uffd.poison(this.fd, at, pageBytes)
     if (result === -EAGAIN) return 'again'
     if (result === -ESRCH) return 'gone'
+    if (result === 0)
+      this.#report(`page ${at.toString(16)} can't be rebuilt: ${why}; whoever touches it gets SIGBUS`)
     uffd.wake(this.fd, at, pageBytes)
     return 'done'
   }
@@ -389,10 +403,6 @@ export class Space {
         if (at % (16 * pageBytes) === 0 || at === from) this.journal.setAge(at, this.tick)
       for (let at = from; at < to; at += pageBytes) this.journal.set(at, state.absent)
     })
-  }
-
-  unmapped(start: number, end: number): void {
-    this.journal.forget(start, end)
   }
 
   /** The program moved a mapping. `phase` is this message's progress, kept in the inbox by the caller. */
@@ -418,6 +428,7 @@ export class Space {
       copied()
     }
     journal.forget(from, from + length)
+    this.doubts.moved(to, to + length)
   }
 
   /** Virtual runs of the whole space. */

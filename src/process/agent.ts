@@ -135,6 +135,8 @@ export function borrowThread(pid: number, gadgets: Gadgets): StoppedThread {
         'busy',
         `No thread of process ${pid} could be stopped within a second; try again when it is less busy in the kernel`,
       )
+    // Whom they wait for may need this processor.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
   }
 }
 

@@ -409,7 +409,7 @@ export class Pager {
     return this.#errors
   }
 
-  async first(ms = 20_000): Promise<FirstLine> {
+  async first(ms = 60_000): Promise<FirstLine> {
     const ended = this.ended().then(
       () => new Promise<undefined>(resolve => setTimeout(resolve, 100, undefined)),
     )

@@ -215,6 +215,14 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
     await intact(target, pager)
   })
 
+  test('one thread unmaps a page, another moves a page to just there: it keeps its bytes', async () => {
+    const { target, pager } = await dropped()
+    const pages = 900
+    expect(await target.number(`juggle ${PAGE} ${pages}`)).toBe(target.predicted(PAGE, pages * PAGE))
+    expect((await pager.ask('status')).lost).toBe(0)
+    await pager.detach()
+  })
+
   test('mmap(MAP_FIXED) over part of the block: zeros there, the bytes around it', async () => {
     const { target, pager } = await dropped()
     expect(await target.number(`map ${100 * PAGE} ${300 * PAGE}`)).toBe(0)

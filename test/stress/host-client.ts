@@ -28,7 +28,13 @@ export class Host {
 
   /** Starts one; resolves to its first word. */
   async start(pid: number, directory: string, budget?: number): Promise<Report> {
-    const words = ['--max-semi-space-size=1', join(root, 'test/stress/host.ts'), directory, String(pid)]
+    const words = [
+      '--max-semi-space-size=1',
+      '--v8-pool-size=0',
+      join(root, 'test/stress/host.ts'),
+      directory,
+      String(pid),
+    ]
     const child = spawn(node, [...words, ...(budget === undefined ? [] : [String(budget)])], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, NODE_COMPILE_CACHE: join(this.#lab.directory, 'compiled') },

@@ -91,6 +91,38 @@ static void *sleeps(void *a) {
 static pthread_t racers[64];
 static struct job racing_jobs[64];
 
+// One thread unmaps a page, the other moves another page to just there as soon as it is free.
+static unsigned char *volatile place;
+static volatile int turn;
+
+static void *unmaps(void *a) {
+  for (int seen = 0;;) {
+    while (turn == seen) ;
+    seen = turn;
+    if (seen < 0) return a;
+    munmap(place, PAGE);
+  }
+}
+
+// The checksum of `n` pages from `from` on, each read where it was moved to; the n pages behind them are unmapped there before.
+static uint32_t juggle(unsigned long from, unsigned long n) {
+  pthread_t t;
+  unsigned char *seen = mmap(0, n * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  place = mmap(0, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  turn = 0;
+  if (pthread_create(&t, 0, unmaps, 0)) die("pthread_create");
+  for (unsigned long i = 0; i < n; i++) {
+    if (mremap(base + from + (n + i) * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, place) != place) die("mremap");
+    turn = i + 1;
+    while (mmap(place, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != place) ;
+    if (mremap(base + from + i * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, place) != place) die("mremap");
+    memcpy(seen + i * PAGE, place, PAGE);
+  }
+  turn = -1;
+  pthread_join(t, 0);
+  return crc(seen, n * PAGE);
+}
+
 static void run_threads(unsigned long count, struct job *jobs) {
   pthread_t t[256];
   pthread_barrier_init(&barrier, 0, count);
@@ -162,6 +194,7 @@ int main(int argc, char **argv) {
     long r = 0;
 #define IS(x) (!strcmp(word, x))
     if (IS("sum")) { dprintf(out, "%u\n", crc(base + a, b)); continue; }
+    else if (IS("juggle")) { dprintf(out, "%u\n", juggle(a, b)); continue; }
     else if (IS("back")) { // from the last page to the first
       uint32_t x = 0;
       for (unsigned long p = b / PAGE; p-- > 0;) x ^= crc(base + a + p * PAGE, PAGE);
