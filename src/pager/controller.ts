@@ -334,13 +334,20 @@ export class Controller {
 
   /** Looks for what can be put together from pieces. Resolves to what was dropped. */
   async recipes(): Promise<Dropped> {
-    const figures = memoryFigures(this.pid)
-    if (this.orphaned || figures === undefined) return nothingDropped()
-    await this.holdings.retire(index => this.#uses(index))
-    const most = figures.anonymous / 4 - this.holdings.recipeBytes
-    const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
-    if (most < 1 << 18) return nothingDropped()
-    return await this.#keepOnly(path, await this.#explain({ level: 'second', recipe: { path, most } }))
+    const { holdings } = this
+    await holdings.retire(index => this.#uses(index))
+    for (;;) {
+      const figures = memoryFigures(this.pid)
+      if (this.orphaned || figures === undefined) return nothingDropped()
+      const most = figures.anonymous / 4 - holdings.recipeBytes
+      const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
+      if (most < 1 << 18) return nothingDropped()
+      const without = [...holdings.refused.keys()]
+      const explained = await this.#explain({ level: 'second', recipe: { path, most, without } })
+      const dropped = await this.#keepOnly(path, explained)
+      // One of its files could not serve: once more without it.
+      if (dropped.pages > 0 || holdings.refused.size === without.length) return dropped
+    }
   }
 
   // Makes use of what stands in a file of ours, or removes it.
