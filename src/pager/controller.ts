@@ -464,6 +464,7 @@ export class Controller {
         journal: this.#journal,
         agent,
         hold: (ms, action) => this.#server.hold(ms, action),
+        server: () => this.#server.place,
       },
       runs,
     )

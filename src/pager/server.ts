@@ -12,7 +12,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { pinTo, setPriority } from '../sys/memory.ts'
+import { currentCpu, ownThread, pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Children } from './children.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
@@ -348,6 +348,9 @@ export class Server {
     const asked = Atomics.load(this.#shared, shared.request)
     if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
       for (const space of this.#spaces) this.#drain(space)
+      if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
+      Atomics.store(this.#shared, shared.cpu, this.#cpu)
+      Atomics.store(this.#shared, shared.thread, ownThread())
       Atomics.store(this.#shared, shared.acknowledged, asked)
       Atomics.notify(this.#shared, shared.acknowledged)
       // Whoever asked may have given up meanwhile; then it has let go already.
