@@ -74,6 +74,8 @@ export class Controller {
   before: MemoryFigures | undefined
   passes = 0
   cpuUsed = 0
+  /** Until everything has been looked at once: nothing is given back before that. */
+  hurried = true
   readonly #identity: number
   /** Who has our descriptors: the target, or a child that it left behind. */
   readonly #holder: number
@@ -368,7 +370,7 @@ export class Controller {
       backings: this.options.backings,
       files: [...this.#extra.values()],
       ...what,
-      ...(this.passes > 0 ? { cpuShare: Math.max(this.options.cpu * 4, 0.25) } : {}),
+      ...(this.hurried ? {} : { cpuShare: Math.max(this.options.cpu * 4, 0.25) }),
     })
     this.passes++
     this.cpuUsed += explained.cpu
