@@ -27,6 +27,7 @@ const benches = [
   'pause',
   'idle',
   'savings',
+  'pieces',
   'explain',
   'pager-size',
   'lens',

@@ -80,7 +80,7 @@ const pages = fc
     return { page, kept: { program: program.slice(), literals } }
   })
 
-describe('recipes', () => {
+describe('recipes', { timeout: 60_000 }, () => {
   test('a program makes the page that it was written for', () => {
     const source = bytesBacking(SOURCE)
     const runner = new ProgramRunner()
@@ -179,13 +179,13 @@ function objects(blocks: readonly Uint8Array[]): Uint8Array {
   return memory
 }
 
-describe('the search for recipes', () => {
+describe('the search for recipes', { timeout: 60_000 }, () => {
   const search = (folder: Folder, memory: FakeMemory, path: string): Recipes =>
     findRecipes(memory, memory.runs, [candidate(path)], { path: join(folder.path, 'recipe'), most: 2 ** 30 })
 
   test('lines of a file between headers', () => {
     using folder = new Folder()
-    const text = Buffer.from(logBytes(2 ** 21, 4))
+    const text = Buffer.from(logBytes(2 ** 20, 4))
       .toString('latin1')
       .split('\n')
     const path = folder.file('log', text.join('\n'))
@@ -233,6 +233,20 @@ describe('the search for recipes', () => {
     const memory = new FakeMemory(new Uint8Array(words.buffer))
     const found = search(folder, memory, path)
     expect(made(memory, found)).toBe(memory.bytes.length / PAGE)
+  })
+
+  test('pages that stand in memory more than once are kept once', () => {
+    using folder = new Folder()
+    const path = folder.file('other', randomBytes(2 ** 20, 2))
+    const some = randomBytes(64 * PAGE, 12)
+    const bytes = new Uint8Array(5 * 64 * PAGE)
+    for (let i = 0; i < 5 * 64; i++) {
+      const from = ((i * 7) % 64) * PAGE
+      bytes.set(some.subarray(from, from + PAGE), i * PAGE)
+    }
+    const memory = new FakeMemory(bytes)
+    expect(made(memory, search(folder, memory, path))).toBe(5 * 64)
+    expect(readFileSync(join(folder.path, 'recipe')).length).toBeLessThan(1.1 * some.length)
   })
 
   test('what has nothing to do with a file gets no recipe, and leaves none behind', () => {

@@ -26,8 +26,8 @@ export interface Request {
   readonly level: 'quick' | 'second'
   /** Pack what is left instead of searching. */
   readonly pack?: Room
-  /** Look for recipes for what is left instead of searching. */
-  readonly recipe?: Room
+  /** Look for recipes for what is left instead of searching; not from these files. */
+  readonly recipe?: Room & { readonly without: readonly string[] }
   readonly cpuShare?: number
 }
 

@@ -55,17 +55,20 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
   return { ...explanations, present }
 }
 
+export interface RecipesOfProcessOptions extends ExplainProcessOptions, Pick<RecipeOptions, 'path' | 'most'> {
+  /** Files that can't serve: a recipe that names one of them would be of no use. */
+  readonly without?: readonly string[]
+}
+
 /** Recipes for the pages of a process that are not skipped, from the candidates of both tiers. */
-export function recipesOfProcess(
-  pid: number,
-  options: ExplainProcessOptions & Pick<RecipeOptions, 'path' | 'most'>,
-): Recipes {
+export function recipesOfProcess(pid: number, options: RecipesOfProcessOptions): Recipes {
   const ranges = options.ranges ?? explainable(readMaps(pid, { flags: true }))
   const runs = presentRuns(pid, subtract(ranges, options.skip ?? []))
   using memory = new ProcessMemory(pid, runs)
   const pause = throttle(options.cpuShare)
   const files = firstCandidates(pid, options)
   if (options.level !== 'quick') files.push(...secondCandidates(pid, memory, runs, new SearchKernel(), pause))
-  const { path, most } = options
-  return findRecipes(memory, runs, files, { path, most, store: indexStore(options.cacheFolder), pause })
+  const { path, most, without = [] } = options
+  const usable = files.filter(file => !without.includes(file.path))
+  return findRecipes(memory, runs, usable, { path, most, store: indexStore(options.cacheFolder), pause })
 }

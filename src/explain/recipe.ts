@@ -1,10 +1,13 @@
 /**
  * Recipes for what no file explains page by page: parts of files between headers, numbers in objects, pointers that count.
  *
+ * A page that stands in memory several times needs one recipe; where nothing else makes it, its bytes are kept once.
+ *
  * Written to a recipe file (src/lens/recipe.ts) that the pages then depend on, with all its sources. A page is taken only if
  * most of it is made of something; a cell of pages only if what has to be kept for it is a quarter of it at most, and
  * clearly less than what compression alone would leave. Like every explanation this is a guess, for the target runs.
  */
+import { randomInt } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { constants, zstdCompressSync } from 'node:zlib'
 import { identityOf } from '../backing/file.ts'
@@ -31,6 +34,8 @@ const BETTER = 0.75
 const QUICK = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 /** Below this share it is taken without asking zstd. */
 const SURE = 0.06
+/** A page whose recipe is not written, or not yet. */
+const NOWHERE = -1
 
 export interface RecipeOptions {
   /** Where the recipe file is to be. */
@@ -54,6 +59,9 @@ export interface Recipes {
 interface Waiting extends KeptPage {
   readonly address: number
   readonly bytes: Uint8Array
+  /** The hash by which its copies know it, and how often it stands in memory. */
+  readonly hash: bigint
+  readonly copies: number
 }
 
 /** Looks for recipes for the pages of `runs` from these files. */
@@ -72,6 +80,7 @@ export function findRecipes(
     const views = [...new Set(sources.map(source => source.index))]
     const finder = new PieceFinder(sources, views, pool, kernel, pause)
     const cook = new Cook(memory, kernel, finder, writer, options.most)
+    cook.count(runs, pause)
     for (const run of runs) cook.run(run, pause)
     cook.finish()
     const pages = runs.reduce((sum, run) => sum + run.pages, 0)
@@ -106,6 +115,12 @@ class Cook {
   readonly #writer: RecipeWriter
   readonly #most: number
   readonly #programs = new ProgramWriter()
+  readonly #key = randomInt(2 ** 32)
+  /** How often pages stand in memory that do so more than once, by their hashes. */
+  readonly #counts = new Map<bigint, number>()
+  /** Where the pages that stand there more than once have been written. */
+  readonly #places = new Map<bigint, number>()
+  readonly #others: { readonly address: number; readonly hash: bigint }[] = []
   #cell: Waiting[] = []
 
   constructor(
@@ -122,13 +137,35 @@ class Cook {
     this.#most = most
   }
 
+  /** Counts the pages that stand in memory more than once. */
+  count(runs: readonly Run[], pause: () => void): void {
+    const hashes = new BigUint64Array(runs.reduce((sum, run) => sum + run.pages, 0))
+    let n = 0
+    for (const run of runs)
+      this.#each(run, pause, page => {
+        hashes[n++] = this.#kernel.hash(page, this.#key)
+      })
+    const sorted = hashes.subarray(0, n).sort()
+    for (let i = 1; i < n; i++) {
+      const hash = sorted[i] ?? 0n
+      if (hash === sorted[i - 1]) this.#counts.set(hash, (this.#counts.get(hash) ?? 1) + 1)
+    }
+  }
+
+  /** Looks for recipes for the pages of a run. */
   run(run: Run, pause: () => void): void {
+    this.#each(run, pause, (page, address) => {
+      if (this.#writer.bytes < this.#most) this.#page(page, address)
+    })
+  }
+
+  #each(run: Run, pause: () => void, look: (page: number, address: number) => void): void {
     const kernel = this.#kernel
-    for (let at = 0; at < run.pages && this.#writer.bytes < this.#most; ) {
+    for (let at = 0; at < run.pages; ) {
       const start = run.start + at * PAGE
       const wanted = Math.min(PIECE_PAGES, run.pages - at)
       const got = Math.floor(this.#memory.read(start, kernel.memory.subarray(0, wanted * PAGE)) / PAGE)
-      for (let i = 0; i < got; i++) if (!kernel.isZero(i)) this.#page(i, start + i * PAGE)
+      for (let i = 0; i < got; i++) if (!kernel.isZero(i)) look(i, start + i * PAGE)
       at += Math.max(1, got)
       pause()
     }
@@ -136,46 +173,69 @@ class Cook {
 
   #page(number: number, address: number): void {
     const kernel = this.#kernel
-    const steps = this.#finder.steps(number)
+    const hash = kernel.hash(number, this.#key)
+    const copies = this.#counts.get(hash) ?? 1
+    if (copies > 1) {
+      // The first one stands for all.
+      if (this.#places.has(hash)) {
+        this.#others.push({ address, hash })
+        return
+      }
+      this.#places.set(hash, NOWHERE)
+    }
     const bytes = kernel.memory.subarray(number * PAGE, (number + 1) * PAGE)
+    const steps = this.#finder.steps(number)
     const program = this.#programs.program(steps)
-    if (!program) return
     const { bytes: literals, notZero } = kernel.leftOver(number)
-    const kept = program.length + notZero
     let copied = 0
     for (const step of steps)
       copied += step.kind === 'copy' ? step.length : step.kind === 'strided' ? step.count * step.width : 0
-    if (kept > (copied >= LEAST_COPIED ? MOST_KEPT : MOST_KEPT_ALONE)) return
+    const most = copied >= LEAST_COPIED ? MOST_KEPT : MOST_KEPT_ALONE
+    const kept = program && program.length + notZero <= most * copies
+    if (!kept && copies === 1) return
     this.#cell.push({
       address,
+      hash,
+      copies,
       bytes: bytes.slice(),
-      program: program.slice(),
-      literals: literals.slice(),
+      program: kept ? program.slice() : new Uint8Array(0),
+      literals: kept ? literals.slice() : bytes.slice(),
     })
-    if (this.#cell.length === CELL_PAGES) this.finish()
+    if (this.#cell.length === CELL_PAGES) this.#write()
   }
 
-  /** Writes the cell that is not full yet, if it is worth that. */
-  finish(): void {
+  /** Writes the cell that waits, if it is worth that. */
+  #write(): void {
     const cell = this.#cell
     this.#cell = []
     if (cell.length === 0) return
     const blob = compressCell(cell)
-    const size = PAGE * cell.length
+    const size = PAGE * cell.reduce((sum, page) => sum + page.copies, 0)
     if (blob.length > WORTH * size) return
-    const bytes = cell.map(page => page.bytes)
-    if (
-      blob.length > SURE * size &&
-      blob.length > BETTER * zstdCompressSync(Buffer.concat(bytes), QUICK).length
-    )
-      return
-    const offset = this.#writer.add(blob)
-    for (const [i, { address }] of cell.entries()) {
-      const last = this.extents.at(-1)
-      const place = offset + i * PAGE
-      if (last && last.start + last.pages * PAGE === address && last.offset + last.pages * PAGE === place)
-        last.pages++
-      else this.extents.push({ start: address, pages: 1, offset: place })
+    if (blob.length > SURE * size) {
+      const alone = zstdCompressSync(Buffer.concat(cell.map(page => page.bytes)), QUICK).length
+      if (blob.length > BETTER * alone * (size / (PAGE * cell.length))) return
     }
+    const offset = this.#writer.add(blob)
+    for (const [i, { address, hash, copies }] of cell.entries()) {
+      this.#add(address, offset + i * PAGE)
+      if (copies > 1) this.#places.set(hash, offset + i * PAGE)
+    }
+  }
+
+  /** Writes what waits still, and says where the other copies of pages are. */
+  finish(): void {
+    this.#write()
+    for (const { address, hash } of this.#others) {
+      const place = this.#places.get(hash) ?? NOWHERE
+      if (place !== NOWHERE) this.#add(address, place)
+    }
+  }
+
+  #add(address: number, place: number): void {
+    const last = this.extents.at(-1)
+    if (last && last.start + last.pages * PAGE === address && last.offset + last.pages * PAGE === place)
+      last.pages++
+    else this.extents.push({ start: address, pages: 1, offset: place })
   }
 }

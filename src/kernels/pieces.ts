@@ -17,6 +17,7 @@ interface PiecesExports {
   setup(table: number, slots: number, list: number): void
   isFull(): number
   isZero(at: number, length: number): number
+  hashPage(at: number, key: number, out: number): void
   insertBlock(at: number, length: number, position: number, bits: number, align: number): void
   probe(at: number, length: number, bits: number, align: number, out: number): number
   tryMemory(at: number, length: number, plane: number, bits: number, align: number): number
@@ -131,6 +132,12 @@ export class PieceKernel {
 
   isZero(page: number): boolean {
     return this.#wasm.isZero(this.#memory + page * PAGE, PAGE) !== 0
+  }
+
+  /** The keyed 64-bit hash of a page. */
+  hash(page: number, key: number): bigint {
+    this.#wasm.hashPage(this.#memory + page * PAGE, key, this.#out)
+    return this.#words.getBigUint64(this.#out, true)
   }
 
   /** Indexes the first `length` bytes of `file`, which lie at `position`: one anchor in 2^bits, at multiples of `align`. */

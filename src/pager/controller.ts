@@ -77,6 +77,8 @@ export class Controller {
   before: MemoryFigures | undefined
   passes = 0
   cpuUsed = 0
+  /** Until everything has been looked at once: nothing is given back before that. */
+  hurried = true
   readonly #identity: number
   /** Who has our descriptors: the target, or a child that it left behind. */
   readonly #holder: number
@@ -338,13 +340,20 @@ export class Controller {
 
   /** Looks for what can be put together from pieces. Resolves to what was dropped. */
   async recipes(): Promise<Dropped> {
-    const figures = memoryFigures(this.pid)
-    if (this.orphaned || figures === undefined) return nothingDropped()
-    await this.holdings.retire(index => this.#uses(index))
-    const most = figures.anonymous / 4 - this.holdings.recipeBytes
-    const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
-    if (most < 1 << 18) return nothingDropped()
-    return await this.#keepOnly(path, await this.#explain({ level: 'second', recipe: { path, most } }))
+    const { holdings } = this
+    await holdings.retire(index => this.#uses(index))
+    for (;;) {
+      const figures = memoryFigures(this.pid)
+      if (this.orphaned || figures === undefined) return nothingDropped()
+      const most = figures.anonymous / 4 - holdings.recipeBytes
+      const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
+      if (most < 1 << 18) return nothingDropped()
+      const without = [...holdings.refused.keys()]
+      const explained = await this.#explain({ level: 'second', recipe: { path, most, without } })
+      const dropped = await this.#keepOnly(path, explained)
+      // One of its files could not serve: once more without it.
+      if (dropped.pages > 0 || holdings.refused.size === without.length) return dropped
+    }
   }
 
   // Makes use of what stands in a file of ours, or removes it.
@@ -365,7 +374,7 @@ export class Controller {
       backings: this.options.backings,
       files: [...this.#extra.values()],
       ...what,
-      ...(this.passes > 0 ? { cpuShare: Math.max(this.options.cpu * 4, 0.25) } : {}),
+      ...(this.hurried ? {} : { cpuShare: Math.max(this.options.cpu * 4, 0.25) }),
     })
     this.passes++
     this.cpuUsed += explained.cpu

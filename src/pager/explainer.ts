@@ -37,7 +37,7 @@ export interface ExplainRequest {
   /** Pack what is left, into this file of so many bytes at most, instead of searching. */
   readonly pack?: Room
   /** Look for recipes for what is left, and write them into this file, instead of searching. */
-  readonly recipe?: Room
+  readonly recipe?: Room & { readonly without: readonly string[] }
   readonly cpuShare?: number
 }
 

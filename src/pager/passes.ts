@@ -20,6 +20,8 @@ export class Passes {
   #stopped = false
   #notBefore = 0
   #leftover = 0
+  /** What was unexplained when the last look for recipes had found what it could. */
+  #pieced = 0
   #previous = 0
   #quiet = 10
   #lastPass = 0
@@ -70,9 +72,11 @@ export class Passes {
         const second = await c.pass('second')
         found += second.pages
       }
-      if (this.#unexplained() > worthwhile && c.ended === undefined) {
+      this.#pieced = Math.min(this.#pieced, this.#unexplained())
+      if (this.#unexplained() - this.#pieced > worthwhile && c.ended === undefined) {
         const pieces = await c.recipes()
         found += pieces.pages
+        this.#pieced = this.#unexplained()
       }
       if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) {
         const packed = await c.pack()
@@ -81,6 +85,7 @@ export class Passes {
     } catch (error) {
       if (c.ended === undefined) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
     }
+    c.hurried = false
     this.#lastPass = performance.now()
     this.#leftover = this.#unexplained()
     this.#notBefore = performance.now() + ((c.cpuUsed - used) / c.options.cpu) * 1000

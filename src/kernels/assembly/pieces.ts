@@ -12,7 +12,7 @@
 // oxlint-disable no-loss-of-precision -- these are 64-bit integers of AssemblyScript
 import { hashFour, hashOne, repeats, FACTORS } from './sample'
 
-export { isZero } from './pages'
+export { hashPage, isZero } from './pages'
 
 const FOUR: i32 = 4
 /** Bytes that the anchor rule looks at: 16 of the tag, and 8 for the period. */
