@@ -64,6 +64,7 @@ interface NumberExports {
   getColumn(): number
   getInside(): number
   getHards(): number
+  getRows(): number
 }
 
 /** 128 bits of 5^q, truncated, most significant bit set; for q < 0 those of the reciprocal, rounded up. */
@@ -171,6 +172,11 @@ export class NumberKernel {
     const hards = wasm.getHards()
     for (let i = 0; i < hards; i++) this.#judge(i)
     return n
+  }
+
+  /** Rows of a table that ended in the last call of `parse`. */
+  get rows(): number {
+    return this.#wasm.getRows()
   }
 
   get done(): boolean {
