@@ -25,11 +25,10 @@ import { indexStore } from '../explain/stores.ts'
 import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
-import * as uffd from '../sys/uffd.ts'
-import { PagerError } from './errors.ts'
 import type { FoundBacking } from './explainer.ts'
 import { unwritten } from './lease.ts'
 import { zeroBacking } from './journal.ts'
+import type { Kept } from './park.ts'
 import type { ServerData } from './protocol.ts'
 import type { Guess } from './verify.ts'
 
@@ -42,12 +41,6 @@ export interface BackingRecord {
   /** Name of the lens that makes memory's bytes of the file's; none: they are the same. */
   lens?: string
   lost?: string
-}
-
-/** What a predecessor left in the park. */
-export interface Kept {
-  children: { fd: number; n: number }[]
-  backings: Map<number, number>
 }
 
 /** File systems whose files somebody else than this kernel can change, by their magic numbers (linux/magic.h). */
@@ -221,45 +214,6 @@ export class Holdings {
     this.views.set(index, view)
     return index
   }
-}
-
-/**
- * What a predecessor parked; `out` and `back` are the two ends of the park. Each message is sent anew before it is taken
- * from the front, so that at no time a descriptor is held by us alone; a mark tells where the new ones begin. Before it
- * a message can stand twice, and marks of others can stand anywhere: their senders died in the middle of this.
- */
-export function emptyPark(out: number, back: number): Kept {
-  const kept: Kept = { children: [], backings: new Map() }
-  const seen = new Set<string>()
-  const mark = JSON.stringify({ mark: `${process.pid} ${process.hrtime.bigint()}` })
-  const marked = fds.sendFds(back, [], new TextEncoder().encode(mark))
-  if (marked < 0)
-    throw new PagerError('adopt', `The park in the target has no room for a mark (${errnoName(marked)})`)
-  for (;;) {
-    const message = fds.recvFds(out, true)
-    if (message === undefined) break
-    const [fd] = message.fds
-    const text = new TextDecoder().decode(message.payload)
-    const what = JSON.parse(text) as { child?: number; backing?: number; mark?: string }
-    const stays = fd !== undefined && !seen.has(text) && (what.child === undefined || uffd.alive(fd))
-    const sent = stays ? fds.sendFds(back, [fd], message.payload) : 0
-    for (const one of fds.recvFds(out)?.fds ?? []) fds.close(one)
-    if (text === mark) break
-    if (fd === undefined) continue
-    // No room: now there is some.
-    if (sent < 0) fds.sendFds(back, [fd], message.payload)
-    if (seen.has(text)) {
-      fds.close(fd)
-      continue
-    }
-    seen.add(text)
-    if (what.backing !== undefined) kept.backings.set(what.backing, fd)
-    else if (what.child !== undefined) {
-      if (uffd.alive(fd)) kept.children.push({ fd, n: what.child })
-      else fds.close(fd)
-    }
-  }
-  return kept
 }
 
 /** Backings to hold: all but those that give next to nothing, for each costs a descriptor and a lease on somebody's file. */
