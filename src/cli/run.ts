@@ -26,6 +26,7 @@ export function runCommand(): Command {
     .passThroughOptions()
     .addOption(options.backing())
     .addOption(options.budget())
+    .addOption(options.pressure())
     .addOption(options.pack())
     .addOption(options.cpu())
     .addOption(

@@ -17,7 +17,17 @@ import { readAt } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { blockBytes, counter, type Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
+import {
+  agePages,
+  blockBytes,
+  counter,
+  type Journal,
+  pageBytes,
+  type Place,
+  state,
+  zeroBacking,
+} from './journal.ts'
+import type { Prices } from './prices.ts'
 import { Streams } from './streams.ts'
 
 /** A file that pages are refilled from. */
@@ -42,6 +52,9 @@ export type Decision =
 
 /** How serving went. `again`: an event has to be read first; `gone`: the address space is no more. */
 export type Served = 'done' | 'again' | 'gone'
+
+/** Seconds from which on a read is slow. */
+const slow = 200e-6
 
 /** Pages that one refill brings at most. */
 export const maxCluster = 256
@@ -77,6 +90,7 @@ export class Space {
   readonly #zeroStreams = new Streams()
   readonly #writeStreams = new Streams()
   readonly #place: Place = { backing: 0, offset: 0, pages: 0 }
+  readonly #prices: Prices
   readonly #report: (message: string) => void
   /** Current tick, for the ages of refilled pages. */
   tick = 0
@@ -90,6 +104,7 @@ export class Space {
     backings: ReadonlyMap<number, OpenBacking>,
     buffer: Arena,
     limit: number,
+    prices: Prices,
     report: (message: string) => void,
   ) {
     this.fd = fd
@@ -100,6 +115,7 @@ export class Space {
     this.#buffer = buffer
     // Under a budget one cluster must not push out much of the rest.
     this.#most = limit === 0 ? maxCluster : Math.max(1, Math.min(maxCluster, Math.floor(limit / 16)))
+    this.#prices = prices
     this.#report = report
   }
 
@@ -156,7 +172,7 @@ export class Space {
   #refillAround(at: number, write: boolean): Served {
     const { journal } = this
     const want = this.#streams.next(at)
-    const most = Math.min(want.pages, this.#most)
+    const most = Math.min(this.#worth(at, want.pages), this.#most)
     const inside = (p: number): boolean => journal.stateOf(p) === state.virtual
     let start = at
     let end = at + pageBytes
@@ -170,6 +186,13 @@ export class Space {
     if (first !== 'done') return first
     if (start < at) return this.refill(start, at, true)
     return end > at + pageBytes ? this.refill(at + pageBytes, end, true) : 'done'
+  }
+
+  // Where it takes long to get at a place, its neighbours come along even if nobody may want them.
+  #worth(at: number, pages: number): number {
+    if (pages >= agePages || !this.journal.place(at, this.#place)) return pages
+    if (this.#prices.urgent) return agePages
+    return this.#prices.read(this.#place.backing) > slow ? agePages : pages
   }
 
   /** Whether the last fault belongs to a long forward stream. */
@@ -215,7 +238,9 @@ export class Space {
       if (backing === undefined || backing.lost !== undefined)
         return this.#lose(at, pages, backing?.lost ?? `backing ${place.backing} is not open`)
       const length = pages * pageBytes
+      const began = performance.now()
       const wrong = this.#read(backing, place.offset, length)
+      this.#prices.note(place.backing, length, (performance.now() - began) / 1000)
       if (wrong !== undefined)
         return this.#lose(at, pages, `${backing.path} gave ${wrong} at ${place.offset}`)
       const served = this.#fill(at, length, protect, false)
