@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /**
- * Builds what is older than its sources, and nothing else:
+ * Builds what its sources have outgrown, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   copyFileSync,
   existsSync,
@@ -32,6 +33,34 @@ function filesBelow(folder) {
     .map(entry => join(entry.parentPath ?? entry.path, entry.name))
 }
 
+/** The contents of a source and of all that it imports, by file name in `sources`. */
+function closure(entry, sources) {
+  const byName = new Map(sources.map(path => [basename(path), path]))
+  const seen = new Map()
+  const visit = path => {
+    if (path === undefined || seen.has(path)) return
+    const text = readFileSync(path, 'utf8')
+    seen.set(path, text)
+    for (const [, from] of text.matchAll(/from '\.[^']*\/([^'/]+)'/g))
+      visit(byName.get(from.endsWith('.ts') ? from : `${from}.ts`))
+  }
+  visit(entry)
+  return [...seen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text)
+}
+
+/** Whether `wasm` is what `texts` and `options` make; if not, `done` is called for once it is. Contents count, not times: a checkout changes those. */
+function madeOf(wasm, texts, options) {
+  const hash = createHash('sha256')
+  const { version } = require('assemblyscript/package.json')
+  for (const part of [version, options.join(' '), ...texts]) hash.update(part).update('\0')
+  const sum = hash.digest('hex')
+  const beside = `${wasm}.sha256`
+  return {
+    fresh: existsSync(wasm) && existsSync(beside) && readFileSync(beside, 'utf8') === sum,
+    done: () => writeFileSync(beside, sum),
+  }
+}
+
 const time = path => (existsSync(path) ? statSync(path).mtimeMs : 0)
 const newest = paths => paths.reduce((latest, path) => Math.max(latest, time(path)), 0)
 
@@ -46,19 +75,17 @@ function run(command, args, part) {
 
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
-  const changed = newest([...sources, fileURLToPath(import.meta.url)])
+  const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert']
   for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png']) {
     const wasm = join(kernels, `${name}.wasm`)
-    if (time(wasm) > changed) continue
+    const entry = join(kernels, 'assembly', `${name}.ts`)
+    const made = madeOf(wasm, closure(entry, sources), options)
+    if (made.fresh) continue
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
     const part = `${wasm}.${process.pid}`
-    const entry = relative(root, join(kernels, 'assembly', `${name}.ts`))
-    run(
-      process.execPath,
-      [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert'],
-      part,
-    )
+    run(process.execPath, [asc, relative(root, entry), '-o', part, ...options], part)
     renameSync(part, wasm)
+    made.done()
   }
 }
 
@@ -66,20 +93,26 @@ function buildKernels() {
 function buildHeaps() {
   const heap = join(root, 'src/heap')
   const sources = [...filesBelow(join(heap, 'code')), ...filesBelow(join(heap, 'assembly'))]
-  const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  const old = ['lists', 'buddy', 'best', 'collector'].filter(
-    name => time(join(heap, `${name}.wasm`)) <= changed,
+  const options = '-O3 --enable bulk-memory --runtime stub --noAssert --importMemory --memoryBase 0'.split(
+    ' ',
   )
+  const old = ['lists', 'buddy', 'best', 'collector']
+    .map(name => ({
+      name,
+      ...madeOf(
+        join(heap, `${name}.wasm`),
+        closure(join(heap, 'assembly', `${name}-heap.ts`), sources),
+        options,
+      ),
+    }))
+    .filter(made => !made.fresh)
   if (old.length === 0) return
   const folder = join(heap, `.assembly.${process.pid}`)
   mkdirSync(folder)
   for (const source of sources)
     writeFileSync(join(folder, basename(source)), readFileSync(source, 'utf8').replaceAll(".ts'", "'"))
   const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
-  const options = '-O3 --enable bulk-memory --runtime stub --noAssert --importMemory --memoryBase 0'.split(
-    ' ',
-  )
-  for (const name of old) {
+  for (const { name, done } of old) {
     const part = join(folder, `${name}.wasm`)
     run(
       process.execPath,
@@ -87,6 +120,7 @@ function buildHeaps() {
       folder,
     )
     renameSync(part, join(heap, `${name}.wasm`))
+    done()
   }
   rmSync(folder, { recursive: true })
 }
