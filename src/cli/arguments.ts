@@ -19,6 +19,15 @@ function parsePercent(text: string): number {
   return percent / 100
 }
 
+function parseCpus(text: string): number {
+  const percent = Number(text.replace(/%$/, ''))
+  if (!(percent > 0 && percent <= 6400))
+    throw new UsageError(
+      `'${text}' is not an amount of CPU: give a number of percent above 0, 100 for a whole CPU`,
+    )
+  return percent / 100
+}
+
 function parseShare(text: string): number {
   const percent = Number(text.replace(/%$/, ''))
   if (!(percent > 0 && percent <= 100))
@@ -59,6 +68,13 @@ export const options = {
       .argParser(parseShare)
       .preset('1'),
   pack: (): Option => new Option('--pack', 'compress cold memory that no file explains'),
+  deep: (): Option =>
+    new Option('--deep', 'search all of all files through all lenses; the default looks at what is likely'),
+  cpus: (): Option =>
+    new Option(
+      '--cpu <percent>',
+      'CPU that the search may use; 100 is one whole CPU (default: 200)',
+    ).argParser(parseCpus),
   cpu: (): Option =>
     new Option('--cpu <percent>', 'share of one CPU for looking again later')
       .argParser(parsePercent)
@@ -79,6 +95,7 @@ export interface PagerFlags {
   readonly budget?: number
   readonly pressure?: number
   readonly pack?: boolean
+  readonly deep?: boolean
   readonly cpu: number
   readonly state?: string
   readonly json?: boolean
@@ -91,6 +108,7 @@ export function pagerOptions(flags: PagerFlags): {
   budget?: number
   pressure?: number
   pack?: boolean
+  deep?: boolean
   state?: string
 } {
   return {
@@ -98,6 +116,7 @@ export function pagerOptions(flags: PagerFlags): {
     cpu: flags.cpu,
     ...(flags.budget === undefined ? {} : { budget: flags.budget }),
     ...(flags.pressure === undefined ? {} : { pressure: flags.pressure }),
+    ...(flags.deep === true ? { deep: true } : {}),
     ...(flags.pack === true ? { pack: true } : {}),
     ...(flags.state === undefined ? {} : { state: flags.state }),
   }

@@ -18,6 +18,7 @@ export function attachCommand(): Command {
     .addOption(options.budget())
     .addOption(options.pressure())
     .addOption(options.pack())
+    .addOption(options.deep())
     .addOption(options.cpu())
     .option('--once', 'make one pass, keep serving in the background, and return')
     .addOption(options.json('print JSON, one document a line'))

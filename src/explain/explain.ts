@@ -35,6 +35,8 @@ const VIEWED_FROM = 65536
 /** The same for files of the later tiers, of which there are many. */
 const VIEWED_LATER_FROM = MIB
 const MOST_VIEWED = 200
+/** Milliseconds between two words on how far it is. */
+const TELL_EVERY = 200
 /** Bytes of candidates (weighed by what their lenses cost) from which on a second thread is worth its own pass over memory. */
 const SHARED_FROM = 16 * MIB
 
@@ -48,8 +50,10 @@ export interface ExplainOptions extends SearchOptions {
 /** How far a search is. */
 export interface Progress {
   readonly stage: 'files' | 'views'
-  /** Of the work known so far, 0 to 1. */
+  /** Of this stage's work, 0 to 1: an estimate. */
   readonly done: number
+  /** Until the end of this stage, an estimate; undefined while there is too little to tell from. */
+  readonly secondsLeft: number | undefined
   /** Pages. */
   readonly explained: number
   readonly pages: number
@@ -92,8 +96,30 @@ export function explain(
   options: ExplainOptions = {},
 ): Explanations {
   const began = performance.now()
-  const { crew, deep = false, pause } = options
-  const search = new Search(memory, randomInt(2 ** 32), options)
+  const { crew, deep = false, progress } = options
+  let stage = { kind: 'files' as Kind, planned: 1, before: 0, began }
+  let told = began
+  const tell = (): void => {
+    const now = performance.now()
+    if (progress === undefined || now - told < TELL_EVERY) return
+    told = now
+    const done = Math.min(0.99, (search.work - stage.before) / stage.planned)
+    const secondsLeft = done < 0.05 ? undefined : (((now - stage.began) / 1000) * (1 - done)) / done
+    const { pages } = findings
+    progress({
+      stage: stage.kind,
+      done,
+      secondsLeft,
+      explained: findings.count(EXPLAINED),
+      pages,
+      seconds: (now - began) / 1000,
+    })
+  }
+  const pause = (): void => {
+    options.pause?.()
+    tell()
+  }
+  const search = new Search(memory, randomInt(2 ** 32), { ...options, pause })
   const { findings, pool } = search
   const others = { memory: 0, files: 0 }
   const runs = (): Run[] => [...findings.runsOf(UNKNOWN), ...findings.runsOf(UNEXPLAINED)]
@@ -102,7 +128,10 @@ export function explain(
     const total = candidates.reduce((sum, candidate) => sum + cost(candidate), 0)
     const hands = crew === undefined || total < SHARED_FROM ? 0 : crew.size
     const [mine = [], ...theirs] = shares(candidates, hands + 1, cost)
-    crew?.begin(theirs.map(share => ({ runs: runs(), candidates: share, kind })))
+    const left = runs()
+    const planned = search.plan(mine, kind, left)
+    stage = { kind, planned, before: search.work, began: performance.now() }
+    crew?.begin(theirs.map(share => ({ runs: left, candidates: share, kind })))
     search.through(
       mine.map(candidate => pool.add(candidate)),
       kind,
@@ -169,7 +198,7 @@ function* views(
   least: number,
   memory: MemorySource,
   deep: boolean,
-  pause: (() => void) | undefined,
+  pause: () => void,
 ): Generator<Candidate[]> {
   let known: (readonly [Candidate, View])[] | undefined
   for (let round = 0; round < ROUNDS; round++) {
@@ -183,8 +212,7 @@ function* views(
       .slice(0, deep ? files.length : MOST_VIEWED)
       .flatMap(candidate => {
         const file = pool.open(pool.add(candidate))
-        const found =
-          file === undefined ? [] : viewsOf(file, marked, { gates: !deep, ...(pause ? { pause } : {}) })
+        const found = file === undefined ? [] : viewsOf(file, marked, { gates: !deep, pause })
         return found.map(view => [candidate, view] as const)
       })
     const wanted = known.filter(

@@ -6,11 +6,12 @@
  */
 import { SearchKernel } from '../kernels/index.ts'
 import type { IndexStore } from '../lens/lens.ts'
+import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
 import { EXPLAINED, Findings, UNEXPLAINED, UNKNOWN } from './extents.ts'
 import { type Batch, FileIndex } from './file-index.ts'
 import type { IndexCache } from './index-cache.ts'
-import { Pool } from './pool.ts'
+import { type Candidate, Pool } from './pool.ts'
 import { Scanner } from './scanner.ts'
 
 const PAGE = 4096
@@ -24,6 +25,8 @@ export const ENOUGH = 0.001
 /** And costly parts of it are left out when it is this one. */
 export const NEARLY = 0.008
 const WHOLE = 0.95
+/** A sparse index is of so small a part of the bytes. */
+const SPARSENESS = 16
 
 export type Kind = 'files' | 'views'
 
@@ -60,6 +63,20 @@ export class Search {
   }
   get fileBytesIndexed(): number {
     return this.#index.bytesRead
+  }
+
+  /** Bytes read of memory and of candidates: a measure of what has been done. */
+  get work(): number {
+    return this.#scanner.bytesRead + this.#index.bytesRead
+  }
+
+  /** About how much work it is to search candidates in memory of which `left` is unexplained. */
+  plan(candidates: readonly Candidate[], kind: Kind, left: readonly Run[]): number {
+    const memory = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
+    const bytes = candidates.reduce((sum, candidate) => sum + candidate.identity.size, 0)
+    if (this.#deep) return memory + bytes
+    if (kind === 'views') return memory + bytes / SPARSENESS
+    return bytes > SPARSE_FROM ? 2 * memory + bytes + bytes / SPARSENESS : memory + bytes
   }
 
   /** Whether all that is left is at most this share of what is found; never so if the search is to be complete. */

@@ -31,6 +31,7 @@ import {
 import { Agents, type Pauses } from './agents.ts'
 import { drop, type Dropped, freeScratch, isSealed, nothingDropped, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
+import type { Level } from '../explain/process.ts'
 import { explain, type Explained, type ExplainRequest } from './explainer.ts'
 import { Governor } from './governor.ts'
 import { Holdings, worthOpening } from './holdings.ts'
@@ -54,6 +55,8 @@ export interface PagerOptions {
   readonly backings: readonly string[]
   /** Pack what no file explains. */
   readonly pack?: boolean
+  /** The first pass leaves nothing out. */
+  readonly deep?: boolean
   /** Share of one CPU that later passes may use, 0 to 1. */
   readonly cpu: number
   /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
@@ -347,7 +350,7 @@ export class Controller {
   }
 
   /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
-  async pass(level: 'quick' | 'second'): Promise<Dropped> {
+  async pass(level: Level): Promise<Dropped> {
     if (this.orphaned) return nothingDropped()
     return await this.make(await this.#explain({ level }))
   }

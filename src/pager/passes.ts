@@ -61,11 +61,12 @@ export class Passes {
     const before = this.#explained()
     let found = 0
     try {
-      await c.pass('quick')
+      const deep = c.options.deep === true && c.passes === 0
+      await c.pass(deep ? 'deep' : 'quick')
       const quick = this.#explained() - before
       // What is left over may be from files that nobody has open any more.
-      if (this.#unexplained() > Math.max(worthwhile, (quick * pageBytes) / 4) && c.ended === undefined)
-        await c.pass('second')
+      const much = Math.max(worthwhile, (quick * pageBytes) / 4)
+      if (!deep && this.#unexplained() > much && c.ended === undefined) await c.pass('second')
       if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) await c.pack()
       found = this.#explained() - before
     } catch (error) {
