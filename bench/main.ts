@@ -31,6 +31,7 @@ const benches = [
   'pager-size',
   'lens',
   'streams',
+  'states',
   'heap',
 ] as const
 
