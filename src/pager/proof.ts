@@ -101,6 +101,8 @@ export class Proof {
     }
     for (const [backing, all] of of) {
       const view = this.#views.get(backing)
+      // The best: what is slow the first time, or while the machine is busy, is not the lens.
+      let best = Number.POSITIVE_INFINITY
       for (let i = 0; view !== undefined && i < trials; i++) {
         const guess = all[Math.floor(Math.random() * all.length)]
         if (guess === undefined) continue
@@ -112,8 +114,9 @@ export class Proof {
           // It has changed since: nothing of it has been proved, or its lease tells.
           break
         }
-        this.#prices.note(backing, priced, (performance.now() - began) / 1000)
+        best = Math.min(best, (performance.now() - began) / 1000)
       }
+      if (Number.isFinite(best)) this.#prices.note(backing, priced, best)
     }
   }
 }

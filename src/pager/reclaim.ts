@@ -15,7 +15,7 @@ const patience = [20, 80, 320, 1280, 3600]
 /** Seconds: the price up to which that holds. */
 const usual = 200e-6
 /** Seconds: from this price on a cluster is dear. */
-const dear = 50e-3
+const dear = 250e-3
 const longest = 3600
 /** Milliseconds between two looks for what has gone cold. */
 const interval = 5000
