@@ -68,7 +68,7 @@ function makeFiles(megabytes: number): string {
   const script = join(import.meta.dirname, 'targets/files.py')
   try {
     execFileSync('python3', [script, folder, String(megabytes * 1_000_000)], {
-      timeout: 600_000,
+      timeout: 1_800_000,
       stdio: 'pipe',
     })
   } catch (error) {

@@ -20,13 +20,15 @@ def words(letters, n):
 
 
 def text(vocabulary, length, ending='\n'):
-    lines = []
+    vocabulary = np.array(vocabulary, dtype=object)
+    pieces = []
     have = 0
     while have < length:
-        line = ' '.join(vocabulary[i] for i in rng.integers(0, len(vocabulary), size=12)) + ending
-        lines.append(line)
-        have += len(line.encode())
-    return ''.join(lines)
+        rows = vocabulary[rng.integers(0, len(vocabulary), size=(20000, 12))]
+        piece = ending.join(map(' '.join, rows.tolist())) + ending
+        pieces.append(piece)
+        have += len(piece.encode())
+    return ''.join(pieces)
 
 
 def write(name, what):
@@ -38,9 +40,9 @@ cyrillic = words('абвгдежзийклмнопрстуфхцчшщыэюя',
 write('cyrillic.txt', text(cyrillic, size))
 write('emoji.txt', text(cyrillic, size // 2, ' \U0001f600\n'))
 log = text(words('abcdefghijklmnopqrstuvwxyz', 30000), size).encode()
-with gzip.open('log.gz', 'wb', compresslevel=6) as file:
+with gzip.open('log.gz', 'wb', compresslevel=3) as file:
     file.write(log)
-with lzma.open('log.xz', 'wb', preset=2) as file:
+with lzma.open('log.xz', 'wb', preset=0) as file:
     file.write(log)
 subprocess.run(['zstd', '-q', '-f', '-o', 'log.zst', '-'], input=log, check=True)
 np.save('f64.npy', rng.normal(size=size // 8))

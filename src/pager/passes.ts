@@ -67,6 +67,7 @@ export class Passes {
       // What is left over may be from files that nobody has open any more.
       const much = Math.max(worthwhile, (quick * pageBytes) / 4)
       if (!deep && this.#unexplained() > much && c.ended === undefined) await c.pass('second')
+      if (this.#unexplained() > worthwhile && c.ended === undefined) await c.recipes()
       if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) await c.pack()
       found = this.#explained() - before
     } catch (error) {
