@@ -32,6 +32,7 @@ const benches = [
   'pager-size',
   'lens',
   'streams',
+  'states',
   'heap',
   'library',
 ] as const

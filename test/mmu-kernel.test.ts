@@ -9,6 +9,7 @@ import { lensNamed } from '../src/lens/catalogue.ts'
 import { through } from '../src/lens/through.ts'
 import { state } from '../src/pager/decide.ts'
 import { Journal } from '../src/pager/journal.ts'
+import { Prices } from '../src/pager/prices.ts'
 import { maxCluster, type OpenBacking, Space } from '../src/pager/space.ts'
 import { arena } from '../src/sys/ffi.ts'
 import { advise, page, scanPages } from '../src/sys/memory.ts'
@@ -56,6 +57,7 @@ class KernelMemory implements PagedMemory {
       this.#backings,
       arena(maxCluster * pageSize),
       0,
+      new Prices(),
       message => {
         throw new Error(message)
       },

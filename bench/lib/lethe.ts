@@ -62,10 +62,10 @@ export class Attachment {
   }
 }
 
-/** `lethe attach PID --once`. */
-export async function attach(pid: number): Promise<Attachment> {
+/** `lethe attach PID --once`, with more options. */
+export async function attach(pid: number, options: readonly string[] = []): Promise<Attachment> {
   attached.add(pid)
-  const words = ['attach', String(pid), '--once', '--json', '--state', stateDirectory()]
+  const words = ['attach', String(pid), '--once', '--json', '--state', stateDirectory(), ...options]
   const { stdout } = await promisify(execFile)(program, words, { timeout: 120_000 })
   return new Attachment(pid, { ...(JSON.parse(stdout) as PagerStatus), type: 'status' })
 }

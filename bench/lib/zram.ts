@@ -1,4 +1,4 @@
-// zram swap (lzo-rle) on a device of its own, and pushing one process out to it.
+// zram swap on a device of its own, and pushing one process out to it.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import * as fds from '../../src/sys/fd.ts'
@@ -16,7 +16,7 @@ export class Zram {
   readonly #vector = arena(4096)
   readonly close: () => void
 
-  private constructor(id: number) {
+  private constructor(id: number, algorithm: string) {
     this.#folder = `/sys/block/zram${id}`
     const device = `/dev/zram${id}`
     this.close = atEnd(() => {
@@ -26,7 +26,7 @@ export class Zram {
       writeFileSync('/sys/class/zram-control/hot_remove', String(id))
     })
     try {
-      writeFileSync(`${this.#folder}/comp_algorithm`, 'lzo-rle')
+      writeFileSync(`${this.#folder}/comp_algorithm`, algorithm)
       writeFileSync(`${this.#folder}/disksize`, '8G')
       execFileSync('mkswap', [device], { stdio: 'ignore', timeout: 30_000 })
       execFileSync('swapon', ['-p', '100', device], { timeout: 30_000 })
@@ -38,7 +38,7 @@ export class Zram {
   }
 
   /** Throws Skip with the reason where there is no zram. */
-  static open(): Zram {
+  static open(algorithm = 'lzo-rle'): Zram {
     const control = '/sys/class/zram-control/hot_add'
     if (!existsSync(control)) throw new Skip('zram: the kernel has none')
     let id: number
@@ -47,7 +47,7 @@ export class Zram {
     } catch (error) {
       throw new Skip(`zram: ${(error as Error).message}`)
     }
-    return new Zram(id)
+    return new Zram(id, algorithm)
   }
 
   /** Bytes of memory that the store takes, beyond an empty one's. */

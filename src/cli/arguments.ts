@@ -19,6 +19,24 @@ function parsePercent(text: string): number {
   return percent / 100
 }
 
+function parseCpus(text: string): number {
+  const percent = Number(text.replace(/%$/, ''))
+  if (!(percent > 0 && percent <= 6400))
+    throw new UsageError(
+      `'${text}' is not an amount of CPU: give a number of percent above 0, 100 for a whole CPU`,
+    )
+  return percent / 100
+}
+
+function parseShare(text: string): number {
+  const percent = Number(text.replace(/%$/, ''))
+  if (!(percent > 0 && percent <= 100))
+    throw new UsageError(
+      `'${text}' is not a share of time: give --pressure=PERCENT, a number above 0 and at most 100, or --pressure behind the process id`,
+    )
+  return percent / 100
+}
+
 function collectPath(path: string, paths: string[] | undefined): string[] {
   if (!existsSync(path)) throw new UsageError(`--backing ${path}: there is no such file or directory`)
   return [...(paths ?? []), path]
@@ -42,7 +60,21 @@ export const options = {
     new Option('--budget <size>', 'most explained memory to leave resident, such as 64M or 1.5G').argParser(
       parseSize,
     ),
+  pressure: (): Option =>
+    new Option(
+      '--pressure [percent]',
+      'give back all that leaves the process waiting for us at most this part of its time',
+    )
+      .argParser(parseShare)
+      .preset('1'),
   pack: (): Option => new Option('--pack', 'compress cold memory that no file explains'),
+  deep: (): Option =>
+    new Option('--deep', 'search all of all files through all lenses; the default looks at what is likely'),
+  cpus: (): Option =>
+    new Option(
+      '--cpu <percent>',
+      'CPU that the search may use; 100 is one whole CPU (default: 200)',
+    ).argParser(parseCpus),
   cpu: (): Option =>
     new Option('--cpu <percent>', 'share of one CPU for looking again later')
       .argParser(parsePercent)
@@ -61,7 +93,9 @@ export const options = {
 export interface PagerFlags {
   readonly backing?: string[]
   readonly budget?: number
+  readonly pressure?: number
   readonly pack?: boolean
+  readonly deep?: boolean
   readonly cpu: number
   readonly state?: string
   readonly json?: boolean
@@ -72,13 +106,17 @@ export function pagerOptions(flags: PagerFlags): {
   backings: string[]
   cpu: number
   budget?: number
+  pressure?: number
   pack?: boolean
+  deep?: boolean
   state?: string
 } {
   return {
     backings: flags.backing ?? [],
     cpu: flags.cpu,
     ...(flags.budget === undefined ? {} : { budget: flags.budget }),
+    ...(flags.pressure === undefined ? {} : { pressure: flags.pressure }),
+    ...(flags.deep === true ? { deep: true } : {}),
     ...(flags.pack === true ? { pack: true } : {}),
     ...(flags.state === undefined ? {} : { state: flags.state }),
   }

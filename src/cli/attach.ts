@@ -16,7 +16,9 @@ export function attachCommand(): Command {
     .argument('<pid>', 'the process', parsePid)
     .addOption(options.backing())
     .addOption(options.budget())
+    .addOption(options.pressure())
     .addOption(options.pack())
+    .addOption(options.deep())
     .addOption(options.cpu())
     .option('--once', 'make one pass, keep serving in the background, and return')
     .addOption(options.json('print JSON, one document a line'))
@@ -28,6 +30,7 @@ export function attachCommand(): Command {
         ['lethe attach 1234 --once', 'attach and return; lethe detach 1234 ends it'],
         ['lethe attach 1234 --backing /data', 'look in these files too'],
         ['lethe attach 1234 --budget 64M', 'keep at most 64 MiB of it resident'],
+        ['lethe attach 1234 --pressure', 'never make it wait for more than 1 % of its time'],
       ]),
     )
     .action(attach)

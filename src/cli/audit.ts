@@ -1,7 +1,9 @@
 // lethe audit: what of a process's memory is a copy of files. Reads only.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { writeSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuditReport } from '../audit/audit.ts'
+import type { Progress } from '../explain/explain.ts'
 import { memoryFigures } from '../process/target.ts'
 import { examples, options, parsePid } from './arguments.ts'
 import { CommandError, UsageError } from './errors.ts'
@@ -12,6 +14,8 @@ interface AuditFlags {
   readonly after?: number
   readonly json?: boolean
   readonly state?: string
+  readonly deep?: boolean
+  readonly cpu?: number
 }
 
 export function auditCommand(): Command {
@@ -21,6 +25,8 @@ export function auditCommand(): Command {
     .argument('<what...>', 'a process id; or, after --, a command and its arguments')
     .addOption(options.backing())
     .addOption(options.after())
+    .addOption(options.deep())
+    .addOption(options.cpus())
     .addOption(options.json())
     .addOption(options.state())
     .addHelpText(
@@ -30,6 +36,7 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
         ['lethe audit 1234', 'a running process'],
         ['lethe audit --backing /data 1234', 'look in these files too'],
         ['lethe audit -- python3 load.py', 'start it, look, end it'],
+        ['lethe audit --deep 1234', 'leave nothing out, however unlikely'],
         ['lethe audit --after 10 -- ./server', 'look after 10 seconds'],
       ])}`,
     )
@@ -59,15 +66,29 @@ function startsCommand(words: readonly string[]): boolean {
 }
 
 async function show(pid: number, flags: AuditFlags): Promise<void> {
-  const report = await auditProcess(pid, flags)
+  const terminal = process.stderr.isTTY
+  const report = await auditProcess(pid, flags, terminal ? showProgress : undefined)
+  if (terminal) process.stderr.write('\r\x1b[K')
   if (flags.json) printJson({ type: 'audit', ...report }, 2)
   else await printAudit(report)
+}
+
+// On a terminal, one line that is written anew. The search is synchronous, so it is written at once.
+function showProgress({ stage, done, secondsLeft, explained, pages }: Progress): void {
+  const about = secondsLeft === undefined ? '' : `, about ${Math.ceil(secondsLeft)} s more`
+  const what = stage === 'files' ? 'files' : 'what lenses make of files'
+  const share = pages === 0 ? 0 : (100 * explained) / pages
+  writeSync(
+    2,
+    `\r\x1b[Klooking through ${what}: ${Math.round(done * 100)} %, ${share.toFixed(0)} % explained${about}`,
+  )
 }
 
 /** Audits a process, attached or not. Throws ProcessError. */
 export async function auditProcess(
   pid: number,
-  flags: Pick<AuditFlags, 'backing' | 'state'>,
+  flags: Pick<AuditFlags, 'backing' | 'state' | 'deep' | 'cpu'>,
+  progress?: (progress: Progress) => void,
 ): Promise<AuditReport> {
   const { checkTarget } = await import('../process/target.ts')
   checkTarget(pid, false)
@@ -75,7 +96,13 @@ export async function auditProcess(
   const { virtualRuns } = await import('../pager/virtual.ts')
   const { stateDirectory, targetDirectory } = await import('../pager/state-dir.ts')
   const virtual = virtualRuns(targetDirectory(stateDirectory(flags.state), pid))
-  return audit(pid, { backings: flags.backing ?? [], ...(virtual === undefined ? {} : { virtual }) })
+  return audit(pid, {
+    backings: flags.backing ?? [],
+    ...(flags.deep ? { level: 'deep' } : {}),
+    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
+    ...(progress === undefined ? {} : { progress }),
+    ...(virtual === undefined ? {} : { virtual }),
+  })
 }
 
 /** Writes an audit for people. */

@@ -52,10 +52,11 @@ export function rates(before: PagerStatus | undefined, now: PagerStatus): Rates 
 }
 
 export function liveLine(status: PagerStatus, rate: Rates): string {
+  const limit = status.pressure === undefined ? '' : ` of ${+(status.pressure.limit * 100).toPrecision(2)} %`
   return (
     `${status.pid} resident ${formatSize(status.now.anonymous)} · virtual ${formatSize(status.virtual)} · ` +
     `${Math.round(rate.faultsPerSecond)} faults/s · refill ${(rate.refilledPerSecond / 1e6).toFixed(1)} MB/s · ` +
-    `stalled ${rate.stalledPercent.toFixed(1)} % · ${status.pauses.stops} pauses, longest ${status.pauses.longestMs.toFixed(1)} ms`
+    `stalled ${rate.stalledPercent.toFixed(1)} %${limit} · ${status.pauses.stops} pauses, longest ${status.pauses.longestMs.toFixed(1)} ms`
   )
 }
 

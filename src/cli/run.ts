@@ -26,7 +26,9 @@ export function runCommand(): Command {
     .passThroughOptions()
     .addOption(options.backing())
     .addOption(options.budget())
+    .addOption(options.pressure())
     .addOption(options.pack())
+    .addOption(options.deep())
     .addOption(options.cpu())
     .addOption(
       new Option('--json [file]', 'write what lethe does as NDJSON to the file, or to standard error'),

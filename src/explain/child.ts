@@ -14,7 +14,7 @@ import type { Range } from '../process/snapshot.ts'
 import type { ExplainCounts } from './explain.ts'
 import type { Extent } from './extents.ts'
 import { packProcess } from './pack.ts'
-import { explainProcess, type ExplainProcessOptions, recipesOfProcess } from './process.ts'
+import { explainProcess, type ExplainProcessOptions, type Level, recipesOfProcess } from './process.ts'
 
 export interface Request {
   readonly pid: number
@@ -23,7 +23,7 @@ export interface Request {
   readonly backings: readonly string[]
   readonly files?: readonly SeenFile[]
   readonly cacheDir?: string
-  readonly level: 'quick' | 'second'
+  readonly level: Level
   /** Pack what is left instead of searching. */
   readonly pack?: Room
   /** Look for recipes for what is left instead of searching; not from these files. */

@@ -2,38 +2,31 @@
  * Memory in, explanations out. Knows nothing of how pages are dropped.
  *
  * Candidates come in *tiers*, the likely ones first; a tier is asked for only when the ones before left much
- * unexplained. Within a tier there are batches of files, each with an index of its own:
+ * unexplained. Within a tier there are batches of files, each with an index of its own (search.ts):
  *   1. all files, sparsely sampled: finds whole-file copies at a small part of the work
  *   2. all files, fully sampled, best first, in batches that grow
- * Then views of the same files: what lenses make of them (views.ts), sparsely first; of a large view the rest only if that
- * found something. After each batch one pass over the pages that are still unexplained. The search ends as soon as finding all that is
- * left would not change the result by a thousandth. Where it would not by eight, files that are already found
- * whole are not sampled fully; the libraries beside a big file are, the big file is not.
+ * Then views of the same files: what lenses make of them (views.ts), in rounds, sparsely first; of a large view the rest only if
+ * that found something. After each batch one pass over the pages that are still unexplained. The search ends as soon as finding
+ * all that is left would not change the result by a thousandth. Where it would not by eight, files that are already found
+ * whole are not sampled fully; the libraries beside a big file are, the big file is not. A *deep* search leaves out nothing.
+ *
+ * What is to be searched is shared out among threads, if there is a crew (crew.ts).
  *
  * Cost: a page that is in no file is given up after two or three anchors, so a pass over unexplained memory runs at
  * the speed of reading it.
  */
 import { randomInt } from 'node:crypto'
-import type { IndexStore } from '../lens/lens.ts'
-import { SearchKernel } from '../kernels/index.ts'
+import type { SearchKernel } from '../kernels/index.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
-import { ABSENT, EXPLAINED, type Extent, Findings, UNEXPLAINED, UNKNOWN, ZERO } from './extents.ts'
-import { type Batch, FileIndex } from './file-index.ts'
-import type { IndexCache } from './index-cache.ts'
-import { type Candidate, Pool } from './pool.ts'
-import { Scanner } from './scanner.ts'
-import { marks, viewsOf } from './views.ts'
+import { type Crew, shares } from './crew.ts'
+import { ABSENT, EXPLAINED, type Extent, type Findings, UNEXPLAINED, UNKNOWN, ZERO } from './extents.ts'
+import type { Candidate } from './pool.ts'
+import { ENOUGH, type Kind, NEARLY, Search, type SearchOptions } from './search.ts'
+import { allMarks, costOf, marks, ROUNDS, type View, viewsOf } from './views.ts'
 
 const PAGE = 4096
 const MIB = 2 ** 20
-const SPARSE_FROM = 32 * MIB
-const FIRST_BATCH = 1024 * MIB
-/** Files are positions below 2^40 together. */
-const MOST_BYTES = 2 ** 39
-const ENOUGH = 0.001
-const NEARLY = 0.008
-const WHOLE = 0.95
 /** Unexplained bytes that are worth a look at views, if they are this share of all. */
 const LEAST_FOR_VIEWS = MIB
 const SHARE_FOR_VIEWS = 0.03
@@ -42,13 +35,30 @@ const VIEWED_FROM = 65536
 /** The same for files of the later tiers, of which there are many. */
 const VIEWED_LATER_FROM = MIB
 const MOST_VIEWED = 200
+/** Milliseconds between two words on how far it is. */
+const TELL_EVERY = 200
+/** Bytes of candidates (weighed by what their lenses cost) from which on a second thread is worth its own pass over memory. */
+const SHARED_FROM = 16 * MIB
 
-export interface ExplainOptions {
-  readonly cache?: IndexCache
-  /** Where lenses keep what they need to know of a file. */
-  readonly store?: IndexStore
-  /** Called between blocks of work, some hundred times a second: the place to sleep. */
-  readonly pause?: () => void
+export interface ExplainOptions extends SearchOptions {
+  /** Other threads that search with this one. */
+  readonly crew?: Crew
+  /** Told now and then how far the search is. */
+  readonly progress?: (progress: Progress) => void
+}
+
+/** How far a search is. */
+export interface Progress {
+  readonly stage: 'files' | 'views'
+  /** Of this stage's work, 0 to 1: an estimate. */
+  readonly done: number
+  /** Until the end of this stage, an estimate; undefined while there is too little to tell from. */
+  readonly secondsLeft: number | undefined
+  /** Pages. */
+  readonly explained: number
+  readonly pages: number
+  /** Since the search began. */
+  readonly seconds: number
 }
 
 export interface ExplainCounts {
@@ -86,51 +96,76 @@ export function explain(
   options: ExplainOptions = {},
 ): Explanations {
   const began = performance.now()
-  const pause = options.pause ?? ((): void => undefined)
-  const kernel = new SearchKernel()
-  const pool = new Pool(options.store, pause)
-  const findings = new Findings(memory.runs)
-  const index = new FileIndex(kernel, pool, options.cache, pause)
-  const scanner = new Scanner(memory, findings, kernel, pool, index, randomInt(2 ** 32), pause)
-  const isMissing = (file: number): boolean => findings.pagesOf(file) * PAGE < WHOLE * pool.size(file)
+  const { crew, deep = false, progress } = options
+  let stage = { kind: 'files' as Kind, planned: 1, before: 0, began }
+  let told = began
+  const tell = (): void => {
+    const now = performance.now()
+    if (progress === undefined || now - told < TELL_EVERY) return
+    told = now
+    const done = Math.min(0.99, (search.work - stage.before) / stage.planned)
+    const secondsLeft = done < 0.05 ? undefined : (((now - stage.began) / 1000) * (1 - done)) / done
+    const { pages } = findings
+    progress({
+      stage: stage.kind,
+      done,
+      secondsLeft,
+      explained: findings.count(EXPLAINED),
+      pages,
+      seconds: (now - began) / 1000,
+    })
+  }
+  const pause = (): void => {
+    options.pause?.()
+    tell()
+  }
+  const search = new Search(memory, randomInt(2 ** 32), { ...options, pause })
+  const { findings, pool } = search
+  const others = { memory: 0, files: 0 }
+  const runs = (): Run[] => [...findings.runsOf(UNKNOWN), ...findings.runsOf(UNEXPLAINED)]
+  /** Searches candidates, with the crew if they are enough for more than one. */
+  const through = (candidates: readonly Candidate[], kind: Kind, cost: (c: Candidate) => number): void => {
+    const total = candidates.reduce((sum, candidate) => sum + cost(candidate), 0)
+    const hands = crew === undefined || total < SHARED_FROM ? 0 : crew.size
+    const [mine = [], ...theirs] = shares(candidates, hands + 1, cost)
+    const left = runs()
+    const planned = search.plan(mine, kind, left)
+    stage = { kind, planned, before: search.work, began: performance.now() }
+    crew?.begin(theirs.map(share => ({ runs: left, candidates: share, kind })))
+    search.through(
+      mine.map(candidate => pool.add(candidate)),
+      kind,
+    )
+    for (const [task, result] of crew?.finish() ?? []) {
+      const indices = task.candidates.map(candidate => pool.add(candidate))
+      if (result === undefined) search.through(indices, kind)
+      else
+        for (const extent of result.extents)
+          findings.adopt({ ...extent, backing: indices[extent.backing] ?? 0 })
+      others.memory += result?.memoryBytesRead ?? 0
+      others.files += result?.fileBytesIndexed ?? 0
+    }
+  }
   try {
     for (const tier of tiers) {
-      if (findings.pages === 0 || isLeft(findings, ENOUGH)) break
+      if (findings.pages === 0 || search.settled(ENOUGH)) break
       const before = pool.candidates.length
-      for (const candidate of tier(findings.runsOf(UNEXPLAINED), kernel)) {
-        if (candidate.identity.size >= PAGE) pool.add(candidate)
-      }
-      const after = pool.candidates.length
-      for (const batch of batches(pool, before)) {
-        const files = batch.sparse || !isLeft(findings, NEARLY) ? batch.files : batch.files.filter(isMissing)
-        if (files.length === 0) continue
-        index.build({ files, sparse: batch.sparse })
-        scanner.pass()
-        if (isLeft(findings, ENOUGH)) break
-      }
-      if (isLeft(findings, NEARLY)) continue
-      const least = tier === tiers[0] ? VIEWED_FROM : VIEWED_LATER_FROM
-      for (const round of views(pool, before, after, least, memory, findings, pause)) {
-        const from = pool.candidates.length
-        for (const candidate of round) pool.add(candidate)
-        for (const batch of batches(pool, from, true)) {
-          const files = batch.sparse
-            ? batch.files
-            : batch.files.filter(file => findings.pagesOf(file) > 0 && isMissing(file))
-          if (files.length === 0) continue
-          index.build({ files, sparse: batch.sparse })
-          scanner.pass()
-          if (isLeft(findings, ENOUGH)) break
-        }
-        if (isLeft(findings, NEARLY)) break
+      const candidates = tier(findings.runsOf(UNEXPLAINED), search.kernel).filter(
+        ({ identity }) => identity.size >= PAGE,
+      )
+      for (const candidate of candidates) pool.add(candidate)
+      const files = pool.candidates.slice(before)
+      through(files, 'files', ({ identity }) => identity.size)
+      if (search.settled(NEARLY)) continue
+      const least = deep ? PAGE : tier === tiers[0] ? VIEWED_FROM : VIEWED_LATER_FROM
+      for (const round of views(search, files, least, memory, deep, pause)) {
+        through(round, 'views', costOf)
+        if (search.settled(NEARLY)) break
       }
     }
-    if (findings.count(UNKNOWN) > 0) {
-      index.build({ files: [], sparse: false })
-      scanner.pass()
-    }
+    search.complete()
   } finally {
-    pool.close()
+    search.close()
   }
   return {
     candidates: pool.candidates,
@@ -146,70 +181,43 @@ export function explain(
       duplicate: findings.duplicates(),
       absent: findings.count(ABSENT),
       bytesScanned: (findings.pages - findings.count(ABSENT)) * PAGE,
-      memoryBytesRead: scanner.bytesRead,
-      fileBytesIndexed: index.bytesRead,
+      memoryBytesRead: search.memoryBytesRead + others.memory,
+      fileBytesIndexed: search.fileBytesIndexed + others.files,
       seconds: (performance.now() - began) / 1000,
     },
   }
 }
 
-/** Whether all that is left is at most this share of what is found. */
-function isLeft(findings: Findings, share: number): boolean {
-  return findings.count(UNKNOWN) + findings.count(UNEXPLAINED) <= share * findings.count(EXPLAINED)
-}
-
-/** The views of candidates [from, to), of files from `least` bytes on, that are worth a search; in two rounds. */
-function views(
-  pool: Pool,
-  from: number,
-  to: number,
+/**
+ * The views of files that are worth a search, of files from `least` bytes on; round by round, for what one
+ * explains the next need not look for.
+ */
+function* views(
+  { pool, findings }: Search,
+  files: readonly Candidate[],
   least: number,
   memory: MemorySource,
-  findings: Findings,
+  deep: boolean,
   pause: () => void,
-): Candidate[][] {
-  const left = findings.runsOf(UNEXPLAINED)
-  const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
-  if (bytes < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE) return []
-  const first: Candidate[] = []
-  const second: Candidate[] = []
-  const marked = marks(memory, left)
-  const most = Math.max(VIEWED_FROM * 1024, 4 * bytes)
-  let files = 0
-  for (let i = from; i < to && files < MOST_VIEWED; i++) {
-    const candidate = pool.candidates[i]
-    if (!candidate || candidate.program === true || candidate.lens !== undefined) continue
-    if (candidate.identity.size < least || candidate.identity.size > most) continue
-    const file = pool.open(i)
-    if (!file) continue
-    files++
-    const found = viewsOf(file, marked, pause)
-    for (const lens of found.first) first.push({ ...candidate, lens })
-    for (const lens of found.second) second.push({ ...candidate, lens })
+): Generator<Candidate[]> {
+  let known: (readonly [Candidate, View])[] | undefined
+  for (let round = 0; round < ROUNDS; round++) {
+    const left = findings.runsOf(UNEXPLAINED)
+    const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
+    if (!deep && (bytes < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE)) return
+    const marked = deep ? allMarks : marks(memory, left)
+    const most = deep ? Number.POSITIVE_INFINITY : Math.max(VIEWED_FROM * 1024, 4 * bytes)
+    known ??= files
+      .filter(({ program, lens, identity: { size } }) => !program && !lens && size >= least && size <= most)
+      .slice(0, deep ? files.length : MOST_VIEWED)
+      .flatMap(candidate => {
+        const file = pool.open(pool.add(candidate))
+        const found = file === undefined ? [] : viewsOf(file, marked, { gates: !deep, pause })
+        return found.map(view => [candidate, view] as const)
+      })
+    const wanted = known.filter(
+      ([, view]) => view.round === round && (view.mark === undefined || marked.has(view.mark)),
+    )
+    if (wanted.length > 0) yield wanted.map(([candidate, { lens }]) => ({ ...candidate, lens }))
   }
-  return second.length > 0 ? [first, second] : [first]
-}
-
-function* batches(pool: Pool, from: number, always = false): Generator<Batch> {
-  const files: number[] = []
-  let total = 0
-  for (let i = from; i < pool.candidates.length; i++) {
-    if (total + pool.size(i) > MOST_BYTES) continue
-    files.push(i)
-    total += pool.size(i)
-  }
-  if (files.length > 0 && (always || total > SPARSE_FROM)) yield { files, sparse: true }
-  let limit = FIRST_BATCH
-  let group: number[] = []
-  let bytes = 0
-  for (const file of files) {
-    group.push(file)
-    bytes += pool.size(file)
-    if (bytes < limit) continue
-    yield { files: group, sparse: false }
-    group = []
-    bytes = 0
-    limit *= 4
-  }
-  if (group.length > 0) yield { files: group, sparse: false }
 }

@@ -58,6 +58,28 @@ export class Findings {
     this.#append(start, pages, backing, offset)
   }
 
+  /** Takes over what somebody else has found, for pages that nobody has explained yet. */
+  adopt({ start, pages, backing, offset }: Extent): void {
+    let ordinal = this.#ordinal(start)
+    for (let i = 0; i < pages; i++, ordinal++) {
+      if (this.state[ordinal] !== UNKNOWN && this.state[ordinal] !== UNEXPLAINED) continue
+      this.state[ordinal] = EXPLAINED
+      this.add(start + i * PAGE, 1, backing, offset + i * PAGE)
+    }
+  }
+
+  // Of the page at an address in one of the runs.
+  #ordinal(address: number): number {
+    let low = 0
+    let high = this.runs.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1
+      if ((this.runs[middle]?.start ?? 0) <= address) low = middle
+      else high = middle - 1
+    }
+    return (this.firsts[low] ?? 0) + (address - (this.runs[low]?.start ?? 0)) / PAGE
+  }
+
   #append(start: number, pages: number, backing: number, offset: number): void {
     const last = this.#extents.at(-1)
     if (

@@ -1,16 +1,21 @@
 /** The search put to work on a process: which memory, which candidates, in which order. */
+import { availableParallelism } from 'node:os'
 import { firstCandidates, secondCandidates, type SeenFile } from '../process/candidates.ts'
 import { SearchKernel } from '../kernels/index.ts'
 import { readMaps } from '../process/maps.ts'
 import type { PageCounts } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
-import { explain, type Explanations, type Tier } from './explain.ts'
-import { defaultCacheFolder, IndexCache } from './index-cache.ts'
-import { Spool } from '../lens/spool.ts'
-import { FolderIndexStore, type IndexStore, MemoryIndexStore } from '../lens/index-store.ts'
-import { join } from 'node:path'
+import { explain, type Explanations, type Progress, type Tier } from './explain.ts'
+import { IndexCache } from './index-cache.ts'
+import { Crew } from './crew.ts'
+import { indexStore } from './stores.ts'
 import { findRecipes, type RecipeOptions, type Recipes } from './recipe.ts'
 import { throttle } from './throttle.ts'
+
+/** Pages of memory from which on a second thread is worth its start. */
+const CREW_FROM = 8192
+
+export type Level = 'quick' | 'second' | 'deep'
 
 export interface ExplainProcessOptions {
   /** Address ranges to look at; all private anonymous writable mappings if not given. */
@@ -20,16 +25,14 @@ export interface ExplainProcessOptions {
   readonly seen?: readonly SeenFile[]
   /** Folder of the index cache; false for none. */
   readonly cacheFolder?: string | false
-  /** 'quick' stops after the first tier of candidates. Default 'second'. */
-  readonly level?: 'quick' | 'second'
-  /** Of one CPU, 0 to 1. */
+  /**
+   * 'quick' stops after the first tier of candidates, 'second' looks for files in memory and folders too, 'deep' searches all
+   * views of all of these without sampling. Default 'second'.
+   */
+  readonly level?: Level
+  /** CPUs that the search may use, at most: 0.5 is half of one, 2 (the default) two threads. */
   readonly cpuShare?: number
-}
-
-/** Where lenses keep their indexes, so that a pager finds what a search has made. */
-export function indexStore(folder: string | false = defaultCacheFolder()): IndexStore {
-  if (folder === false) return new MemoryIndexStore()
-  return new FolderIndexStore(join(folder, 'lens'), undefined, new Spool(join(folder, 'spool')))
+  readonly progress?: (progress: Progress) => void
 }
 
 export interface ProcessExplanations extends Explanations {
@@ -42,17 +45,31 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
   const present: PageCounts = { present: 0, swapped: 0, file: 0, protected: 0 }
   const runs = presentRuns(pid, subtract(ranges, options.skip ?? []), present)
   using memory = new ProcessMemory(pid, runs)
-  const pause = throttle(options.cpuShare)
-  const cache = options.cacheFolder === false ? undefined : new IndexCache(options.cacheFolder)
+  const { cpuShare = 2, cacheFolder, level, progress } = options
+  const threads = Math.max(1, Math.min(Math.ceil(cpuShare), availableParallelism()))
+  const pause = throttle(cpuShare, threads)
+  const deep = level === 'deep'
+  const cache = cacheFolder === false ? undefined : new IndexCache(cacheFolder)
   const tiers: Tier[] = [() => firstCandidates(pid, options)]
-  if (options.level !== 'quick')
-    tiers.push((left, kernel) => secondCandidates(pid, memory, left, kernel, pause))
-  const explanations = explain(memory, tiers, {
-    pause,
-    store: indexStore(options.cacheFolder),
-    ...(cache ? { cache } : {}),
-  })
-  return { ...explanations, present }
+  if (level !== 'quick') tiers.push((left, kernel) => secondCandidates(pid, memory, left, kernel, pause))
+  const pages = runs.reduce((sum, run) => sum + run.pages, 0)
+  const crew =
+    threads > 1 && pages >= CREW_FROM
+      ? new Crew(threads - 1, { pid, cacheFolder, deep, cpuShare, threads })
+      : undefined
+  try {
+    const explanations = explain(memory, tiers, {
+      pause,
+      store: indexStore(cacheFolder),
+      deep,
+      ...(cache ? { cache } : {}),
+      ...(crew ? { crew } : {}),
+      ...(progress ? { progress } : {}),
+    })
+    return { ...explanations, present }
+  } finally {
+    crew?.close()
+  }
 }
 
 export interface RecipesOfProcessOptions extends ExplainProcessOptions, Pick<RecipeOptions, 'path' | 'most'> {

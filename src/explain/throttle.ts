@@ -1,9 +1,10 @@
-/** Keeps a program that only computes below a share of one CPU, by sleeping between its blocks of work. */
+/** Keeps threads that only compute below a share of the CPUs, by sleeping between their blocks of work. */
 
 const SLICE_MS = 2
 
-export function throttle(share: number | undefined): () => void {
-  if (share === undefined || share >= 1) return () => undefined
+/** `share`: CPUs that the process may use (0.5: half of one) while so many of its threads call what this gives. */
+export function throttle(share: number | undefined, threads = 1): () => void {
+  if (share === undefined || share >= threads) return () => undefined
   const cell = new Int32Array(new SharedArrayBuffer(4))
   const bounded = Math.max(0.005, share)
   let used = cpuMs()

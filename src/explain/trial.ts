@@ -136,8 +136,8 @@ export function sourcesOf(
   kernel.reset(SLOTS)
   const { totals, numeric } = putOnTrial(memory, runs, kernel)
   const reader = new SourceReader(pool)
-  const text = marks(memory, runs).filter(name => textLenses.includes(name))
-  const marked = numeric ? [...text, NUMBERS] : text
+  const text = [...marks(memory, runs)].filter(name => textLenses.includes(name))
+  const marked = new Set(numeric ? [...text, NUMBERS] : text)
   const found: Hits[] = []
   let left = MOST_BYTES
   let viewed = 0
@@ -168,14 +168,14 @@ export function sourcesOf(
     .slice(0, MOST_FILES)
   for (const candidate of usable) consider(candidate)
   for (const candidate of usable) {
-    if (marked.length === 0 || viewed >= MOST_VIEWED) continue
+    if (marked.size === 0 || viewed >= MOST_VIEWED) continue
     const file = pool.open(pool.add(candidate))
     if (!file) continue
     viewed++
-    const views = viewsOf(file, marked, pause)
-    for (const lens of [...views.first, ...views.second].filter(name => !OWN_COLUMN.test(name)))
+    const lenses = viewsOf(file, marked, { pause }).map(view => view.lens)
+    for (const lens of lenses.filter(name => !OWN_COLUMN.test(name)))
       consider({ ...candidate, lens }, columnsIn(pool, candidate, lens))
-    for (const lens of views.first.filter(name => ROWS.test(name))) {
+    for (const lens of lenses.filter(name => ROWS.test(name))) {
       const integers = lens.replace('-f64', '-i32')
       consider({ ...candidate, lens: integers }, columnsIn(pool, candidate, lens))
     }

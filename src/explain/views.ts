@@ -4,7 +4,8 @@
  *
  *   marks(memory, runs)      looks at some unexplained pages: which lenses can have made them? (Lens.narrow)
  *   viewsOf(file, marks)     inner lenses by the file's content (members, line ends), each alone and with every marked lens
- *                            on top that suits what comes out; numbers that are parsed from it
+ *                            on top that suits what comes out; numbers that are parsed from it; in rounds, for after one
+ *                            memory has fewer marks
  *
  * Nothing is decided here: a view is searched like a file, and what is found is compared.
  */
@@ -17,6 +18,7 @@ import { numberLenses } from '../lens/numbers.ts'
 import { through } from '../lens/through.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
+import type { Candidate } from './pool.ts'
 
 const PAGE = 4096
 const SAMPLE = 400
@@ -34,11 +36,17 @@ export interface Outer {
   marks(page: Uint8Array): boolean
 }
 
-/** Names of lenses over a file. */
-export interface Views {
-  readonly first: readonly string[]
-  readonly second: readonly string[]
+/** A lens through which a file should be searched. */
+export interface View {
+  readonly lens: string
+  /** When, from 0 on: what is likely and cheap first. */
+  readonly round: number
+  /** The mark that asks for it; none: what the file is asks for it. */
+  readonly mark?: string
 }
+
+/** Views are searched in so many rounds. */
+export const ROUNDS = 3
 
 const room = new Uint8Array(4 * PAGE + 64)
 
@@ -70,8 +78,11 @@ const OUTER: readonly Outer[] = [
   { name: NUMBERS, marks: looksParsed },
 ]
 
+/** Marks of all lenses that can go on top: for a search that leaves out nothing. */
+export const allMarks: ReadonlySet<string> = new Set(OUTER.map(outer => outer.name))
+
 /** Names of the outer lenses that could have made some of these pages. */
-export function marks(memory: MemorySource, runs: readonly Run[]): string[] {
+export function marks(memory: MemorySource, runs: readonly Run[]): Set<string> {
   const total = runs.reduce((sum, run) => sum + run.pages, 0)
   const step = Math.max(1, total / SAMPLE)
   const page = new Uint8Array(PAGE)
@@ -88,34 +99,88 @@ export function marks(memory: MemorySource, runs: readonly Run[]): string[] {
     }
     before += run.pages
   }
-  return OUTER.map(outer => outer.name).filter(name => (counts.get(name) ?? 0) > SHARE * looked)
+  return new Set(OUTER.map(outer => outer.name).filter(name => (counts.get(name) ?? 0) > SHARE * looked))
 }
 
 /**
- * Lenses through which this file should be searched, in the order of how likely they are; those of the second round cost
- * much for what they find.
+ * Views of a file: of itself in the first round, of what is inside it in the second. In the last round what costs much for what
+ * it finds: elements that begin at an odd byte, columns of tables as few programs read them. `marked`: marks that memory has.
+ * Without `gates` nothing is left out because it is unlikely.
  */
-export function viewsOf(file: Backing, marked: readonly string[], pause?: () => void): Views {
+export function viewsOf(
+  file: Backing,
+  marked: ReadonlySet<string>,
+  { gates = true, pause }: { gates?: boolean; pause?: () => void } = {},
+): View[] {
   const packed = members(file, { least: LEAST_MEMBER, most: MOST_MEMBERS, ...(pause ? { pause } : {}) })
   const lines = ['crlf-lf', 'newlines-lf'].filter(name => lensNamed(name).suits?.(file) ?? true).slice(0, 1)
   const inner = [...packed.map(member => member.lens), ...lines]
-  const first = [...inner]
-  const second: string[] = []
+  const views: View[] = inner.map(lens => ({ lens, round: 0 }))
   for (const below of ['', ...inner]) {
     const above = (name: string): string => (below === '' ? name : `${below}|${name}`)
-    for (const name of marked) {
-      if (name === NUMBERS) continue
-      for (const phased of phases(name))
-        if (attempt(() => lensNamed(above(phased)).suits?.(file) ?? true, false)) first.push(above(phased))
+    const at = below === '' ? 0 : 1
+    // A look into what is inside decompresses it: only if somebody asks.
+    let source: Backing | undefined
+    let text: boolean | undefined
+    const content = (): Backing => (source ??= below === '' ? file : through(file, lensNamed(below)))
+    const isText = (): boolean => (text ??= gates && attempt(() => looksLikeText(content()), false))
+    for (const mark of marked) {
+      if (mark === NUMBERS) continue
+      if (elements.includes(mark) && isText()) continue
+      for (const [phase, name] of phases(mark).entries())
+        if (attempt(() => lensNamed(above(name)).suits?.(file) ?? true, false))
+          views.push({ lens: above(name), mark, round: phase === 0 ? at : 2 })
     }
-    if (!marked.includes(NUMBERS)) continue
-    const source = below === '' ? file : through(file, lensNamed(below))
-    const tables = attempt(() => numberLenses(source, MOST_COLUMNS), [])
-    const columns = attempt(() => columnLenses(source, MOST_COLUMNS), [])
-    first.push(...columns.map(above))
-    for (const name of tables) (name.includes('/') && !name.includes(',') ? second : first).push(above(name))
+    if (!marked.has(NUMBERS)) continue
+    for (const name of attempt(() => numberLenses(content(), MOST_COLUMNS), [])) {
+      const column = name.includes('/') && !name.includes(',')
+      const rare = name.startsWith('numbers-f64/')
+      views.push({ lens: above(name), mark: NUMBERS, round: column ? (rare ? 2 : 1) : at })
+    }
+    for (const name of attempt(() => columnLenses(content(), MOST_COLUMNS), []))
+      views.push({ lens: above(name), mark: NUMBERS, round: at })
   }
-  return { first, second }
+  return views
+}
+
+/** What a byte of a file costs to search through a lens, beside reading it. */
+const COSTS: readonly (readonly [RegExp, number])[] = [
+  [/^unxz|^bunzip2/, 30],
+  [/^(gunzip|inflate|zlib|png|git)/, 8],
+  [/numbers/, 6],
+  [/utf/, 3],
+]
+
+/** Bytes of a file's size, weighed by its lens: what shares of a search are measured in. */
+export function costOf({ identity, lens = '' }: Pick<Candidate, 'identity' | 'lens'>): number {
+  return identity.size * (COSTS.find(([name]) => name.test(lens))?.[1] ?? 2)
+}
+
+const LOOK = 2048
+
+/** Whether the bytes at the start, in the middle and at the end are characters, and none of them controls. */
+function looksLikeText(backing: Backing): boolean {
+  const bytes = new Uint8Array(LOOK)
+  for (const part of [0, 0.5, 1]) {
+    const got = backing.read(Math.floor(Math.max(0, backing.size - LOOK) * part), bytes)
+    let controls = 0
+    for (let i = 0; i < got; i++) {
+      const byte = bytes[i] ?? 0
+      if (byte === 127 || (byte < 32 && (byte < 9 || byte > 13) && byte !== 27)) controls++
+    }
+    if (got === 0 || controls > 0) return false
+    // Beyond ASCII: as UTF-8 has it, but for characters that are cut at the edges.
+    const decoded = new TextDecoder().decode(bytes.subarray(0, got))
+    if (decoded.slice(4, -4).includes('\ufffd') && !latin(bytes.subarray(0, got))) return false
+  }
+  return true
+}
+
+/** Whether most bytes are ASCII: a text in one of the old encodings. */
+function latin(bytes: Uint8Array): boolean {
+  let high = 0
+  for (const byte of bytes) if (byte >= 0x80) high++
+  return high * 5 < bytes.length
 }
 
 /** An element can begin at any byte of a file; the names for each phase. */

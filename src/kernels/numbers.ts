@@ -65,6 +65,7 @@ interface NumberExports {
   getColumn(): number
   getInside(): number
   getHards(): number
+  getRows(): number
 }
 
 export class NumberKernel {
@@ -143,6 +144,11 @@ export class NumberKernel {
     const hards = wasm.getHards()
     for (let i = 0; i < hards; i++) this.#judge(i)
     return n
+  }
+
+  /** Rows of a table that ended in the last call of `parse`. */
+  get rows(): number {
+    return this.#wasm.getRows()
   }
 
   get done(): boolean {

@@ -13,8 +13,8 @@
  * the position in it, and what is no number is passed over where all numbers are wanted. A number of more than
  * 512 characters may be taken for text.
  *
- * One pass notes for every 16 KiB of text how many values come before and where the parser stands; that does not depend
- * on the type, so that the lenses of one layout share it. A refill parses at most 16 KiB too many.
+ * One pass notes for every 16 KiB of text how many values and rows come before and where the parser stands; that depends
+ * neither on the type nor, in a table, on the columns, so that all lenses of a table share it. A refill parses at most 16 KiB too many.
  */
 import type { Backing } from '../backing/backing.ts'
 import {
@@ -33,8 +33,8 @@ import { LensError } from './errors.ts'
 import type { IndexStore, Lens } from './lens.ts'
 import { sniff, type TableKind } from './table-sniff.ts'
 
-/** Words of a chunk's record: values before it (low, high), column, and offset in the chunk with what it is inside of. */
-const WORDS = 4
+/** Words of a chunk's record: values before it (low, high), column, offset in the chunk with what it is inside of, rows before it. */
+const WORDS = 5
 
 interface RowIndex {
   readonly kind: TableKind
@@ -42,14 +42,32 @@ interface RowIndex {
   readonly records: Uint32Array
 }
 
-const valuesBefore = ({ records }: RowIndex, chunk: number): number =>
-  (records[WORDS * chunk] ?? 0) + (records[WORDS * chunk + 1] ?? 0) * 2 ** 32
+const JSON_TEXT = 0
+/** The kernel's notes that it is in the middle of a field whose value has been counted. */
+const QUOTED = 1
+const REST = 2
 
-const totalOf = (index: RowIndex): number => valuesBefore(index, index.records.length / WORDS - 1)
+type Columns = readonly number[] | undefined
 
-/** Indexes by layout, whatever the type. */
+/** Values of a layout that come before a chunk. Every row of a table has one of each wanted column, whether it is there or not. */
+function valuesBefore({ kind, records }: RowIndex, chunk: number, columns: Columns): number {
+  const at = WORDS * chunk
+  if (columns === undefined || kind.delimiter === JSON_TEXT)
+    return (records[at] ?? 0) + (records[at + 1] ?? 0) * 2 ** 32
+  const inside = (records[at + 3] ?? 0) & 3
+  const reached = (records[at + 2] ?? 0) + (inside === QUOTED || inside === REST ? 1 : 0)
+  let values = (records[at + 4] ?? 0) * columns.length
+  for (let i = 0; i < columns.length && (columns[i] ?? 0) < reached; i++) values++
+  return values
+}
+
+const totalOf = (index: RowIndex, columns: Columns): number =>
+  valuesBefore(index, index.records.length / WORDS - 1, columns)
+
+/** Indexes by layout, whatever the type; of tables, by none. */
 const layouts = new Map<string, WeakMap<Backing, RowIndex>>()
 
+const EVERYTHING: Wanted = { type: 'f64', method: 'nearest', columns: undefined }
 const NOTHING: TableKind = { delimiter: 44, start: 0, columns: 0, numeric: [] }
 
 export function numbers(type: NumberType, columns?: readonly number[], method: Method = 'nearest'): Lens {
@@ -57,44 +75,61 @@ export function numbers(type: NumberType, columns?: readonly number[], method: M
   const layout = columns ? `/${columns.join(',')}` : ''
   const name = `numbers-${type}${method === 'nearest' ? '' : `:${method}`}${layout}`
   const wanted: Wanted = { type, method, columns }
-  const indexes = layouts.get(layout) ?? new WeakMap<Backing, RowIndex>()
-  layouts.set(layout, indexes)
-  const stored = `numbers${layout}`
+  const mine = new WeakMap<Backing, RowIndex>()
 
+  const layoutOf = (kind: TableKind): string => (kind.delimiter === JSON_TEXT ? layout : '')
+
+  function indexesOf(kind: TableKind): WeakMap<Backing, RowIndex> {
+    const key = layoutOf(kind)
+    const indexes = layouts.get(key) ?? new WeakMap<Backing, RowIndex>()
+    layouts.set(key, indexes)
+    return indexes
+  }
+
+  /** What has been prepared, or else is made now. */
   function indexOf(backing: Backing): RowIndex {
-    const index = indexes.get(backing) ?? build(backing)
+    const known = mine.get(backing)
+    if (known) return known
+    const kind = sniff(backing) ?? NOTHING
+    const indexes = indexesOf(kind)
+    const index = indexes.get(backing) ?? build(backing, kind)
     indexes.set(backing, index)
+    mine.set(backing, index)
     return index
   }
 
-  function build(backing: Backing, pause?: () => void): RowIndex {
-    const kind = sniff(backing)
-    if (!kind) return { kind: NOTHING, records: new Uint32Array(WORDS) }
+  function build(backing: Backing, kind: TableKind, pause?: () => void): RowIndex {
+    if (kind === NOTHING) return { kind, records: new Uint32Array(WORDS) }
     const chunks = Math.ceil(backing.size / TEXT_CHUNK)
     const records = new Uint32Array(WORDS * (chunks + 1))
     const kernel = numberKernels.take()
     try {
-      kernel.want(wanted, kind.delimiter)
+      // All columns: then no number of any is ever divided by the end of a chunk.
+      kernel.want(kind.delimiter === JSON_TEXT ? wanted : EVERYTHING, kind.delimiter)
       let position = kind.start
       let column = 0
       let inside = 0
       let values = 0
+      let rows = 0
       for (let chunk = 0; chunk <= chunks; chunk++) {
         const skipped = Math.max(0, position - chunk * TEXT_CHUNK)
         records.set(
-          [values >>> 0, Math.floor(values / 2 ** 32), column, skipped * 16 + inside],
+          [values >>> 0, Math.floor(values / 2 ** 32), column, skipped * 16 + inside, rows],
           WORDS * chunk,
         )
         if (position >= Math.min(backing.size, (chunk + 1) * TEXT_CHUNK)) continue
         load(kernel, backing, chunk, position, column, inside)
-        while (!kernel.done) values += kernel.parse()
+        while (!kernel.done) {
+          values += kernel.parse()
+          rows += kernel.rows
+        }
         const { state } = kernel
         position += state.position
         column = state.column
         inside = state.inside
         if (chunk % 64 === 0) pause?.()
       }
-      records.set([values >>> 0, Math.floor(values / 2 ** 32)], WORDS * chunks)
+      records.set([values >>> 0, Math.floor(values / 2 ** 32), 0, 0, rows], WORDS * chunks)
     } finally {
       numberKernels.give(kernel)
     }
@@ -127,19 +162,19 @@ export function numbers(type: NumberType, columns?: readonly number[], method: M
   function get(backing: Backing, at: number, out: Uint8Array): void {
     if (at < 0) throw new LensError('range', name, `invalid position ${at}`)
     const index = indexOf(backing)
-    const bytes = Math.max(0, Math.min(out.length, totalOf(index) * width - at))
+    const bytes = Math.max(0, Math.min(out.length, totalOf(index, columns) * width - at))
     if (bytes < out.length) out.fill(0, bytes)
     if (bytes === 0) return
     const { records, kind } = index
-    let chunk = chunkOf(index, Math.floor(at / width))
-    let skip = at - valuesBefore(index, chunk) * width
+    let chunk = chunkOf(index, Math.floor(at / width), columns)
+    let skip = at - valuesBefore(index, chunk, columns) * width
     const kernel = numberKernels.take()
     try {
       kernel.want(wanted, kind.delimiter)
       for (let filled = 0; filled < bytes; chunk++) {
         const state = records[WORDS * chunk + 3] ?? 0
         const position = chunk * TEXT_CHUNK + (state >> 4)
-        let left = valuesBefore(index, chunk + 1) - valuesBefore(index, chunk)
+        let left = valuesBefore(index, chunk + 1, columns) - valuesBefore(index, chunk, columns)
         if (left === 0) continue
         load(kernel, backing, chunk, position, records[WORDS * chunk + 2] ?? 0, state & 15)
         while (!kernel.done && filled < bytes) {
@@ -161,7 +196,7 @@ export function numbers(type: NumberType, columns?: readonly number[], method: M
   function locate(backing: Backing, offset: number): number | undefined {
     const index = indexOf(backing)
     const { kind, records } = index
-    if (offset < kind.start || offset >= backing.size || totalOf(index) === 0) return undefined
+    if (offset < kind.start || offset >= backing.size || totalOf(index, columns) === 0) return undefined
     let chunk = Math.floor(offset / TEXT_CHUNK)
     const start = (): number => chunk * TEXT_CHUNK + ((records[WORDS * chunk + 3] ?? 0) >> 4)
     while (chunk > 0 && start() > offset) chunk--
@@ -180,11 +215,11 @@ export function numbers(type: NumberType, columns?: readonly number[], method: M
       }
       const state = records[WORDS * chunk + 3] ?? 0
       load(kernel, backing, chunk, start(), records[WORDS * chunk + 2] ?? 0, state & 15, from)
-      let values = valuesBefore(index, chunk)
+      let values = valuesBefore(index, chunk, columns)
       while (!kernel.done) values += kernel.parse()
       const { column, inside } = kernel.state
       const isField = (inside & 7) === 0 && kernel.state.position === from - start()
-      if (!isField || values >= totalOf(index)) return undefined
+      if (!isField || values >= totalOf(index, columns)) return undefined
       return columns && !columns.includes(column) ? undefined : values * width
     } finally {
       numberKernels.give(kernel)
@@ -192,25 +227,31 @@ export function numbers(type: NumberType, columns?: readonly number[], method: M
   }
 
   function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
-    if (indexes.has(backing)) return
-    const saved = store.load(backing.identity, stored)
-    const chunks = Math.ceil(backing.size / TEXT_CHUNK)
-    if (saved && saved.length === 4 * WORDS * (chunks + 1)) {
-      indexes.set(backing, {
-        kind: sniff(backing) ?? NOTHING,
-        records: new Uint32Array(saved.slice().buffer),
-      })
+    if (mine.has(backing)) return
+    const kind = sniff(backing) ?? NOTHING
+    const indexes = indexesOf(kind)
+    const known = indexes.get(backing)
+    if (known) {
+      mine.set(backing, known)
       return
     }
-    const index = build(backing, pause)
+    const stored = `rows${layoutOf(kind)}`
+    const saved = store.load(backing.identity, stored)
+    const words = WORDS * (Math.ceil(backing.size / TEXT_CHUNK) + 1)
+    const index =
+      saved?.length === 4 * words
+        ? { kind, records: new Uint32Array(saved.slice().buffer) }
+        : build(backing, kind, pause)
     indexes.set(backing, index)
+    mine.set(backing, index)
+    if (saved?.length === 4 * words) return
     const { buffer, byteOffset, byteLength } = index.records
     store.save(backing.identity, stored, new Uint8Array(buffer, byteOffset, byteLength))
   }
 
   return {
     name,
-    size: backing => totalOf(indexOf(backing)) * width,
+    size: backing => totalOf(indexOf(backing), columns) * width,
     get,
     locate,
     suits: backing => sniff(backing) !== undefined,
@@ -219,12 +260,12 @@ export function numbers(type: NumberType, columns?: readonly number[], method: M
 }
 
 /** The last chunk before which there are no more than `value` values, and in which some are. */
-function chunkOf(index: RowIndex, value: number): number {
+function chunkOf(index: RowIndex, value: number, columns: Columns): number {
   let low = 0
   let high = index.records.length / WORDS - 1
   while (low < high) {
     const middle = (low + high + 1) >> 1
-    if (valuesBefore(index, middle) <= value) low = middle
+    if (valuesBefore(index, middle, columns) <= value) low = middle
     else high = middle - 1
   }
   return low

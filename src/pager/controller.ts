@@ -20,17 +20,27 @@ import { ProcessError } from '../process/errors.ts'
 import { heir, parkInode } from '../process/heir.ts'
 import { readMaps } from '../process/maps.ts'
 import { releaseStragglers } from '../process/stragglers.ts'
-import { checkTarget, isStopped, type MemoryFigures, memoryFigures, startTime } from '../process/target.ts'
+import {
+  checkTarget,
+  cpuSeconds,
+  isStopped,
+  type MemoryFigures,
+  memoryFigures,
+  startTime,
+} from '../process/target.ts'
 import { Agents, type Pauses } from './agents.ts'
 import { drop, type Dropped, freeScratch, isSealed, nothingDropped, type Run, settle } from './drop.ts'
 import { PagerError } from './errors.ts'
+import type { Level } from '../explain/process.ts'
 import { explain, type Explained, type ExplainRequest } from './explainer.ts'
+import { Governor } from './governor.ts'
 import { Holdings, worthOpening } from './holdings.ts'
 import { counter, Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
 import { parkOf } from './journal-file.ts'
 import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
 import { emptyPark, type Kept } from './park.ts'
 import { Proof } from './proof.ts'
+import { Prices } from './prices.ts'
 import { eachRun, Reclaim } from './reclaim.ts'
 import type { ReportOptions } from './report.ts'
 import { type News, ServerLink } from './server-link.ts'
@@ -39,10 +49,14 @@ import type { Guess } from './verify.ts'
 export interface PagerOptions {
   /** Most bytes of explained memory that may be resident; undefined: no limit but coldness. */
   readonly budget?: number
+  /** Most of its time that the target may wait for refills, 0 to 1: as much is given back as that allows. */
+  readonly pressure?: number
   /** Files and directories that the user named. */
   readonly backings: readonly string[]
   /** Pack what no file explains. */
   readonly pack?: boolean
+  /** The first pass leaves nothing out. */
+  readonly deep?: boolean
   /** Share of one CPU that later passes may use, 0 to 1. */
   readonly cpu: number
   /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
@@ -71,6 +85,8 @@ export class Controller {
   /** The target has ended; its children are served until they end too. */
   orphaned = false
   readonly holdings: Holdings
+  readonly prices: Prices = new Prices()
+  readonly governor: Governor | undefined
   readonly reports: string[] = []
   /** Set when the target is gone (`exited`, `exec`) or has been left (`detached`). */
   ended: 'exited' | 'exec' | 'detached' | undefined
@@ -94,6 +110,11 @@ export class Controller {
   readonly #agents: Agents
   /** Runs that could not be dropped because the target could not be stopped. */
   readonly #left: Run[] = []
+  /** Seconds of stops in which the target would have run. */
+  #stopped = 0
+  /** Share of a CPU that the target lately used, at most 1. */
+  #busy = 1
+  #used = { at: 0, seconds: 0 }
   readonly #extra = new Map<string, SeenFile>()
   #onEnd: (() => void) | undefined
   #leaving = false
@@ -106,7 +127,8 @@ export class Controller {
     this.directory = directory
     this.holdings = new Holdings(directory)
     this.options = options
-    this.#tickMs = options.budget === undefined ? 1000 : 20
+    this.#tickMs = options.budget !== undefined ? 20 : options.pressure !== undefined ? 100 : 1000
+    if (options.pressure !== undefined) this.governor = new Governor(options.pressure)
     const identity = startTime(pid)
     const park = identity === undefined ? parkOf(join(directory, 'journal')) : undefined
     const holder = park === undefined ? undefined : heir(park)
@@ -119,6 +141,11 @@ export class Controller {
 
   get pauses(): Pauses {
     return this.#agents.pauses
+  }
+  /** Seconds that the target has waited for us: for refills, and in stops as far as it would have run. */
+  get waited(): number {
+    const { counters } = this.#journal
+    return ((counters[counter.stallMicroseconds] as number) >>> 0) / 1e6 + this.#stopped
   }
   get journal(): Journal {
     return this.#journal
@@ -243,18 +270,25 @@ export class Controller {
       parkIn: this.#parkIn,
       tickMs: this.#tickMs,
       limit: Math.floor((this.#limit ?? 0) / pageBytes),
+      timed: this.governor !== undefined,
+      prices: this.prices.memory,
       parkOut,
       keeper: { ...keeper, own: [this.#uffd, this.#parkIn, parkOut] as const },
       before: this.#predecessor ?? { pid: 0, start: 0 },
       children: kept.children,
       backings: this.holdings.adopt(kept),
     }
-    this.#reclaim = new Reclaim(this.#journal, this.#tickMs, this.#limit)
+    this.#reclaim = new Reclaim(this.#journal, this.prices, {
+      tickMs: this.#tickMs,
+      waited: () => this.waited,
+      ...(this.#limit === undefined ? {} : { limit: this.#limit }),
+      ...(this.governor === undefined ? {} : { governor: this.governor }),
+    })
     this.#server = new ServerLink(data, news => this.#hear(news))
     // A page whose removal the server has read a moment ago may not be gone yet.
     const settled = (at: number): boolean => this.#reclaim.age(at) * this.#tickMs >= 3000
     const { views } = this.holdings
-    this.#proof = new Proof(this.pid, this.#uffd, this.#journal, this.#server, views, settled)
+    this.#proof = new Proof(this.pid, this.#uffd, this.#journal, this.#server, views, settled, this.prices)
   }
 
   #hear(news: News): void {
@@ -322,7 +356,7 @@ export class Controller {
   }
 
   /** Looks for what can be explained, proves it and drops it. Resolves to what was dropped. */
-  async pass(level: 'quick' | 'second'): Promise<Dropped> {
+  async pass(level: Level): Promise<Dropped> {
     if (this.orphaned) return nothingDropped()
     return await this.make(await this.#explain({ level }))
   }
@@ -444,7 +478,7 @@ export class Controller {
     if (guesses.length === 0 || this.ended !== undefined) return nothingDropped()
     await this.#proof.register(guesses)
     await this.#proof.verify(guesses, () => this.ended !== undefined)
-    return this.dropClean(() => true)
+    return this.#drop(this.#reclaim.fresh())
   }
 
   /** Drops the clean pages whose 64 KiB cluster `cold` accepts. */
@@ -477,6 +511,9 @@ export class Controller {
     this.pauses.stops += dropped.stops
     this.pauses.total += dropped.total
     this.pauses.longest = Math.max(this.pauses.longest, dropped.longest)
+    const stopped = (dropped.total / 1000) * this.#busy
+    this.#stopped += stopped
+    this.governor?.stopped(stopped)
     this.#agents.touch()
     if (dropped.unsettled === true)
       try {
@@ -506,9 +543,19 @@ export class Controller {
       })
       return
     }
+    this.#lookHowBusy()
     if (this.#left.length > 0) this.#drop(this.#left.splice(0))
     this.reclaim()
     this.#agents.dismissIdle()
+  }
+
+  #lookHowBusy(): void {
+    const at = performance.now()
+    if (at - this.#used.at < 1000) return
+    const seconds = cpuSeconds(this.pid)
+    if (this.#used.at > 0)
+      this.#busy = Math.min(1, ((seconds - this.#used.seconds) * 1000) / (at - this.#used.at))
+    this.#used = { at, seconds }
   }
 
   /** Drops what is over the budget, and what has not been touched for as long as its history asks. */

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Message, Room } from '../explain/child.ts'
+import type { Level } from '../explain/process.ts'
 import type { Guess } from './verify.ts'
 
 /** A file that the explainer found copies of. */
@@ -33,7 +34,7 @@ export interface ExplainRequest {
   readonly backings: readonly string[]
   readonly files: readonly { path: string; via: string }[]
   readonly cacheDir?: string
-  readonly level: 'quick' | 'second'
+  readonly level: Level
   /** Pack what is left, into this file of so many bytes at most, instead of searching. */
   readonly pack?: Room
   /** Look for recipes for what is left, and write them into this file, instead of searching. */

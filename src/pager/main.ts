@@ -54,6 +54,8 @@ export interface PagerStatus {
   readonly writes: number
   readonly lost: number
   readonly stallSeconds: number
+  /** Of a pressure limit: the limit and the present share of time that the target waits for us, 0 to 1. */
+  readonly pressure?: { limit: number; share: number }
   readonly pauses: { stops: number; longestMs: number; totalMs: number }
   readonly passes: number
   readonly settled: boolean
@@ -64,8 +66,11 @@ export interface PagerStatus {
   readonly packs: number
   /** Bytes of recipe files: programs and literals, held beside the journal. Part of `own`. */
   readonly recipes: number
-  /** `copy`: the file is open for writing, and a private copy of it serves. */
-  readonly backings: readonly { path: string; lens: string; copy?: true; lost?: string }[]
+  /**
+   * `price`: seconds that a refill of 64 KiB takes, as measured. `copy`: the file is open for writing, and a private copy
+   * of it serves.
+   */
+  readonly backings: readonly { path: string; lens: string; price: number; copy?: true; lost?: string }[]
   readonly refused: readonly string[]
   readonly reports: readonly string[]
 }
@@ -161,7 +166,8 @@ function status(): PagerStatus {
     zeroed: n(counter.zeroPages) * pageBytes,
     writes: n(counter.writes),
     lost: n(counter.lostPages) * pageBytes,
-    stallSeconds: n(counter.stallMicroseconds) / 1e6,
+    stallSeconds: c.waited,
+    ...(c.governor === undefined ? {} : { pressure: { limit: c.governor.limit, share: c.governor.share } }),
     pauses: { stops: c.pauses.stops, longestMs: c.pauses.longest, totalMs: c.pauses.total },
     passes: c.passes,
     settled: passes.settled,
@@ -176,6 +182,7 @@ function status(): PagerStatus {
     backings: c.holdings.records.map(b => ({
       path: b.path,
       lens: b.lens ?? 'verbatim',
+      price: c.prices.of(b.index),
       ...(b.original === undefined ? {} : { copy: true }),
       ...(b.lost === undefined ? {} : { lost: b.lost }),
     })),
@@ -229,7 +236,7 @@ passes.begin()
 void passes.first.then(() => report(options.report, pid, 'attached', status()))
 say({ type: 'serving', pid, adopted, pager: process.pid })
 
-const interval = options.budget === undefined ? 1000 : 100
+const interval = options.budget === undefined && options.pressure === undefined ? 1000 : 100
 const timer = setInterval(() => {
   if (seen !== undefined) c.addFiles(seen.drain())
   try {

@@ -60,28 +60,22 @@ export class Passes {
   async #pass(): Promise<void> {
     const c = this.#controller
     const used = c.cpuUsed
+    const before = this.#explained()
     let found = 0
     try {
-      const quick = await c.pass('quick')
-      found = quick.pages
+      const deep = c.options.deep === true && c.passes === 0
+      await c.pass(deep ? 'deep' : 'quick')
+      const quick = this.#explained() - before
       // What is left over may be from files that nobody has open any more.
-      if (
-        this.#unexplained() > Math.max(worthwhile, (quick.pages * pageBytes) / 4) &&
-        c.ended === undefined
-      ) {
-        const second = await c.pass('second')
-        found += second.pages
-      }
+      const much = Math.max(worthwhile, (quick * pageBytes) / 4)
+      if (!deep && this.#unexplained() > much && c.ended === undefined) await c.pass('second')
       this.#pieced = Math.min(this.#pieced, this.#unexplained())
       if (this.#unexplained() - this.#pieced > worthwhile && c.ended === undefined) {
-        const pieces = await c.recipes()
-        found += pieces.pages
+        await c.recipes()
         this.#pieced = this.#unexplained()
       }
-      if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) {
-        const packed = await c.pack()
-        found += packed.pages
-      }
+      if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) await c.pack()
+      found = this.#explained() - before
     } catch (error) {
       if (c.ended === undefined) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
     }
@@ -90,6 +84,12 @@ export class Passes {
     this.#leftover = this.#unexplained()
     this.#notBefore = performance.now() + ((c.cpuUsed - used) / c.options.cpu) * 1000
     this.#quiet = found > 0 ? 10 : Math.min(longest, this.#quiet * 2)
+  }
+
+  // Pages that are known to be copies, resident or not.
+  #explained(): number {
+    const { counters } = this.#controller.journal
+    return (counters[counter.clean] as number) + (counters[counter.virtual] as number)
   }
 
   #unexplained(): number {

@@ -1,9 +1,13 @@
 // From guesses to clean pages: registers the mappings that hold them, and has each proved.
 import type { Backing } from '../backing/backing.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
-import { blockBytes, type Journal, state } from './journal.ts'
+import { blockBytes, type Journal, pageBytes, state } from './journal.ts'
 import type { ServerLink } from './server-link.ts'
+import { type Prices, priced } from './prices.ts'
 import { type Guess, Verifier } from './verify.ts'
+
+/** Reads of each new backing, at random, by which its price is first known. */
+const trials = 4
 
 export class Proof {
   readonly #pid: number
@@ -12,6 +16,7 @@ export class Proof {
   readonly #server: ServerLink
   readonly #views: ReadonlyMap<number, Backing>
   readonly #settled: (at: number) => boolean
+  readonly #prices: Prices
   readonly #registered = new Set<string>()
 
   /** `settled`: whether nothing has been removed around an address for long enough that it must be gone by now. */
@@ -22,6 +27,7 @@ export class Proof {
     server: ServerLink,
     views: ReadonlyMap<number, Backing>,
     settled: (at: number) => boolean,
+    prices: Prices,
   ) {
     this.#pid = pid
     this.#uffd = descriptor
@@ -29,6 +35,7 @@ export class Proof {
     this.#server = server
     this.#views = views
     this.#settled = settled
+    this.#prices = prices
   }
 
   /** Registers the whole mappings that hold a guess. */
@@ -76,9 +83,40 @@ export class Proof {
         if (over()) return
       }
       await flush()
+      this.#appraise(guesses)
     } finally {
       verifier.close()
       this.#journal.refresh()
+    }
+  }
+
+  // What refills of the backings will cost: a proof reads from start to end, a refill anywhere.
+  #appraise(guesses: readonly Guess[]): void {
+    const into = new Uint8Array(priced)
+    const of = new Map<number, Guess[]>()
+    for (const guess of guesses) {
+      const known = of.get(guess.backing)
+      if (known) known.push(guess)
+      else if (!this.#prices.has(guess.backing)) of.set(guess.backing, [guess])
+    }
+    for (const [backing, all] of of) {
+      const view = this.#views.get(backing)
+      // The best: what is slow the first time, or while the machine is busy, is not the lens.
+      let best = Number.POSITIVE_INFINITY
+      for (let i = 0; view !== undefined && i < trials; i++) {
+        const guess = all[Math.floor(Math.random() * all.length)]
+        if (guess === undefined) continue
+        const offset = guess.offset + Math.floor(Math.random() * guess.pages) * pageBytes
+        const began = performance.now()
+        try {
+          view.read(offset, into)
+        } catch {
+          // It has changed since: nothing of it has been proved, or its lease tells.
+          break
+        }
+        best = Math.min(best, (performance.now() - began) / 1000)
+      }
+      if (Number.isFinite(best)) this.#prices.note(backing, priced, best)
     }
   }
 }

@@ -56,6 +56,10 @@ export interface ServerData {
   tickMs: number
   /** Most clean pages, or 0 for no limit. */
   limit: number
+  /** Every fault is timed, not only one of several. */
+  timed: boolean
+  /** Of a `Prices`. */
+  prices: SharedArrayBuffer
   parkOut: number
   /** Our keeper, to be put down in the journal when we serve, and that of who served before, if any. */
   keeper: { pid: number; start: number; own: readonly [number, number, number] }

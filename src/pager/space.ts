@@ -19,7 +19,17 @@ import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Doubts } from './doubt.ts'
-import { blockBytes, counter, type Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
+import {
+  agePages,
+  blockBytes,
+  counter,
+  type Journal,
+  pageBytes,
+  type Place,
+  state,
+  zeroBacking,
+} from './journal.ts'
+import type { Prices } from './prices.ts'
 import { decide } from './decide.ts'
 import { Streams } from './streams.ts'
 
@@ -38,6 +48,9 @@ export interface OpenBacking {
 /** How serving went. `again`: an event has to be read first; `gone`: the address space is no more. */
 export type Served = 'done' | 'again' | 'gone'
 
+/** Seconds from which on a read is slow. */
+const slow = 200e-6
+
 /** Pages that one refill brings at most. */
 export const maxCluster = 256
 
@@ -55,6 +68,7 @@ export class Space {
   readonly #zeroStreams = new Streams()
   readonly #writeStreams = new Streams()
   readonly #place: Place = { backing: 0, offset: 0, pages: 0 }
+  readonly #prices: Prices
   readonly #report: (message: string) => void
   /** A fill has failed in a way that nothing explains but want of memory, and it was said. */
   #failing = false
@@ -73,6 +87,7 @@ export class Space {
     backings: ReadonlyMap<number, OpenBacking>,
     buffer: Arena,
     limit: number,
+    prices: Prices,
     report: (message: string) => void,
     mappings?: () => readonly { start: number; end: number }[],
   ) {
@@ -85,6 +100,7 @@ export class Space {
     this.#buffer = buffer
     // Under a budget one cluster must not push out much of the rest.
     this.#most = limit === 0 ? maxCluster : Math.max(1, Math.min(maxCluster, Math.floor(limit / 16)))
+    this.#prices = prices
     this.#report = report
   }
 
@@ -142,7 +158,7 @@ export class Space {
   #refillAround(at: number, write: boolean): Served {
     const { journal } = this
     const want = this.#streams.next(at)
-    const most = Math.min(want.pages, this.#most)
+    const most = Math.min(this.#worth(at, want.pages), this.#most)
     const inside = (p: number): boolean => journal.stateOf(p) === state.virtual
     let start = at
     let end = at + pageBytes
@@ -164,6 +180,13 @@ export class Space {
     const now = this.journal.stateOf(at)
     if (now === state.virtual) return this.refill(at, at + pageBytes, !this.child)
     return now === state.lost ? this.#poison(at, 'its backing is lost') : 'done'
+  }
+
+  // Where it takes long to get at a place, its neighbours come along even if nobody may want them.
+  #worth(at: number, pages: number): number {
+    if (pages >= agePages || !this.journal.place(at, this.#place)) return pages
+    if (this.#prices.urgent) return agePages
+    return this.#prices.read(this.#place.backing) > slow ? agePages : pages
   }
 
   /** Whether the last fault belongs to a long forward stream. */
@@ -209,7 +232,9 @@ export class Space {
       if (backing === undefined || backing.lost !== undefined)
         return this.#lose(at, pages, backing?.lost ?? `backing ${place.backing} is not open`)
       const length = pages * pageBytes
+      const began = performance.now()
       const wrong = this.#read(backing, place.offset, length)
+      this.#prices.note(place.backing, length, (performance.now() - began) / 1000)
       if (wrong !== undefined)
         return this.#lose(at, pages, `${backing.path} gave ${wrong} at ${place.offset}`)
       const served = this.#fill(at, length, protect, false)

@@ -32,6 +32,13 @@ export function startTime(pid: number): number | undefined {
   return ended ? undefined : Number(fields[19])
 }
 
+/** Seconds of CPU that a process has used so far, all threads together; 0 when it is gone. */
+export function cpuSeconds(pid: number): number {
+  const stat = text(`/proc/${pid}/stat`) ?? ''
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / 100
+}
+
 /** Whether no call can be made in a process for now: it is stopped (SIGSTOP, its terminal), or its main thread has ended. */
 export function isStopped(pid: number): boolean {
   const stat = text(`/proc/${pid}/stat`) ?? ''

@@ -28,6 +28,7 @@ import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { randomBytes } from '../explain-helpers.ts'
+import { type MaterialName, material } from './materials.ts'
 
 export const PAGE = 4096
 export const MiB: number = 1 << 20
@@ -43,6 +44,14 @@ export function cannotRun(): string | undefined {
   if (!existsSync('/dev/userfaultfd')) return 'no userfaultfd in this kernel'
   if (spawnSync('cc', ['--version']).status !== 0) return 'no C compiler (cc)'
   return undefined
+}
+
+/** Files of a material. A target loads `file`, which is gone as soon as it has done so if it is not the source itself. */
+export interface Stuff {
+  readonly name: MaterialName
+  readonly file: string
+  readonly source: string
+  readonly lens?: string
 }
 
 /** A temporary directory, what was compiled into it, and everything that was started; `close` ends it all. */
@@ -68,6 +77,16 @@ export class Lab {
 
   path(name = 'f'): string {
     return join(this.directory, `${name}-${this.#next++}`)
+  }
+
+  /** The files of a material: what a target is to load, and what its memory is to be made of. */
+  material(name: MaterialName, bytes: number, seed = 1): Stuff {
+    const { content, source, lens } = material(name, bytes, seed)
+    const path = this.path(name)
+    writeFileSync(path, source ?? content)
+    const file = source === undefined ? path : `${path}.content`
+    if (source !== undefined) writeFileSync(file, content)
+    return { name, file, source: path, ...(lens === undefined ? {} : { lens }) }
   }
 
   /** A new file of random bytes. */
@@ -270,6 +289,13 @@ export class Target extends Voice {
     return new Target(child, lines, file, ready, mode)
   }
 
+  /** Starts one that holds a material; only the source of it is left then. */
+  static async of(lab: Lab, stuff: Stuff, mode: Mode = 'mmap'): Promise<Target> {
+    const target = await Target.start(lab, stuff.file, mode)
+    if (stuff.file !== stuff.source) rmSync(stuff.file)
+    return target
+  }
+
   get length(): number {
     return this.memory.length
   }
@@ -339,6 +365,14 @@ export interface FirstLine {
   adopted?: boolean
 }
 
+/** What a pager of a test is told. */
+export interface LabOptions {
+  readonly backings?: readonly string[]
+  readonly cpu?: number
+  readonly budget?: number
+  readonly pack?: boolean
+}
+
 /** A pager process. */
 export class Pager {
   readonly process: ChildProcess
@@ -361,7 +395,7 @@ export class Pager {
   static spawn(
     lab: Lab,
     target: number,
-    options: { backings?: string[]; cpu?: number; budget?: number } = {},
+    options: LabOptions = {},
     directory: string = lab.path(`state-${target}`),
   ): Pager {
     const words = ['--expose-gc', join(root, 'src/pager/main.ts'), directory, String(target)]
@@ -374,12 +408,7 @@ export class Pager {
   }
 
   /** Starts one and waits until it serves. */
-  static async start(
-    lab: Lab,
-    target: number,
-    options: { backings?: string[]; cpu?: number; budget?: number } = {},
-    directory?: string,
-  ): Promise<Pager> {
+  static async start(lab: Lab, target: number, options: LabOptions = {}, directory?: string): Promise<Pager> {
     const pager = Pager.spawn(lab, target, options, directory)
     const first = await pager.first()
     if (first.type !== 'serving') throw new Error(`the pager refused: ${first.message}`)
@@ -387,12 +416,7 @@ export class Pager {
   }
 
   /** Starts one and waits for its first pass; checks that it dropped at least `least` bytes. */
-  static async dropped(
-    lab: Lab,
-    target: number,
-    least: number,
-    options: { backings?: string[]; cpu?: number; budget?: number } = {},
-  ): Promise<Pager> {
+  static async dropped(lab: Lab, target: number, least: number, options: LabOptions = {}): Promise<Pager> {
     const pager = await Pager.start(lab, target, options)
     let status = await pager.ask('settled')
     // On a busy machine the threads may not have stopped in time.
@@ -452,10 +476,7 @@ export class Pager {
   }
 
   /** A successor, in the same directory. */
-  async again(
-    lab: Lab,
-    options: { backings?: string[]; cpu?: number; budget?: number } = {},
-  ): Promise<Pager> {
+  async again(lab: Lab, options: LabOptions = {}): Promise<Pager> {
     return await Pager.start(lab, this.target, options, this.directory)
   }
 

@@ -37,7 +37,11 @@ export class Host {
     ]
     const child = spawn(node, [...words, ...(budget === undefined ? [] : [String(budget)])], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_COMPILE_CACHE: join(this.#lab.directory, 'compiled') },
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: join(this.#lab.directory, 'compiled'),
+        XDG_CACHE_HOME: join(this.#lab.directory, 'cache'),
+      },
     })
     const waiting: Waiting = new Map()
     this.#process = child

@@ -1,10 +1,10 @@
 // A lane of C targets, one after the other, with a pager that is killed at random moments.
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { appendFile, truncate, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Explained } from '../../src/pager/explainer.ts'
-import { randomBytes } from '../explain-helpers.ts'
-import { PAGE, stuck, Target } from '../safety/lab.ts'
+import { PAGE, type Stuff, stuck, Target } from '../safety/lab.ts'
+import { materials } from '../safety/materials.ts'
 import type { Order } from './host.ts'
 import { Host, Killed } from './host-client.ts'
 import { type Random, randomOf, sleep, type Stress } from './shared.ts'
@@ -32,6 +32,8 @@ export class Lane {
   #whole = true
   #backed = true
   #history: string[] = []
+  #stuff!: Stuff
+  #bytes = 0
 
   constructor(stress: Stress, index: number) {
     this.name = `c${index}`
@@ -43,15 +45,18 @@ export class Lane {
 
   async #fresh(): Promise<void> {
     const r = this.#random
-    const file = this.#s.lab.path('data')
-    writeFileSync(file, randomBytes((60 + r(300)) * PAGE + r(PAGE), r(2 ** 30)))
-    this.#target = await Target.start(this.#s.lab, file, (['mmap', 'mmap', 'malloc', 'brk'] as const)[r(4)])
+    const { lab, options } = this.#s
+    const bytes = (60 + r(300)) * PAGE + r(PAGE)
+    const drawn = r(2) === 0 ? 'verbatim' : (materials[r(materials.length)] ?? 'verbatim')
+    this.#stuff = lab.material(options.material ?? drawn, bytes, r(2 ** 30))
+    this.#target = await Target.of(lab, this.#stuff, (['mmap', 'mmap', 'malloc', 'brk'] as const)[r(4)])
+    this.#bytes = bytes
     this.#directory = join(this.#s.lab.directory, `p${this.#target.pid()}`)
     this.#life = 8 + r(24)
     this.#forks = 0
     this.#whole = this.#target.from === 0
     this.#backed = true
-    this.#history = [`target ${this.#target.pid()} of ${file}`]
+    this.#history = [`target ${this.#target.pid()} of ${this.#stuff.source}`]
   }
 
   #note(what: string): void {
@@ -126,10 +131,14 @@ export class Lane {
   #explained(): Explained {
     const t = this.#target
     const first = t.shift === 0 ? 0 : 1
-    const pages = Math.floor((readable(t.file) + t.shift) / PAGE) - first
+    const { source, lens } = this.#stuff
+    const there = lens === undefined ? readable(source) : existsSync(source) ? this.#bytes : 0
+    const pages = Math.floor((there + t.shift) / PAGE) - first
     const guess = { start: t.base + first * PAGE, pages, backing: 0, offset: first * PAGE - t.shift }
     return {
-      backings: [{ index: 0, path: t.file, openPath: t.file, how: 'told' }],
+      backings: [
+        { index: 0, path: source, openPath: source, how: 'told', ...(lens === undefined ? {} : { lens }) },
+      ],
       guesses: pages > 0 ? [guess] : [],
       zero: [],
       cpu: 0,
@@ -176,7 +185,7 @@ export class Lane {
     await this.#starting
     await this.#host.kill()
     rmSync(this.#directory, { recursive: true, force: true })
-    rmSync(this.#target.file, { force: true })
+    rmSync(this.#stuff.source, { force: true })
   }
 
   async #round(): Promise<void> {
@@ -339,7 +348,7 @@ export class Lane {
 
   // Somebody writes the file that memory is made of.
   async #file(kind: number): Promise<void> {
-    const { file } = this.#target
+    const file = this.#stuff.source
     if (!this.#backed) return
     this.#backed = false
     this.#note(`file ${kind}`)

@@ -1,7 +1,8 @@
-// npm run stress -- [--rounds N] [--seed S] [--seconds T] [--lanes L] [--no-interpreters]
+// npm run stress -- [--rounds N] [--seed S] [--seconds T] [--lanes L] [--no-interpreters] [--material NAME]
 // Exit code 0: no mismatch. 1: there was one; seed, lane and round are printed, and what led to it.
 import { parseArgs } from 'node:util'
 import { cannotRun } from '../safety/lab.ts'
+import { materials } from '../safety/materials.ts'
 import { stress } from './run.ts'
 
 const { values } = parseArgs({
@@ -10,6 +11,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     seconds: { type: 'string' },
     lanes: { type: 'string', default: '6' },
+    material: { type: 'string' },
     'no-interpreters': { type: 'boolean', default: false },
   },
 })
@@ -17,6 +19,11 @@ const reason = cannotRun()
 if (reason !== undefined) {
   console.error(`stress: not possible here: ${reason}`)
   process.exit(3)
+}
+const chosen = materials.find(name => name === values.material)
+if (values.material !== undefined && chosen === undefined) {
+  console.error(`stress: there is no material '${values.material}'; there are ${materials.join(', ')}`)
+  process.exit(2)
 }
 const seed = Number(values.seed)
 const began = performance.now()
@@ -26,6 +33,7 @@ const result = await stress({
   seed,
   lanes: Number(values.lanes),
   interpreters: !values['no-interpreters'],
+  ...(chosen === undefined ? {} : { material: chosen }),
   ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
   say: line => console.error(`stress: ${line}, ${((performance.now() - began) / 1000).toFixed(0)} s`),
 })

@@ -1,10 +1,13 @@
 // What all lanes of a stress share: its options, its figures, its randomness.
 import { generator } from '../explain-helpers.ts'
 import { Lab } from '../safety/lab.ts'
+import type { MaterialName } from '../safety/materials.ts'
 
 export interface StressOptions {
   readonly rounds: number
   readonly seed: number
+  /** What all targets hold; undefined: now this, now that. */
+  readonly material?: MaterialName
   /** Ends after so many seconds too. */
   readonly seconds?: number
   readonly lanes?: number

@@ -40,6 +40,7 @@ let inside: i32 = FIELD
 let position: usize = 0
 let count: i32 = 0
 let hards: i32 = 0
+let rows: i32 = 0
 const MOST_HARD: i32 = 1024
 
 export function columnsTable(): usize {
@@ -80,6 +81,10 @@ export function getPosition(): usize {
 }
 export function getHards(): i32 {
   return hards
+}
+/** Rows of a table that have ended. */
+export function getRows(): i32 {
+  return rows
 }
 
 function wanted(): bool {
@@ -189,6 +194,7 @@ export function parse(
   outStart = to
   count = 0
   hards = 0
+  rows = 0
   const full = to + room
   position = at
   if (delimiter == 0) json(end, limit, full)
@@ -240,6 +246,7 @@ function table(end: usize, limit: usize, full: usize): void {
       else if (delimiter == 32) {
         complete(column)
         column = 0
+        rows++
         position++
       } else {
         if (wanted()) put(NaN)
@@ -273,6 +280,7 @@ function close(): void {
   if (load<u8>(position) == 10) {
     complete(column + 1)
     column = 0
+    rows++
   } else column++
   position++
 }

@@ -1,0 +1,139 @@
+/**
+ * Threads that search beside the one that asks (`hand.ts` is what each of them runs).
+ *
+ * The owner is synchronous: it shares out candidates, searches its own share, then waits for the others'. Every hand has its own
+ * index and its own look at the memory, so nothing is shared but the store of lens indexes; what two hands find of the same
+ * page is settled by who is asked first. A hand that fails, or gives no sign of life for long, is given up, and its
+ * share is the owner's.
+ */
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import type { Run } from '../process/pagemap.ts'
+import type { Extent } from './extents.ts'
+import type { Candidate } from './pool.ts'
+import type { Kind } from './search.ts'
+
+/** What a hand works with; all of it can be sent to a thread. */
+export interface HandData {
+  readonly pid: number
+  readonly cacheFolder: string | false | undefined
+  readonly deep: boolean
+  /** CPUs that all threads together may use, and how many they are. */
+  readonly cpuShare: number
+  readonly threads: number
+  readonly port: MessagePort
+  /** Words: 0 tasks done, 1 signs of life. */
+  readonly shared: SharedArrayBuffer
+}
+
+export interface Task {
+  readonly runs: readonly Run[]
+  readonly candidates: readonly Candidate[]
+  readonly kind: Kind
+}
+
+/** What a hand has found; backings are indices of the task's candidates. */
+export interface Result {
+  readonly extents: readonly Extent[]
+  readonly memoryBytesRead: number
+  readonly fileBytesIndexed: number
+}
+
+export type Answer = { readonly result: Result } | { readonly failed: string }
+
+/** Without a sign of life for so long, milliseconds, a hand is given up. */
+const PATIENCE = 120_000
+
+interface Hand {
+  readonly worker: Worker
+  readonly port: MessagePort
+  readonly state: Int32Array
+  done: number
+  task: Task | undefined
+}
+
+export class Crew {
+  #hands: readonly Hand[]
+
+  constructor(hands: number, data: Omit<HandData, 'port' | 'shared'>) {
+    this.#hands = Array.from({ length: hands }, () => start(data))
+  }
+
+  /** Hands that can be given a task. */
+  get size(): number {
+    return this.#hands.length
+  }
+
+  /** Gives each hand a task, in order; there are no more tasks than hands. */
+  begin(tasks: readonly Task[]): void {
+    for (const [i, task] of tasks.entries()) {
+      const hand = this.#hands[i]
+      if (hand === undefined) throw new RangeError(`Invalid hand ${i} of ${this.#hands.length}`)
+      hand.task = task
+      hand.port.postMessage(task)
+    }
+  }
+
+  /** Waits for all that was begun: the tasks with their results; none for a task that nobody has done. */
+  finish(): (readonly [Task, Result | undefined])[] {
+    const finished: (readonly [Task, Result | undefined])[] = []
+    for (const hand of this.#hands) {
+      if (hand.task === undefined) continue
+      const answer = wait(hand)
+      finished.push([hand.task, answer !== undefined && 'result' in answer ? answer.result : undefined])
+      hand.task = undefined
+      if (answer !== undefined) continue
+      this.#hands = this.#hands.filter(other => other !== hand)
+      void hand.worker.terminate()
+    }
+    return finished
+  }
+
+  close(): void {
+    for (const { worker } of this.#hands) void worker.terminate()
+    this.#hands = []
+  }
+}
+
+function start(data: Omit<HandData, 'port' | 'shared'>): Hand {
+  const { port1, port2 } = new MessageChannel()
+  const shared = new SharedArrayBuffer(8)
+  const extension = import.meta.url.slice(-3)
+  const workerData: HandData = { ...data, port: port2, shared }
+  const worker = new Worker(new URL(`./hand${extension}`, import.meta.url), {
+    workerData,
+    transferList: [port2],
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  })
+  // A hand that dies is noticed by its silence; without a listener its error would be ours.
+  worker.on('error', () => undefined)
+  worker.unref()
+  port1.unref()
+  return { worker, port: port1, state: new Int32Array(shared), done: 0, task: undefined }
+}
+
+function wait(hand: Hand): Answer | undefined {
+  let life = -1
+  for (;;) {
+    const answer = receiveMessageOnPort(hand.port) as { message: Answer } | undefined
+    if (answer !== undefined) return answer.message
+    const now = Atomics.load(hand.state, 1)
+    if (now === life) return undefined
+    life = now
+    const done = Atomics.load(hand.state, 0)
+    if (done === hand.done) Atomics.wait(hand.state, 0, done, PATIENCE)
+    hand.done = Atomics.load(hand.state, 0)
+  }
+}
+
+/** Shares out things by their costs: the dearest first, each to who has least. In every share the order stays. */
+export function shares<T>(things: readonly T[], n: number, cost: (thing: T) => number): T[][] {
+  const sums = new Float64Array(n)
+  const owner = new Map<T, number>()
+  for (const thing of things.toSorted((a, b) => cost(b) - cost(a))) {
+    let least = 0
+    for (let i = 1; i < n; i++) if ((sums[i] ?? 0) < (sums[least] ?? 0)) least = i
+    sums[least] = (sums[least] ?? 0) + cost(thing)
+    owner.set(thing, least)
+  }
+  return Array.from({ length: n }, (_, i) => things.filter(thing => owner.get(thing) === i))
+}

@@ -1,0 +1,77 @@
+/**
+ * What a target's memory can be made of: bytes that the target holds, the file that they can be had again from, and the lens
+ * that makes them. Every case of the safety tests can be played with each, see `Lab.material` and the stress.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { CELL, PackWriter } from '../../src/lens/packed.ts'
+import { randomBytes } from '../explain-helpers.ts'
+
+export const materials = ['verbatim', 'gzip', 'utf16', 'numbers', 'packed'] as const
+export type MaterialName = (typeof materials)[number]
+
+export interface Material {
+  readonly name: MaterialName
+  /** What the target holds. */
+  readonly content: Buffer
+  /** The bytes of the file; undefined: they are the content. */
+  readonly source?: Buffer
+  /** Makes the content of the source; of verbatim bytes there is none. */
+  readonly lens?: string
+}
+
+/** `bytes` of content, the same for the same seed. */
+export function material(name: MaterialName, bytes: number, seed: number): Material {
+  const random = randomBytes(bytes, seed)
+  if (name === 'verbatim') return { name, content: Buffer.from(random) }
+  if (name === 'utf16') {
+    const points = new Uint16Array(Math.ceil(bytes / 2))
+    for (let i = 0; i < points.length; i++) points[i] = i % 61 === 60 ? 10 : 0x430 + ((random[i] ?? 0) & 31)
+    const whole = Buffer.from(points.buffer)
+    // An odd byte at the end is half a character: the source has all of it.
+    return {
+      name,
+      content: whole.subarray(0, bytes),
+      source: Buffer.from(whole.toString('utf16le')),
+      lens: 'utf8-utf16',
+    }
+  }
+  if (name === 'numbers') {
+    const values = new Float64Array(Math.ceil(bytes / 8))
+    const lines: string[] = []
+    for (let i = 0; i < values.length; i++) {
+      const byte = (at: number): number => random[(i * 3 + at) % bytes] ?? 0
+      const text = `${byte(0) * 256 + byte(1)}.${byte(2) + 1}`
+      values[i] = Number(text)
+      lines.push(text)
+    }
+    const content = Buffer.from(values.buffer).subarray(0, bytes)
+    return { name, content, source: Buffer.from(`${lines.join('\n')}\n`), lens: 'numbers-f64' }
+  }
+  // Words: it compresses, and every page is another.
+  const content = Buffer.alloc(bytes)
+  for (let i = 0; i < bytes; i++)
+    content[i] = i % 8 === 7 ? 32 : 97 + ((random[i] ?? 0) & (i % 8 < 4 ? 3 : 15))
+  if (name === 'gzip') return { name, content, source: gzipSync(content), lens: 'gunzip' }
+  return { name, content, source: pack(content), lens: 'packed' }
+}
+
+function pack(content: Buffer): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), 'lethe-pack-'))
+  try {
+    const writer = new PackWriter(join(folder, 'pack'))
+    for (let at = 0; at < content.length; at += CELL) {
+      const cell = content.subarray(at, at + CELL)
+      // The end is no whole number of pages: as a pager would, only whole ones.
+      const whole = cell.length - (cell.length % 4096)
+      if (whole > 0 && writer.add(cell.subarray(0, whole)) === undefined)
+        throw new Error(`the cell at ${at} compresses poorly`)
+    }
+    writer.commit()
+    return readFileSync(writer.path)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
