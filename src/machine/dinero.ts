@@ -386,11 +386,20 @@ export function results(level: Level): {
   }
   if (cache.subBlock !== cache.block) {
     rows.push(row('Demand Block Misses', level.blockMisses))
-    if (prefetches)
+    if (cache.classify)
       rows.push(
-        row('Prefetch Block Misses', level.blockMisses, 8),
-        row('Total Block Misses', add(level.blockMisses)),
+        row('DB compulsory misses', level.compulsoryBlocks),
+        row('DB capacity misses', level.capacityBlocks),
+        row('DB conflict misses', level.conflictBlocks),
       )
+    if (prefetches) rows.push(row('Prefetch Block Misses', level.blockMisses, 8))
+    if (prefetches && cache.classify)
+      rows.push(
+        row('PFB comp misses', level.compulsoryBlocks, 8),
+        row('PFB cap misses', level.capacityBlocks, 8),
+        row('PFB conf misses', level.conflictBlocks, 8),
+      )
+    if (prefetches) rows.push(row('Total Block Misses', add(level.blockMisses)))
   }
   return {
     rows,
