@@ -50,16 +50,22 @@ export class Dlirs implements Policy {
     if (page === this.#last) return
     this.#last = page
     const flags = this.#flags[page] as number
-    if ((flags & LIR) === 0) {
-      this.#queue.remove(page)
-      if ((flags & DEMOTED) !== 0) {
-        const step = Math.max(1, (this.#queue.size[2] as number) / this.#demoted)
-        this.#hirTarget = Math.max(this.#least, this.#hirTarget - step)
-        this.#demoted--
-        this.#flags[page] = RESIDENT
-      }
+    if ((flags & LIR) !== 0) return this.#renew(page)
+    this.#queue.remove(page)
+    if ((flags & DEMOTED) !== 0) {
+      const step = Math.max(1, (this.#queue.size[2] as number) / this.#demoted)
+      this.#hirTarget = Math.max(this.#least, this.#hirTarget - step)
+      this.#demoted--
+      this.#flags[page] = RESIDENT
     }
     this.#reference(page)
+  }
+
+  /** A LIR page is always in S; only if it was the oldest there, others may have to leave. */
+  #renew(page: number): void {
+    const oldest = this.#stack.oldest(1) === page
+    this.#stack.renew(page)
+    if (oldest) this.#prune()
   }
 
   admit(page: number): number {

@@ -46,8 +46,16 @@ export class Lirs implements Policy {
   touch(page: number): void {
     if (page === this.#last) return
     this.#last = page
-    if (((this.#flags[page] as number) & LIR) === 0) this.#queue.remove(page)
+    if (((this.#flags[page] as number) & LIR) !== 0) return this.#renew(page)
+    this.#queue.remove(page)
     this.#reference(page)
+  }
+
+  /** A LIR page is always in S; only if it was the oldest there, others may have to leave. */
+  #renew(page: number): void {
+    const oldest = this.#stack.oldest(1) === page
+    this.#stack.renew(page)
+    if (oldest) this.#prune()
   }
 
   admit(page: number): number {
