@@ -33,11 +33,11 @@ function rows(bytes: number): Buffer {
 
 function take(how: string, path: string, cache: string): Taken {
   const program = join(import.meta.dirname, 'targets/column.ts')
-  const { stdout, stderr, status } = spawnSync(process.execPath, [program, how, path, cache], {
+  const { stdout, stderr, status, signal } = spawnSync(process.execPath, [program, how, path, cache], {
     encoding: 'utf8',
     cwd: join(import.meta.dirname, '..'),
   })
-  if (status !== 0) throw new Error(`${how}: ${stderr}`)
+  if (status !== 0) throw new Error(`${how} ended with ${signal ?? status}: ${stderr}`)
   return JSON.parse(stdout) as Taken
 }
 
