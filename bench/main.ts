@@ -32,6 +32,7 @@ const benches = [
   'lens',
   'streams',
   'heap',
+  'library',
 ] as const
 
 function positive(text: string, name: string): number {

@@ -45,6 +45,8 @@ export interface ContractOptions {
   readonly put?: { readonly bytes: fc.Arbitrary<Uint8Array>; readonly step: number }
   readonly seed?: number
   readonly numRuns?: number
+  /** Makes the lens of a name, where the catalogue can't because it needs more than one backing. */
+  readonly named?: (name: string) => Lens
 }
 
 /** Every place where `needle` lies in `bytes`. */
@@ -89,6 +91,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
   const backings = options.backings ?? fc.uint8Array({ maxLength: 300 })
   const seed = options.seed ?? 20_260
   const numRuns = options.numRuns ?? 1000
+  const named = options.named ?? lensNamed
   const position = fc.nat(400)
   const { bytes: wantedBytes, step } = options.put ?? { bytes: fc.uint8Array({ maxLength: 100 }), step: 1 }
 
@@ -186,10 +189,11 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
     })
 
   it('its name makes the same lens again', patience, () => {
-    expect(lensNamed(lens.name).name).toBe(lens.name)
+    const again = named(lens.name)
+    expect(again.name).toBe(lens.name)
     fc.assert(
       fc.property(backings, bytes => {
-        same(whole(lensNamed(lens.name), bytesBacking(bytes)), whole(lens, bytesBacking(bytes)))
+        same(whole(again, bytesBacking(bytes)), whole(lens, bytesBacking(bytes)))
       }),
       { seed, numRuns: 100 },
     )

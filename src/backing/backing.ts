@@ -44,6 +44,9 @@ export type BackingErrorCode =
   | 'closed'
   | 'range'
   | 'io'
+  | 'changed'
+  | 'network'
+  | 'unsupported'
 
 /** What can go wrong with a backing and is nobody's mistake. `code` is stable; `path` names the backing. */
 export class BackingError extends Error {

@@ -10,8 +10,14 @@
  * Whether the function ends can't be decided, nor whether it throws.
  */
 import { createHash } from 'node:crypto'
-import { parseSync } from 'oxc-parser'
+import { createRequire } from 'node:module'
+import type * as Parser from 'oxc-parser'
 import { child, children, isFunction, type Kind, list, Names, part, type SyntaxNode, text } from './scopes.ts'
+
+const require = createRequire(import.meta.url)
+// Only who has a lens of his own pays for the parser: some MB in each thread.
+const parseSync: typeof Parser.parseSync = (...given) =>
+  (require('oxc-parser') as typeof Parser).parseSync(...given)
 
 /** Why a function is not pure, and where: `line` is from 1, of the function's own source. */
 export interface Impurity {

@@ -67,7 +67,10 @@ export class Frames {
 
   /** The unit is about to come: makes room for it. */
   admit(region: RegionPages, unit: number): void {
-    this.#window.push(WINDOW, region.firstUnit + unit)
+    const number = region.firstUnit + unit
+    // It was about to come before, and its bytes were not there yet.
+    if (this.#window.in[number] === WINDOW || this.#policy.resident(number)) return
+    this.#window.push(WINDOW, number)
     this.#makeRoom()
   }
 

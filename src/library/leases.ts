@@ -7,11 +7,11 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { FileBacking } from '../backing/file.ts'
 import { sameIdentity } from '../backing/backing.ts'
+import { unlinkedFile } from '../backing/unlinked.ts'
 import * as fds from '../sys/fd.ts'
 import { MemoryError } from './errors.ts'
 import type { BackingGuard } from './guard.ts'
 import type { RegionPages } from './region-pages.ts'
-import { unlinkedFile } from './spill.ts'
 
 /** The signal by which the kernel tells that a lease is being broken. */
 const leaseSignal = 34

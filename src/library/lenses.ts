@@ -85,7 +85,7 @@ export type ElementsOptions<T extends ElementType> = ArrayOptions<T>
  * Numbers of one type, one after another: `elements('f32')`, `elements({ of: 'bf16', as: 'f32' })`,
  * `elements({ of: 'i16', as: 'f32', order: 'big', at: 44, scale: 1 / 32768 })`.
  */
-export function elements<T extends ElementType>(type: T | ElementsOptions<T>): TypedLens<T> {
+export function elements<T extends ElementType>(type: T | ElementsOptions<T>): TypedLens<NoInfer<T>> {
   return shared(arrayLens(typeof type === 'string' ? { of: type as StoredType, as: type } : type).name)
 }
 
@@ -120,7 +120,7 @@ function table<T extends TableType>(
   columns: readonly (string | number)[],
   { as, header, missing, ...more }: TableOptions<T>,
   usual: Partial<CsvOptions>,
-): TypedLens<T> {
+): TypedLens<NoInfer<T>> {
   const type: TableType = as ?? 'f64'
   const options: CsvOptions = {
     ...csvDefaults(type),
@@ -136,24 +136,28 @@ function table<T extends TableType>(
 }
 
 /** A column of a CSV file: RFC 4180, any delimiter. */
-export const csv = <T extends TableType = 'f64'>({ column, ...options }: ColumnOptions<T>): TypedLens<T> =>
-  table([column], options, {})
+export const csv = <T extends TableType = 'f64'>({
+  column,
+  ...options
+}: ColumnOptions<T>): TypedLens<NoInfer<T>> => table([column], options, {})
 
 /** A column of a file whose fields are divided by tabs. */
-export const tsv = <T extends TableType = 'f64'>({ column, ...options }: ColumnOptions<T>): TypedLens<T> =>
-  table([column], options, { delimiter: '\t' })
+export const tsv = <T extends TableType = 'f64'>({
+  column,
+  ...options
+}: ColumnOptions<T>): TypedLens<NoInfer<T>> => table([column], options, { delimiter: '\t' })
 
 /** A column of a file whose fields are divided by any number of blanks. */
 export const whitespace = <T extends TableType = 'f64'>({
   column,
   ...options
-}: ColumnOptions<T>): TypedLens<T> => table([column], options, { delimiter: ' ', quote: '' })
+}: ColumnOptions<T>): TypedLens<NoInfer<T>> => table([column], options, { delimiter: ' ', quote: '' })
 
 /** Several columns of a table, or all, row after row. */
 export function matrix<T extends TableType = 'f64'>({
   columns = [],
   ...options
-}: MatrixOptions<T> = {}): TypedLens<T> {
+}: MatrixOptions<T> = {}): TypedLens<NoInfer<T>> {
   return table(columns, options, options.delimiter === ' ' ? { quote: '' } : {})
 }
 
@@ -171,7 +175,7 @@ export function ndjson<T extends TableType = 'f64'>({
   field,
   as,
   missing,
-}: NdjsonFieldOptions<T>): TypedLens<T> {
+}: NdjsonFieldOptions<T>): TypedLens<NoInfer<T>> {
   const path = typeof field === 'string' ? [field] : field
   const lens = ndjsonLens({ as: as ?? ('f64' as T), path, ...(missing === undefined ? {} : { missing }) })
   return shared(lens.name)
@@ -187,7 +191,7 @@ export const scanf = (
   { packed = false }: { readonly packed?: boolean } = {},
 ): TypedLens<RecordLayout> => shared(scanfLens({ format, fields, packed }).name)
 
-const tensor = <T extends ElementType>(format: TensorFormat, as: T, name?: string): TypedLens<T> =>
+const tensor = <T extends ElementType>(format: TensorFormat, as: T, name?: string): TypedLens<NoInfer<T>> =>
   shared(tensorLens(format, { as, ...(name === undefined ? {} : { name }) }).name)
 
 export interface FileColumnOptions<T extends ElementType> {
@@ -203,11 +207,11 @@ const pathOf = ({ column }: FileColumnOptions<ElementType>): readonly string[] =
   typeof column === 'string' ? [column] : column
 
 /** A column of numbers of a Parquet file. */
-export const parquet = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<T> =>
+export const parquet = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<NoInfer<T>> =>
   shared(parquetLens({ ...options, column: pathOf(options) }).name)
 
 /** A column of numbers of an Arrow file (Feather 2 is one) or stream. */
-export const arrow = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<T> =>
+export const arrow = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<NoInfer<T>> =>
   shared(arrowLens({ ...options, column: pathOf(options) }).name)
 
 /** A dataset of an HDF5 file, by its path: row-major, contiguous or in chunks. */
@@ -217,7 +221,8 @@ export const hdf5 = <T extends ElementType>(options: {
 }): TypedLens<T> => shared(hdf5Lens(options).name)
 
 /** The array of a NumPy .npy file. */
-export const npy = <T extends ElementType>({ as }: { readonly as: T }): TypedLens<T> => tensor('npy', as)
+export const npy = <T extends ElementType>({ as }: { readonly as: T }): TypedLens<NoInfer<T>> =>
+  tensor('npy', as)
 /** An array of a NumPy .npz archive. */
 export const npz = <T extends ElementType>({
   as,
@@ -225,7 +230,7 @@ export const npz = <T extends ElementType>({
 }: {
   readonly as: T
   readonly name: string
-}): TypedLens<T> => tensor('npz', as, name)
+}): TypedLens<NoInfer<T>> => tensor('npz', as, name)
 /** A tensor of a safetensors file. */
 export const safetensors = <T extends ElementType>({
   as,
@@ -233,6 +238,6 @@ export const safetensors = <T extends ElementType>({
 }: {
   readonly as: T
   readonly name: string
-}): TypedLens<T> => tensor('safetensors', as, name)
+}): TypedLens<NoInfer<T>> => tensor('safetensors', as, name)
 
 export { ownLens as lens, type LensSource, type OwnLens } from '../lens/own.ts'

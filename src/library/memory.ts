@@ -22,7 +22,7 @@ import { lensNamed } from '../lens/catalogue.ts'
 import type { Lens } from '../lens/lens.ts'
 import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
 import { Counters } from './counters.ts'
-import { MemoryError, revived } from './errors.ts'
+import { MemoryError, memoryError, revived } from './errors.ts'
 import { BackingGuard } from './guard.ts'
 import { LazyRegion } from './lazy-region.ts'
 import { type Host, MappedRegion } from './mapped-region.ts'
@@ -209,12 +209,16 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     signal?.throwIfAborted()
     const whole = lens === undefined ? source : source.through(lens)
     const element = options.as === undefined ? whole.element : elementNamed(options.as)
-    const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
-    if (noPut !== undefined)
-      throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
-    return options.lazy === true && needsScan(whole.data)
-      ? this.#mapLazily(whole.data, element, mode, options)
-      : this.#mapWhole(whole.data, element, mode, options)
+    try {
+      const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
+      if (noPut !== undefined)
+        throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
+      return options.lazy === true && needsScan(whole.data) && whole.data.origin.kind !== 'object'
+        ? this.#mapLazily(whole.data, element, mode, options)
+        : await this.#mapWhole(whole.data, element, mode, options)
+    } catch (error) {
+      throw signal?.aborted === true ? error : memoryError(error)
+    }
   }
 
   async #mapWhole(
@@ -407,7 +411,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   #mapReading(source: SourceData, seen: Seen, element: Element, length: number, mode: Mode): Region {
     if (mode === 'shared')
       throw new MemoryError('no-mmu', `mode 'shared' needs page faults (${this.whyNoMmu}); use 'private'`)
-    const opened = open(source)
+    const opened = open(source, { known: seen.identity })
     try {
       prepare(opened, storeIn(this.#cache))
       const guard = new BackingGuard(opened, source, seen)

@@ -14,12 +14,13 @@ import { setPriority } from '../sys/memory.ts'
 import { pageBytes } from '../pager/journal.ts'
 import { CpuFollower } from '../pager/follow.ts'
 import * as uffd from '../sys/uffd.ts'
+import { isPending, ObjectBacking } from '../backing/object.ts'
 import { MemoryError, plain } from './errors.ts'
 import { Frames, mostPages, unitPages } from './frames.ts'
 import { Leases, takeLease } from './leases.ts'
 import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
 import { BackingGuard } from './guard.ts'
-import { open, type OpenOptions, prepare, type Seen, type SourceData } from './source.ts'
+import { open, type Opened, prepare, type Seen, type SourceData } from './source.ts'
 import { storeIn } from './store.ts'
 
 const O_CLOEXEC = 0o2000000
@@ -53,6 +54,13 @@ class Pager {
   readonly #jobs: Job[] = []
   readonly #follower = new CpuFollower(process.pid)
   #last: RegionPages | undefined
+  /** Backings whose bytes come over the network, and faults that wait for some. */
+  readonly #objects = new Set<ObjectBacking>()
+  readonly #deferred: { address: number; flags: number }[] = []
+  /** Regions that can be mapped when more of their object has come. */
+  readonly #maps: { ticket: number; ask: MapRequest; opened: Opened }[] = []
+  /** The first job waits for such bytes too. */
+  #jobsWait = false
   #undoing = false
   #running = true
 
@@ -76,8 +84,9 @@ class Pager {
     // Whenever this thread has something to do, another waits for it. Without the privilege it stays as it is.
     setPriority(0, -18)
     while (this.#running) {
-      const busy = this.#jobs.length > 0 || this.#leases.busy
-      const ready = this.#poller.wait(busy ? 0 : this.#undoing ? 1 : idleWait)
+      const busy = (this.#jobs.length > 0 && !this.#jobsWait) || this.#leases.busy
+      const waiting = this.#undoing || this.#awaits()
+      const ready = this.#poller.wait(busy ? 0 : waiting ? 1 : idleWait)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#uffd) {
@@ -88,12 +97,13 @@ class Pager {
           this.#requests()
         }
       }
+      if (this.#awaits()) this.#serveDeferred()
       if (this.#undoing) {
         this.#undoing = false
         for (const region of this.#regions) if (region.undoWrites()) this.#undoing = true
       }
       if (this.#running && this.#leases.busy) this.#leases.work()
-      else if (this.#running && this.#jobs.length > 0) this.#work()
+      else if (this.#running && this.#jobs.length > 0 && !this.#jobsWait) this.#work()
     }
     // Threads that still wait go on, and find what the kernel finds.
     fds.close(this.#uffd)
@@ -129,10 +139,31 @@ class Pager {
     try {
       region.fault(address, flags)
     } catch (error) {
+      if (isPending(error)) {
+        this.#deferred.push({ address, flags })
+        return
+      }
       region.fail(error)
       // Served again, as a page of a region that has failed.
       uffd.wake(this.#uffd, address - (address % pageBytes), pageBytes)
     }
+  }
+
+  /** Whether something can go on when bytes of objects come. */
+  #awaits(): boolean {
+    return this.#deferred.length > 0 || this.#jobsWait || this.#maps.length > 0
+  }
+
+  // Bytes of objects have come, or nothing is on its way any more.
+  #serveDeferred(): void {
+    const arrived = [...this.#objects].filter(one => one.arrived()).length
+    if (arrived === 0) return
+    for (let n = this.#deferred.length; n > 0; n--) {
+      const { address, flags } = this.#deferred.shift() as { address: number; flags: number }
+      this.#fault(address, flags)
+    }
+    for (const { ticket, ask, opened } of this.#maps.splice(0)) this.#map(ticket, ask, opened)
+    this.#jobsWait = false
   }
 
   #regionAt(address: number): RegionPages | undefined {
@@ -146,8 +177,17 @@ class Pager {
   #readAhead(): void {
     const region = this.#last
     for (let steps = 0; region?.streaming === true && steps < 8; steps++) {
-      if (this.#poller.wait(0) > 0 || !region.readAhead()) return
+      if (this.#deferred.length > 0 || this.#poller.wait(0) > 0 || !this.#readMore(region)) return
       this.#follower.release()
+    }
+  }
+
+  #readMore(region: RegionPages): boolean {
+    try {
+      return region.readAhead()
+    } catch (error) {
+      if (!isPending(error)) region.fail(error)
+      return false
     }
   }
 
@@ -159,8 +199,8 @@ class Pager {
       try {
         switch (ask.kind) {
           case 'map':
-            this.#map(ask)
-            break
+            this.#map(ticket, ask)
+            continue
           case 'unmap':
             this.#unmap(ask.id)
             break
@@ -196,8 +236,13 @@ class Pager {
   }
 
   // A file that we write ourselves is looked at before each use instead: a lease would keep us waiting for us.
-  #leaseFor(mode: Mode): OpenOptions {
-    return mode === 'shared' ? {} : { lease: takeLease }
+  #open(source: SourceData, mode: Mode, { identity }: Seen): Opened {
+    const opened = open(source, { known: identity, ...(mode === 'shared' ? {} : { lease: takeLease }) })
+    if (opened.origin instanceof ObjectBacking) {
+      opened.origin.patient = false
+      this.#objects.add(opened.origin)
+    }
+    return opened
   }
 
   #guard(id: number): BackingGuard {
@@ -212,7 +257,7 @@ class Pager {
       served.guard.suspended = false
       return
     }
-    const opened = open(served.source, this.#leaseFor(region.mode))
+    const opened = this.#open(served.source, region.mode, seen)
     try {
       prepare(opened, storeIn(this.#data.cache))
       const guard = new BackingGuard(opened, served.source, seen)
@@ -226,43 +271,53 @@ class Pager {
     }
   }
 
-  #map(ask: MapRequest): void {
-    const opened = open(ask.source, this.#leaseFor(ask.mode))
+  #map(ticket: number, ask: MapRequest, begun?: Opened): void {
+    const opened = begun ?? this.#open(ask.source, ask.mode, ask.seen)
     try {
-      prepare(opened, storeIn(this.#data.cache))
-      const guard = new BackingGuard(opened, ask.source, ask.seen)
-      const region = new RegionPages(
-        {
-          uffd: this.#uffd,
-          frames: this.#frames,
-          buffer: this.#buffer,
-          trouble: ({ id }, error, fatal) => {
-            this.#undoing ||= error.code === 'readonly'
-            this.#post({ kind: 'trouble', id, error, fatal })
-          },
-        },
-        {
-          id: ask.id,
-          address: ask.address,
-          pages: ask.pages,
-          size: ask.seen.size,
-          view: opened.view,
-          mode: ask.mode,
-          counters: ask.counters,
-          changed: () => guard.changed(),
-          firstUnit: this.#frames.number(Math.ceil(ask.pages / unitPages)),
-        },
-      )
-      const done = uffd.register(this.#uffd, ask.address, ask.pages * pageBytes)
-      if (done < 0) throw new MemoryError('internal', `userfaultfd refuses the region: ${errnoName(done)}`)
-      this.#frames.add(region)
-      this.#regions.push(region)
-      this.#served.set(ask.id, { source: ask.source, guard })
-      this.#leases.add(region, guard)
+      this.#serve(ask, opened)
+      this.#post({ kind: 'done', ticket })
     } catch (error) {
+      if (isPending(error)) {
+        this.#maps.push({ ticket, ask, opened })
+        return
+      }
+      if (opened.origin instanceof ObjectBacking) this.#objects.delete(opened.origin)
       opened.view.close()
-      throw error
+      this.#post({ kind: 'refused', ticket, error: plain(error) })
     }
+  }
+
+  #serve(ask: MapRequest, opened: Opened): void {
+    prepare(opened, storeIn(this.#data.cache))
+    const guard = new BackingGuard(opened, ask.source, ask.seen)
+    const region = new RegionPages(
+      {
+        uffd: this.#uffd,
+        frames: this.#frames,
+        buffer: this.#buffer,
+        trouble: ({ id }, error, fatal) => {
+          this.#undoing ||= error.code === 'readonly'
+          this.#post({ kind: 'trouble', id, error, fatal })
+        },
+      },
+      {
+        id: ask.id,
+        address: ask.address,
+        pages: ask.pages,
+        size: ask.seen.size,
+        view: opened.view,
+        mode: ask.mode,
+        counters: ask.counters,
+        changed: () => guard.changed(),
+        firstUnit: this.#frames.number(Math.ceil(ask.pages / unitPages)),
+      },
+    )
+    const done = uffd.register(this.#uffd, ask.address, ask.pages * pageBytes)
+    if (done < 0) throw new MemoryError('internal', `userfaultfd refuses the region: ${errnoName(done)}`)
+    this.#frames.add(region)
+    this.#regions.push(region)
+    this.#served.set(ask.id, { source: ask.source, guard })
+    this.#leases.add(region, guard)
   }
 
   // The memory itself is the caller's to retire, which ends the registration.
@@ -281,6 +336,7 @@ class Pager {
     this.#regions.splice(this.#regions.indexOf(region), 1)
     const { guard } = this.#served.get(id) as { guard: BackingGuard }
     this.#leases.remove(guard)
+    if (guard.origin instanceof ObjectBacking) this.#objects.delete(guard.origin)
     guard.release()
     this.#served.delete(id)
     if (this.#last === region) this.#last = undefined
@@ -306,7 +362,13 @@ class Pager {
   /** Does a slice of the first job. */
   #work(): void {
     const job = this.#jobs[0] as Job
-    job.at = job.region.ensure(job.at, job.to)
+    try {
+      job.at = job.region.ensure(job.at, job.to)
+    } catch (error) {
+      if (!isPending(error)) throw error
+      this.#jobsWait = true
+      return
+    }
     if (job.at < job.to) return
     job.after?.()
     this.#jobs.shift()

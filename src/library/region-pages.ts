@@ -19,6 +19,7 @@
  * fault, and waits in the userfaultfd until we read it.
  */
 import type { Backing } from '../backing/backing.ts'
+import { isPending } from '../backing/object.ts'
 import { pageBytes } from '../pager/journal.ts'
 import { Streams } from '../pager/streams.ts'
 import { EAGAIN, EEXIST, errnoName } from '../sys/errno.ts'
@@ -138,7 +139,7 @@ export class RegionPages {
     return Math.ceil(this.pages / unitPages)
   }
 
-  /** Serves a fault at an address of this region. */
+  /** Serves a fault at an address of this region. Throws a Pending when it can't be served yet. */
   fault(address: number, flags: number): void {
     const page = Math.floor((address - this.start) / pageBytes)
     const write = (flags & uffd.fault.write) !== 0
@@ -257,6 +258,8 @@ export class RegionPages {
         if (got !== wanted)
           throw new MemoryError('io', `The backing gave ${got} of ${wanted} bytes at ${offset} of the view`)
       } catch (error) {
+        // Nothing has changed but that the bytes are on their way.
+        if (isPending(error)) throw error
         this.fail(error)
       }
     }
@@ -335,7 +338,14 @@ export class RegionPages {
       if (this.#states[one.page] !== state.touched) continue
       const at = this.#at(one.page)
       uffd.writeprotect(fd, at, pageBytes, true)
-      this.#make(one.page, 1)
+      try {
+        this.#make(one.page, 1)
+      } catch {
+        // What it was is on its way.
+        uffd.writeprotect(fd, at, pageBytes, false)
+        this.#undo.push(one)
+        continue
+      }
       const now = this.#memory.subarray(one.page * pageBytes, (one.page + 1) * pageBytes)
       const written = Buffer.compare(now, buffer.bytes.subarray(0, pageBytes)) !== 0
       if (written || performance.now() > one.until) {

@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import type { Backing, Identity } from '../backing/backing.ts'
 import { BytesBacking } from '../backing/bytes.ts'
 import { FileBacking, type TakeLease } from '../backing/file.ts'
+import { ObjectBacking, type ObjectAddress, type ObjectOptions } from '../backing/object.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { type Element, elementOf, type TypedLens } from '../lens/element.ts'
 import type { IndexStore, Lens } from '../lens/lens.ts'
@@ -14,6 +15,7 @@ import { through } from '../lens/through.ts'
 export type Origin =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'bytes'; readonly buffer: SharedArrayBuffer; readonly id: string }
+  | { readonly kind: 'object'; readonly address: ObjectAddress }
 
 /** A source as it travels between threads. */
 export interface SourceData {
@@ -44,6 +46,10 @@ export class Source<E extends Element = Element> {
 export const file = (path: string): Source<'u8'> =>
   new Source({ origin: { kind: 'file', path: resolve(path) }, lenses: [] }, 'u8')
 
+/** An object behind HTTP(S), or s3://bucket/key. The server must do ranges. */
+export const object = (url: string, options: ObjectOptions = {}): Source<'u8'> =>
+  new Source({ origin: { kind: 'object', address: { ...options, url } }, lenses: [] }, 'u8')
+
 let made = 0
 
 /** Bytes in memory, as they are now: a copy is kept for as long as something is mapped on them. */
@@ -64,18 +70,25 @@ export interface Opened {
   readonly steps: readonly { readonly lens: Lens; readonly over: Backing }[]
 }
 
-function openOrigin(origin: Origin, lease: TakeLease | undefined): Backing {
+function openOrigin(origin: Origin, { lease, known }: OpenOptions): Backing {
   switch (origin.kind) {
     case 'file':
       return new FileBacking(origin.path, lease === undefined ? {} : { lease })
     case 'bytes':
       return new BytesBacking(origin.id, new Uint8Array(origin.buffer))
+    case 'object':
+      return new ObjectBacking(origin.address, known)
   }
 }
 
 /** How an error speaks of a source. */
 export function nameOf({ origin, lenses }: SourceData): string {
-  const name = origin.kind === 'file' ? origin.path : `${origin.buffer.byteLength} bytes of memory`
+  const name =
+    origin.kind === 'file'
+      ? origin.path
+      : origin.kind === 'object'
+        ? origin.address.url
+        : `${origin.buffer.byteLength} bytes of memory`
   return lenses.length === 0 ? name : `${name} (${lenses.join('|')})`
 }
 
@@ -84,11 +97,13 @@ export interface OpenOptions {
   readonly watch?: (origin: Backing) => Backing
   /** How a file is held. */
   readonly lease?: TakeLease
+  /** What the origin was when it was first opened: an object is not asked again. */
+  readonly known?: Identity
 }
 
-export function open(data: SourceData, { watch = o => o, lease }: OpenOptions = {}): Opened {
-  const origin = openOrigin(data.origin, lease)
-  let view = watch(origin)
+export function open(data: SourceData, options: OpenOptions = {}): Opened {
+  const origin = openOrigin(data.origin, options)
+  let view = options.watch?.(origin) ?? origin
   const steps: { lens: Lens; over: Backing }[] = []
   for (const name of data.lenses) {
     const lens = lensNamed(name)
@@ -103,9 +118,9 @@ export function prepare({ steps }: Opened, store: IndexStore, pause?: () => void
   for (const { lens, over } of steps) lens.prepare?.(over, store, pause)
 }
 
-/** Whether opening it can take a pass over the bytes. */
+/** Whether opening it can take a pass over the bytes, or a request. */
 export const needsScan = (data: SourceData): boolean =>
-  data.lenses.some(name => lensNamed(name).prepare !== undefined)
+  data.origin.kind === 'object' || data.lenses.some(name => lensNamed(name).prepare !== undefined)
 
 /** What a source was when it was first opened: whoever opens it again compares. */
 export interface Seen {

@@ -1,24 +1,11 @@
 /** Written pages of a region that had to leave memory: an unlinked file of ours, where a page lies at its place in the region. */
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { closeSync } from 'node:fs'
+import { unlinkedFile, unlinkedFolder } from '../backing/unlinked.ts'
 import { pageBytes } from '../pager/journal.ts'
 import { EINTR, errnoName } from '../sys/errno.ts'
 import { readFully, writeAt } from '../sys/fd.ts'
 import type { Arena } from '../sys/ffi.ts'
 import { MemoryError } from './errors.ts'
-
-const folder = (): string => process.env.LETHE_SPILL ?? tmpdir()
-
-/** A new file without a name, open for both. */
-export function unlinkedFile(): number {
-  const made = mkdtempSync(join(folder(), 'lethe-spill-'))
-  try {
-    return openSync(join(made, 'pages'), 'wx+', 0o600)
-  } finally {
-    rmSync(made, { recursive: true, force: true })
-  }
-}
 
 export class Spill {
   readonly #descriptor: number
@@ -55,7 +42,7 @@ export class Spill {
   #failed(what: string, cause?: unknown): MemoryError {
     return new MemoryError(
       'spill',
-      `Written pages can't be kept in ${folder()} (${what}); they stay in memory. Make room there, or set LETHE_SPILL`,
+      `Written pages can't be kept in ${unlinkedFolder()} (${what}); they stay in memory. Make room there, or set LETHE_SPILL`,
       cause,
     )
   }

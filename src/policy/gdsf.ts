@@ -1,10 +1,14 @@
 /**
  * GreedyDual with frequency (GDSF; Cherkasova 1998) for pages of one size: a page is worth what its refill costs, times how often it was used
  * since it came, above the worth of the last page that went. So what is cheap to make again goes first, and nothing stays for ever.
+ * A loop over a page is one use, and more than four uses count as four: a program's references come in bursts of thousands, and
+ * counting them all keeps for ever what was hot once.
  */
 import { NONE, HIT, type Policy, type Queue } from './policy.ts'
 import { grown } from './lists.ts'
 import { Priorities } from './priorities.ts'
+
+const MOST_USES = 4
 
 export class Gdsf implements Policy {
   readonly name = 'gdsf'
@@ -12,7 +16,8 @@ export class Gdsf implements Policy {
   readonly frames: number
   readonly #worth: Priorities
   #cost = new Float64Array(1024)
-  #uses = new Int32Array(1024)
+  #uses = new Uint8Array(1024)
+  #last: number = NONE
   /** The worth of the last page that went. */
   #age = 0
 
@@ -32,7 +37,10 @@ export class Gdsf implements Policy {
     return HIT
   }
   touch(page: number): void {
-    const uses = ++(this.#uses as Record<number, number>)[page]!
+    if (page === this.#last) return
+    this.#last = page
+    const uses = Math.min((this.#uses[page] as number) + 1, MOST_USES)
+    this.#uses[page] = uses
     this.#worth.set(page, this.#age + uses * (this.#cost[page] as number))
   }
 
@@ -42,6 +50,7 @@ export class Gdsf implements Policy {
       this.#cost = grown(this.#cost, page)
       this.#uses = grown(this.#uses, page)
     }
+    this.#last = page
     this.#cost[page] = cost
     this.#uses[page] = 1
     this.#worth.set(page, this.#age + cost)

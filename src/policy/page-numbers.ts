@@ -10,6 +10,9 @@ export class PageNumbers {
   /** Dense number + 1, or 0. */
   #table = new Int32Array(4096)
   #count = 0
+  // Neighbours in a trace are often the same page.
+  #last = -1
+  #lastDense = -1
 
   /** How many different pages have been seen. */
   get count(): number {
@@ -18,6 +21,14 @@ export class PageNumbers {
 
   /** The dense number of a page (an integer from 0 to 2^53), a new one if it is new. */
   of(page: number): number {
+    if (page !== this.#last) {
+      this.#lastDense = this.#find(page)
+      this.#last = page
+    }
+    return this.#lastDense
+  }
+
+  #find(page: number): number {
     const mask = this.#table.length - 1
     let at = hash(page) & mask
     for (;;) {

@@ -38,6 +38,8 @@ export interface Calls {
   readonly rt_sigprocmask: number
   readonly rt_sigreturn: number
   readonly sched_setaffinity: number
+  readonly getcpu: number
+  readonly sched_setscheduler: number
   readonly sched_yield: number
   readonly nanosleep: number
   readonly signalfd4: number
@@ -55,7 +57,7 @@ export interface Calls {
   readonly setpriority: number
 }
 
-const x64: Calls = {
+export const x64: Calls = {
   openat: 257,
   read: 0,
   write: 1,
@@ -88,6 +90,8 @@ const x64: Calls = {
   rt_sigprocmask: 14,
   rt_sigreturn: 15,
   sched_setaffinity: 203,
+  getcpu: 309,
+  sched_setscheduler: 144,
   sched_yield: 24,
   nanosleep: 35,
   signalfd4: 289,
@@ -139,6 +143,8 @@ export const arm64: Calls = {
   rt_sigprocmask: 135,
   rt_sigreturn: 139,
   sched_setaffinity: 122,
+  getcpu: 168,
+  sched_setscheduler: 119,
   sched_yield: 124,
   nanosleep: 101,
   signalfd4: 74,

@@ -5,10 +5,17 @@
 // Addresses are JavaScript numbers: user addresses have 47 bits. An Arena is never unmapped, because its
 // ArrayBuffer can outlive any use that we know of and a touch would be a crash; make few and keep them.
 import koffi from 'koffi'
-import { type Calls, machine } from './abi.ts'
+import { type Calls, machine, x64 } from './abi.ts'
 import { must } from './errno.ts'
 
-const libc = koffi.load('libc.so.6')
+// Elsewhere this can be loaded too, for who only reads through lenses, but every call says why it can't be made.
+const isHere = process.platform === 'linux' && process.arch === 'x64'
+const refuse = (): never => {
+  machine()
+  throw new Error('lethe: a system call on a machine that has none')
+}
+const libc = isHere ? koffi.load('libc.so.6') : { func: () => refuse }
+
 const syscall = libc.func('long syscall(long nr, long a, long b, long c, long d, long e, long f)') as (
   nr: number,
   a: number,
@@ -42,7 +49,7 @@ const epoll = libc.func('int epoll_wait(int fd, long events, int most, int ms)')
 ) => number
 
 /** System call numbers of this machine. */
-export const nr: Calls = machine()
+export const nr: Calls = isHere ? machine() : x64
 
 /** Makes a system call; returns its result, or minus errno. Pointers are addresses inside Arenas. */
 export function call(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): number {
