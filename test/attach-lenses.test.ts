@@ -22,10 +22,10 @@ const python = '/usr/bin/python3'
 const has = (...command: string[]): boolean =>
   spawnSync(command[0] ?? '', command.slice(1), { stdio: 'ignore' }).status === 0
 const missing = (program: string): string | undefined =>
-  program === 'numpy'
-    ? has(python, '-c', 'import numpy')
+  program === 'numpy' || program === 'h5py'
+    ? has(python, '-c', `import ${program}`)
       ? undefined
-      : 'no numpy'
+      : `no ${program}`
     : has(program, '--version')
       ? undefined
       : `no ${program}`
@@ -49,6 +49,17 @@ function table(rows: number): string {
   const numbers = new Uint32Array(randomBytes(rows * 16, 5).buffer)
   const value = (i: number): string => (((numbers[i] ?? 0) - 2 ** 31) / 100_003).toFixed(6)
   return Array.from({ length: rows }, (_, i) => [0, 1, 2, 3].map(k => value(4 * i + k)).join(',')).join('\n')
+}
+
+/** 16 MiB of doubles in chunks, as h5py writes them. */
+function hdf5(): Uint8Array {
+  const make = `
+import io, sys, h5py, numpy
+b = io.BytesIO()
+with h5py.File(b, 'w') as f:
+  f.create_dataset('deep/v', data=numpy.random.default_rng(1).normal(size=(4096, 512)), chunks=(64, 128), compression='gzip', compression_opts=1, shuffle=True)
+sys.stdout.buffer.write(b.getvalue())`
+  return spawnSync(python, ['-c', make], { maxBuffer: 64 * MiB }).stdout
 }
 
 /** A python program that makes `d` and answers each line with a checksum of `bytes`. */
@@ -155,6 +166,15 @@ const cases: readonly Case[] = [
     file: () => table(250_000),
     lens: /^numbers-f64$/,
     least: 7 * MiB,
+  },
+  {
+    what: 'h5py holds a dataset that lies in compressed chunks',
+    program: python,
+    needs: 'h5py',
+    words: py("import h5py\nd = h5py.File(path)['deep/v'][:]", 'd.tobytes()'),
+    file: hdf5,
+    lens: /^hdf5\?as=f64&dataset=%2Fdeep%2Fv$/,
+    least: 14 * MiB,
   },
 ]
 

@@ -83,6 +83,9 @@ function narrowLaw(lens: Lens, bytes: Uint8Array, at: number, length: number): b
   return true
 }
 
+/** Generated cases are many, and machines are busy. */
+const patience = { timeout: 60_000 }
+
 /** Runs the laws on a lens. Call inside describe(). */
 export function lensContract(lens: Lens, options: ContractOptions = {}): void {
   const backings = options.backings ?? fc.uint8Array({ maxLength: 300 })
@@ -92,7 +95,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
   const position = fc.nat(400)
   const { bytes: wantedBytes, step } = options.put ?? { bytes: fc.uint8Array({ maxLength: 100 }), step: 1 }
 
-  it('any split of get equals the whole get', () => {
+  it('any split of get equals the whole get', patience, () => {
     fc.assert(
       fc.property(backings, position, position, (bytes, a, b) => {
         const backing = bytesBacking(bytes)
@@ -107,7 +110,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
     )
   })
 
-  it('beyond its size get gives zeros', () => {
+  it('beyond its size get gives zeros', patience, () => {
     fc.assert(
       fc.property(backings, bytes => {
         const backing = bytesBacking(bytes)
@@ -118,7 +121,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
     )
   })
 
-  it('get after put gives what was put', () => {
+  it('get after put gives what was put', patience, () => {
     fc.assert(
       fc.property(backings, position, wantedBytes, (bytes, a, wanted) => {
         if (!lens.put) return
@@ -136,7 +139,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
     )
   })
 
-  it('put of what get gave changes nothing', () => {
+  it('put of what get gave changes nothing', patience, () => {
     fc.assert(
       fc.property(backings, position, position, (bytes, a, b) => {
         if (!lens.put) return
@@ -151,7 +154,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
     )
   })
 
-  it('get of what invert answers gives the memory', () => {
+  it('get of what invert answers gives the memory', patience, () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), memory => {
         const bytes = lens.invert?.(memory)
@@ -163,7 +166,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
   })
 
   if (lens.narrow !== undefined)
-    it('get where the narrow bytes lie gives the memory that was narrowed', () => {
+    it('get where the narrow bytes lie gives the memory that was narrowed', patience, () => {
       const cut = options.step ?? 1
       let asked = 0
       let answered = 0
@@ -185,7 +188,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
       if (asked > 0) expect(answered / asked).toBeGreaterThan(0.5)
     })
 
-  it('its name makes the same lens again', () => {
+  it('its name makes the same lens again', patience, () => {
     const again = named(lens.name)
     expect(again.name).toBe(lens.name)
     fc.assert(

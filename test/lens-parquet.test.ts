@@ -73,6 +73,10 @@ describe('a column of a Parquet file', () => {
   beforeAll(async () => {
     duck = await connect()
     await duck.run(`CREATE TABLE t AS ${TABLE}`)
+    for (const version of ['V1', 'V2'])
+      await duck.run(
+        `COPY (SELECT holes FROM t LIMIT 80) TO '${at(`small-${version}.parquet`)}' (FORMAT parquet, PARQUET_VERSION ${version})`,
+      )
     for (const codec of ['uncompressed', 'snappy', 'gzip', 'zstd', 'brotli', 'lz4_raw'])
       for (const version of ['V1', 'V2'])
         await duck.run(
@@ -194,10 +198,13 @@ describe('a column of a Parquet file', () => {
   }, 30_000)
 
   describe('read in any way', () => {
-    const small = fc
-      .constantFrom('snappy-V1.parquet', 'zstd-V2.parquet')
-      .map(name => new Uint8Array(readFileSync(at(name))))
-    lensContract(parquetLens({ as: 'f64', column: ['holes'] }), { backings: small, numRuns: 20 })
+    const files = new Map<string, Uint8Array>()
+    const small = fc.constantFrom('V1', 'V2').map(version => {
+      const bytes = files.get(version) ?? new Uint8Array(readFileSync(at(`small-${version}.parquet`)))
+      files.set(version, bytes)
+      return bytes
+    })
+    lensContract(parquetLens({ as: 'f64', column: ['holes'] }), { backings: small })
   })
 
   it('read from any byte gives what is there', () => {

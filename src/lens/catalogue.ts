@@ -5,6 +5,7 @@ import { codesNamed } from './codes.ts'
 import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
+import { hdf5Named } from './hdf5.ts'
 import type { Lens } from './lens.ts'
 import { parquetNamed } from './parquet.ts'
 import { scanfNamed } from './scanf.ts'
@@ -33,6 +34,7 @@ const families: readonly Family[] = [
   scanfNamed,
   parquetNamed,
   arrowNamed,
+  hdf5Named,
   tensorsNamed,
   streamsNamed,
   packedNamed,

@@ -1,8 +1,9 @@
-/** Columns of files of columns, as names of lenses: what programs that read Parquet and Arrow hold in memory. */
+/** Columns of files of columns, as names of lenses: what programs that read Parquet, Arrow and HDF5 hold in memory. */
 import type { Backing } from '../backing/backing.ts'
 import { arrowColumns, arrowLens } from './arrow.ts'
 import { type StoredType, typesFor } from './arrays.ts'
 import type { ElementType } from './element.ts'
+import { hdf5Columns, hdf5Lens } from './hdf5.ts'
 import { parquetColumns, parquetLens } from './parquet.ts'
 
 interface Column {
@@ -32,5 +33,16 @@ export function columnLenses(backing: Backing, most = 64): string[] {
           as => lens({ as, column: each.column, ...(as.startsWith('f') ? {} : { missing: 0 }) }).name,
         ),
       )
-  return [...names(parquetColumns(backing), parquetLens), ...names(arrowColumns(backing), arrowLens)]
+  const chunked = hdf5Columns(backing)
+    .slice(0, most)
+    .flatMap(({ dataset, of }) =>
+      typesFor(of)
+        .slice(0, 1)
+        .map(as => hdf5Lens({ as, dataset }).name),
+    )
+  return [
+    ...names(parquetColumns(backing), parquetLens),
+    ...names(arrowColumns(backing), arrowLens),
+    ...chunked,
+  ]
 }

@@ -3,7 +3,7 @@
  *
  *   bytes to bytes      verbatim slice gunzip zlib unzstd unlz4 unxz bunzip2 base64 toBase64 hex toHex crlf
  *   to characters       utf16 utf32 latin1 (of UTF-8), widen16 widen32 (of Latin-1), utf8 (of UTF-16)
- *   to numbers          elements csv tsv whitespace matrix ndjson parquet arrow npy npz safetensors, to records scanf
+ *   to numbers          elements csv tsv whitespace matrix ndjson parquet arrow hdf5 npy npz safetensors, to records scanf
  *
  * Each gives a Lens, whose name says all about it; docs/lenses.md has them in a table.
  */
@@ -12,6 +12,7 @@ import { arrowLens } from '../lens/arrow.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { csvDefaults, csvName, type CsvOptions } from '../lens/csv-syntax.ts'
 import type { Element, ElementType, RecordLayout, TypedLens } from '../lens/element.ts'
+import { hdf5Lens } from '../lens/hdf5.ts'
 import { ndjsonLens } from '../lens/ndjson.ts'
 import { parquetLens } from '../lens/parquet.ts'
 import { range } from '../lens/range.ts'
@@ -212,6 +213,12 @@ export const parquet = <T extends ElementType>(options: FileColumnOptions<T>): T
 /** A column of numbers of an Arrow file (Feather 2 is one) or stream. */
 export const arrow = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<NoInfer<T>> =>
   shared(arrowLens({ ...options, column: pathOf(options) }).name)
+
+/** A dataset of an HDF5 file, by its path: row-major, contiguous or in chunks. */
+export const hdf5 = <T extends ElementType>(options: {
+  readonly as: T
+  readonly dataset: string
+}): TypedLens<T> => shared(hdf5Lens(options).name)
 
 /** The array of a NumPy .npy file. */
 export const npy = <T extends ElementType>({ as }: { readonly as: T }): TypedLens<NoInfer<T>> =>
