@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /**
- * Builds what is older than its sources, and nothing else:
+ * Builds what its sources have outgrown, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
+ *   src/lab/ with what it shows → dist/lab/ (vite)
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   copyFileSync,
   existsSync,
@@ -24,12 +26,41 @@ import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const kernels = join(root, 'src/kernels')
+const lab = join(root, 'src/lab')
 const require = createRequire(import.meta.url)
 
 function filesBelow(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath ?? entry.path, entry.name))
+}
+
+/** The contents of a source and of all that it imports, by file name in `sources`. */
+function closure(entry, sources) {
+  const byName = new Map(sources.map(path => [basename(path), path]))
+  const seen = new Map()
+  const visit = path => {
+    if (path === undefined || seen.has(path)) return
+    const text = readFileSync(path, 'utf8')
+    seen.set(path, text)
+    for (const [, from] of text.matchAll(/from '\.[^']*\/([^'/]+)'/g))
+      visit(byName.get(from.endsWith('.ts') ? from : `${from}.ts`))
+  }
+  visit(entry)
+  return [...seen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text)
+}
+
+/** Whether `wasm` is what `texts` and `options` make; if not, `done` is called for once it is. Contents count, not times: a checkout changes those. */
+function madeOf(wasm, texts, options) {
+  const hash = createHash('sha256')
+  const { version } = require('assemblyscript/package.json')
+  for (const part of [version, options.join(' '), ...texts]) hash.update(part).update('\0')
+  const sum = hash.digest('hex')
+  const beside = `${wasm}.sha256`
+  return {
+    fresh: existsSync(wasm) && existsSync(beside) && readFileSync(beside, 'utf8') === sum,
+    done: () => writeFileSync(beside, sum),
+  }
 }
 
 const time = path => (existsSync(path) ? statSync(path).mtimeMs : 0)
@@ -46,19 +77,18 @@ function run(command, args, part) {
 
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
-  const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png']) {
+  const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--disableWarning', '112']
+  const names = 'pages search text elements numbers inflate png table records machine pieces'
+  for (const name of names.split(' ')) {
     const wasm = join(kernels, `${name}.wasm`)
-    if (time(wasm) > changed) continue
+    const entry = join(kernels, 'assembly', `${name}.ts`)
+    const made = madeOf(wasm, closure(entry, sources), options)
+    if (made.fresh) continue
     const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
     const part = `${wasm}.${process.pid}`
-    const entry = relative(root, join(kernels, 'assembly', `${name}.ts`))
-    run(
-      process.execPath,
-      [asc, entry, '-o', part, '-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert'],
-      part,
-    )
+    run(process.execPath, [asc, relative(root, entry), '-o', part, ...options], part)
     renameSync(part, wasm)
+    made.done()
   }
 }
 
@@ -66,20 +96,26 @@ function buildKernels() {
 function buildHeaps() {
   const heap = join(root, 'src/heap')
   const sources = [...filesBelow(join(heap, 'code')), ...filesBelow(join(heap, 'assembly'))]
-  const changed = newest([...sources, fileURLToPath(import.meta.url)])
-  const old = ['lists', 'buddy', 'best', 'collector'].filter(
-    name => time(join(heap, `${name}.wasm`)) <= changed,
+  const options = '-O3 --enable bulk-memory --runtime stub --noAssert --importMemory --memoryBase 0'.split(
+    ' ',
   )
+  const old = ['lists', 'buddy', 'best', 'collector']
+    .map(name => ({
+      name,
+      ...madeOf(
+        join(heap, `${name}.wasm`),
+        closure(join(heap, 'assembly', `${name}-heap.ts`), sources),
+        options,
+      ),
+    }))
+    .filter(made => !made.fresh)
   if (old.length === 0) return
   const folder = join(heap, `.assembly.${process.pid}`)
   mkdirSync(folder)
   for (const source of sources)
     writeFileSync(join(folder, basename(source)), readFileSync(source, 'utf8').replaceAll(".ts'", "'"))
   const asc = join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js')
-  const options = '-O3 --enable bulk-memory --runtime stub --noAssert --importMemory --memoryBase 0'.split(
-    ' ',
-  )
-  for (const name of old) {
+  for (const { name, done } of old) {
     const part = join(folder, `${name}.wasm`)
     run(
       process.execPath,
@@ -87,6 +123,7 @@ function buildHeaps() {
       folder,
     )
     renameSync(part, join(heap, `${name}.wasm`))
+    done()
   }
   rmSync(folder, { recursive: true })
 }
@@ -95,7 +132,7 @@ function buildDist() {
   const dist = join(root, 'dist')
   const stamp = join(dist, '.built')
   const sources = filesBelow(join(root, 'src')).filter(
-    path => !path.includes('/assembly/') && !path.includes('.assembly'),
+    path => !path.includes('/assembly/') && !path.includes('.assembly') && !path.startsWith(lab),
   )
   const settings = ['tsconfig.json', 'tsconfig.build.json'].map(name => join(root, name))
   if (time(stamp) > newest([...sources, ...settings])) return
@@ -108,12 +145,54 @@ function buildDist() {
     copyFileSync(path, copy)
   }
   writeFileSync(join(part, '.built'), '')
+  // The page has a build of its own.
+  if (existsSync(join(dist, 'lab'))) renameSync(join(dist, 'lab'), join(part, 'lab'))
   const old = `${part}.old`
   if (existsSync(dist)) renameSync(dist, old)
   renameSync(part, dist)
   rmSync(old, { recursive: true, force: true })
 }
 
+async function buildLab() {
+  const out = join(root, 'dist/lab')
+  const shown = ['machine', 'policy', 'heap', 'lens', 'backing', 'pager/decide.ts'].map(name =>
+    join(root, 'src', name),
+  )
+  const sources = [lab, ...shown].flatMap(path => (statSync(path).isDirectory() ? filesBelow(path) : [path]))
+  const written = sources.filter(path => /\.(ts|tsx|css|html)$/.test(path))
+  if (time(join(out, '.built')) > newest([...written, fileURLToPath(import.meta.url)])) return
+  const { build } = await import('vite')
+  const { default: preact } = await import('@preact/preset-vite')
+  const part = `${out}.${process.pid}`
+  try {
+    await build({
+      root: lab,
+      base: './',
+      configFile: false,
+      logLevel: 'warn',
+      plugins: [preact({ devToolsEnabled: false, prefreshEnabled: false })],
+      resolve: { alias: { 'node:fs': join(lab, 'no-files.ts') } },
+      build: {
+        outDir: part,
+        emptyOutDir: true,
+        target: 'es2022',
+        modulePreload: false,
+        chunkSizeWarningLimit: 1000,
+      },
+    })
+  } catch (error) {
+    rmSync(part, { recursive: true, force: true })
+    console.error(`build: the lab failed: ${error.message}`)
+    process.exit(1)
+  }
+  writeFileSync(join(part, '.built'), '')
+  rmSync(out, { recursive: true, force: true })
+  renameSync(part, out)
+}
+
 buildKernels()
 buildHeaps()
-if (!process.argv.includes('--kernels')) buildDist()
+if (!process.argv.includes('--kernels')) {
+  buildDist()
+  await buildLab()
+}

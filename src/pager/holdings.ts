@@ -22,14 +22,15 @@ import { FileBacking } from '../backing/file.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { LensError } from '../lens/errors.ts'
 import { indexStore } from '../explain/process.ts'
+import { recipe } from '../lens/recipe.ts'
 import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
-import * as uffd from '../sys/uffd.ts'
-import { PagerError } from './errors.ts'
+import { privateCopy } from './copies.ts'
 import type { FoundBacking } from './explainer.ts'
 import { unwritten } from './lease.ts'
 import { zeroBacking } from './journal.ts'
+import type { Kept } from './park.ts'
 import type { ServerData } from './protocol.ts'
 import type { Guess } from './verify.ts'
 
@@ -41,13 +42,11 @@ export interface BackingRecord {
   identity: string
   /** Name of the lens that makes memory's bytes of the file's; none: they are the same. */
   lens?: string
+  /** Of a recipe: the backings that it is made of besides its own file. */
+  sources?: readonly number[]
+  /** Of a private copy: the identity of the file when it was copied. `identity` is the copy's. */
+  original?: string
   lost?: string
-}
-
-/** What a predecessor left in the park. */
-export interface Kept {
-  children: { fd: number; n: number }[]
-  backings: Map<number, number>
 }
 
 /** File systems whose files somebody else than this kernel can change, by their magic numbers (linux/magic.h). */
@@ -83,6 +82,8 @@ export class Holdings {
   readonly records: BackingRecord[] = []
   /** What pages are compared with, by the index of its record. */
   readonly views: Map<number, Backing> = new Map([[zeroBacking, zeros]])
+  /** Descriptors of private copies, which have no name, by the index of the record. */
+  readonly #copies = new Map<number, number>()
   /** Files with copies in memory that can't serve, and why. */
   readonly refused: Map<string, string> = new Map()
 
@@ -114,9 +115,10 @@ export class Holdings {
         (unwritten(fd) || identityOf(fd) === b.identity
           ? undefined
           : `${b.path} was changed while no pager held it`)
+      if (b.original !== undefined) this.#copies.set(b.index, fd)
       if (changed === undefined)
         try {
-          this.views.set(b.index, viewOf(fd, b.path, b.lens))
+          this.views.set(b.index, viewOf(fd, b.path, b.lens, this.#viewsOf(b.sources)))
         } catch {
           // The server finds the same, and says so when a page depends on it; nothing new is proved with it.
         }
@@ -126,6 +128,7 @@ export class Holdings {
           path: b.path,
           fd,
           ...lensOf(b),
+          ...(b.sources === undefined ? {} : { sources: b.sources }),
           ...(changed === undefined ? {} : { lost: changed }),
         },
       ]
@@ -134,23 +137,51 @@ export class Holdings {
 
   /** Bytes of packs: they are memory too, for they lie beside the journal. */
   get packedBytes(): number {
+    return this.#bytesOf('packed')
+  }
+
+  /** Bytes of recipe files. */
+  get recipeBytes(): number {
+    return this.#bytesOf('recipe')
+  }
+
+  #bytesOf(lens: string): number {
     return this.records
-      .filter(b => b.lens === 'packed' && b.lost === undefined)
+      .filter(b => b.lens === lens && b.lost === undefined)
       .reduce((sum, b) => sum + (statSync(b.path, { throwIfNoEntry: false })?.size ?? 0), 0)
   }
 
-  /**
-   * Gives up packs that are mostly holes: truncated like any backing that somebody destroys, they are let go of by the
-   * server after it has refilled what is left. `dependents`: pages that a backing still makes.
-   */
-  async retirePacks(dependents: (index: number) => number): Promise<void> {
-    for (const { index, path, lens, lost } of this.records) {
+  // Throws LensError when one of them can't be read any more.
+  #viewsOf(sources: readonly number[] | undefined): Backing[] {
+    return (sources ?? []).map(index => {
       const view = this.views.get(index)
-      if (lens !== 'packed' || lost !== undefined || view === undefined) continue
-      if (dependents(index) * 4096 > view.size / 2) continue
-      await truncate(path).catch(() => {})
-      rmSync(path, { force: true })
+      if (view === undefined) throw new LensError('io', 'recipe', `backing ${index} can't serve`)
+      return view
+    })
+  }
+
+  /**
+   * Gives up files of ours that little is made of any more: truncated like any backing that somebody destroys, they are
+   * let go of by the server after it has refilled what is left. `dependents`: pages that a backing still makes.
+   */
+  async retire(dependents: (index: number) => number): Promise<void> {
+    for (const { index, path, lens, original, lost } of this.records) {
+      const view = this.views.get(index)
+      if (lost !== undefined || view === undefined) continue
+      const kept = lens === 'packed' || lens === 'recipe'
+      if (!kept && original === undefined) continue
+      const share = kept ? 1 / 2 : 1 / 16
+      if (this.#used(index, dependents) * 4096 > view.size * share) continue
+      await truncate(kept ? path : `/proc/self/fd/${this.#copies.get(index) ?? -1}`).catch(() => {})
+      if (kept) rmSync(path, { force: true })
     }
+  }
+
+  /** Pages that a backing makes, itself or as a source of others. */
+  #used(index: number, dependents: (index: number) => number): number {
+    return this.records
+      .filter(b => b.lost === undefined && (b.index === index || b.sources?.includes(index) === true))
+      .reduce((sum, b) => sum + dependents(b.index), 0)
   }
 
   /** Notes that a backing can't serve any more. */
@@ -161,13 +192,16 @@ export class Holdings {
   }
 
   /**
-   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`.
-   * Its index, or undefined when it can't serve.
+   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`. `dependent`:
+   * bytes of memory that are made of it; `sources`: the backings that it is made of besides. Its index, or undefined
+   * when it can't serve.
    */
   async open(
-    found: FoundBacking,
+    found: Omit<FoundBacking, 'sources'>,
     parkIn: number,
     lease: (index: number, fd: number) => Promise<number>,
+    dependent: number,
+    sources?: readonly number[],
   ): Promise<number | undefined> {
     let fd: number
     try {
@@ -178,7 +212,8 @@ export class Holdings {
     }
     const identity = identityOf(fd)
     const known = this.records.find(
-      b => b.identity === identity && b.lens === found.lens && b.lost === undefined,
+      b =>
+        (b.identity === identity || b.original === identity) && b.lens === found.lens && b.lost === undefined,
     )
     if (known !== undefined) {
       closeSync(fd)
@@ -194,8 +229,9 @@ export class Holdings {
       return undefined
     }
     let view: Backing
+    let original: string | undefined
     try {
-      view = viewOf(fd, found.path, found.lens)
+      view = viewOf(fd, found.path, found.lens, this.#viewsOf(sources))
       if (view.size < 1) throw new LensError('corrupt', found.lens ?? '', 'it makes nothing of this file')
     } catch (error) {
       this.refused.set(found.path, `${found.path} can't be read (${(error as Error).message})`)
@@ -203,14 +239,33 @@ export class Holdings {
       return undefined
     }
     const index = this.records.length
-    const leased = await lease(index, fd)
+    let leased = await lease(index, fd)
+    let noCopy: string | undefined
+    if (leased === -EAGAIN && sources === undefined) {
+      const copy = await privateCopy(fd, dependent)
+      if (typeof copy === 'string') noCopy = copy
+      else {
+        closeSync(fd)
+        fd = copy
+        original = identity
+        view = viewOf(fd, found.path, found.lens)
+        leased = await lease(index, fd)
+      }
+    }
     // If it was changed between the search and the lease, the comparison that follows finds out.
     if (leased < 0) {
-      this.refused.set(found.path, leaseRefusal(found.path, leased))
+      this.refused.set(found.path, leaseRefusal(found.path, leased, noCopy))
       closeSync(fd)
       return undefined
     }
-    this.records.push({ index, path: found.path, identity: identityOf(fd), ...lensOf(found) })
+    this.records.push({
+      index,
+      path: found.path,
+      identity: identityOf(fd),
+      ...lensOf(found),
+      ...(original === undefined ? {} : { original }),
+      ...(sources === undefined ? {} : { sources }),
+    })
     this.write()
     const parked = fds.sendFds(parkIn, [fd], new TextEncoder().encode(JSON.stringify({ backing: index })))
     if (parked < 0) {
@@ -219,47 +274,9 @@ export class Holdings {
       return undefined
     }
     this.views.set(index, view)
+    if (original !== undefined) this.#copies.set(index, fd)
     return index
   }
-}
-
-/**
- * What a predecessor parked; `out` and `back` are the two ends of the park. Each message is sent anew before it is taken
- * from the front, so that at no time a descriptor is held by us alone; a mark tells where the new ones begin. Before it
- * a message can stand twice, and marks of others can stand anywhere: their senders died in the middle of this.
- */
-export function emptyPark(out: number, back: number): Kept {
-  const kept: Kept = { children: [], backings: new Map() }
-  const seen = new Set<string>()
-  const mark = JSON.stringify({ mark: `${process.pid} ${process.hrtime.bigint()}` })
-  const marked = fds.sendFds(back, [], new TextEncoder().encode(mark))
-  if (marked < 0)
-    throw new PagerError('adopt', `The park in the target has no room for a mark (${errnoName(marked)})`)
-  for (;;) {
-    const message = fds.recvFds(out, true)
-    if (message === undefined) break
-    const [fd] = message.fds
-    const text = new TextDecoder().decode(message.payload)
-    const what = JSON.parse(text) as { child?: number; backing?: number; mark?: string }
-    const stays = fd !== undefined && !seen.has(text) && (what.child === undefined || uffd.alive(fd))
-    const sent = stays ? fds.sendFds(back, [fd], message.payload) : 0
-    for (const one of fds.recvFds(out)?.fds ?? []) fds.close(one)
-    if (text === mark) break
-    if (fd === undefined) continue
-    // No room: now there is some.
-    if (sent < 0) fds.sendFds(back, [fd], message.payload)
-    if (seen.has(text)) {
-      fds.close(fd)
-      continue
-    }
-    seen.add(text)
-    if (what.backing !== undefined) kept.backings.set(what.backing, fd)
-    else if (what.child !== undefined) {
-      if (uffd.alive(fd)) kept.children.push({ fd, n: what.child })
-      else fds.close(fd)
-    }
-  }
-  return kept
 }
 
 /** Backings to hold: all but those that give next to nothing, for each costs a descriptor and a lease on somebody's file. */
@@ -278,11 +295,17 @@ export function worthOpening(guesses: readonly Guess[], known: number): Set<numb
 
 /**
  * What a lens makes of an open file; the file's own bytes without one. What the lens needs to know of the file the search
- * has left in the index store; if it is not there any more, it is found out anew.
+ * has left in the index store; if it is not there any more, it is found out anew. `sources`: what a recipe is made of.
  */
-export function viewOf(descriptor: number, path: string, lens: string | undefined): Backing {
+export function viewOf(
+  descriptor: number,
+  path: string,
+  lens: string | undefined,
+  sources: readonly Backing[] = [],
+): Backing {
   const file = new FileBacking(path, { descriptor })
   if (lens === undefined) return file
+  if (lens === 'recipe') return through(file, recipe(sources))
   lensNamed(lens).prepare?.(file, indexStore())
   return through(file, lensNamed(lens))
 }
@@ -296,8 +319,8 @@ function identityOf(fd: number): string {
   return [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':')
 }
 
-function leaseRefusal(path: string, errno: number): string {
+function leaseRefusal(path: string, errno: number, noCopy = ''): string {
   return errno === -EAGAIN
-    ? `${path} is open for writing somewhere, so its bytes may change at any time`
+    ? `${path} is open for writing somewhere, so its bytes may change at any time${noCopy === '' ? '' : `; ${noCopy}`}`
     : `${path} is on a file system that gives no leases (${errnoName(errno)})`
 }

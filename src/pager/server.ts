@@ -7,33 +7,21 @@
 //
 // Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
 // predecessor left there is handled first of all.
-import { openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { openSync, readFileSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { EAGAIN, EINTR, errnoName } from '../sys/errno.ts'
+import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { pinTo, setPriority } from '../sys/memory.ts'
+import { currentCpu, ownThread, pinTo, setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { forkJournal } from './fork.ts'
-import {
-  blockBytes,
-  counter,
-  inboxSlots,
-  Journal,
-  pageBytes,
-  type Place,
-  state,
-  zeroBacking,
-} from './journal.ts'
+import { Children } from './children.ts'
+import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
+import { endKeeper } from './keeper.ts'
+import { adoptBacking, leaseSignal, openBacking } from './open-backing.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
-import { endKeeper, keeps } from './keeper.ts'
-import { viewOf } from './holdings.ts'
-import { breaking } from './lease.ts'
+import { dependents, type Hands, missing, refillAll, unregisterAll } from './restore.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
 
-/** The signal by which the kernel tells that a lease is being broken. */
-const leaseSignal = 34
 /** The lower half of the inbox is for the loop, the upper for what is read in the middle of a message. */
 const drainSlots = inboxSlots / 2
 
@@ -59,13 +47,11 @@ export class Server {
   readonly #main: Space
   /** Backings whose lease is being broken. */
   readonly #broken: number[] = []
-  #childCount = 0
-  #parked = 0
-  #marks = 0
-  /** Journals of children that are no more. */
-  readonly #spares: Journal[] = []
-  /** Children whose fork stands in an inbox: their descriptors, out of the park. */
-  readonly #unfinished = new Map<number, number>()
+  readonly #children: Children
+  readonly #hands: Hands = {
+    serve: (space, action) => this.#serve(space, action),
+    drain: space => this.#drain(space),
+  }
   #running = true
   readonly #waiting: WaitingFault[] = []
   #askedForRoom = 0
@@ -95,68 +81,17 @@ export class Server {
     }
     this.#main = this.#space(data.uffd, journal, false, pagemap)
     this.#spaces.push(this.#main)
-    for (const one of data.backings) this.#adoptBacking(one)
-    this.#adoptChildren(journal)
-  }
-
-  // Parents before their children: a fork that stands in an inbox has to be made anew, see `#resumeFork`. The parent may
-  // have ended since, and left only its journal.
-  #adoptChildren(journal: Journal): void {
-    const { children, directory } = this.#data
-    const descriptors = new Map(children.map(({ fd, n }) => [n, fd]))
-    const numbers = new Set(descriptors.keys())
-    for (const name of readdirSync(directory)) {
-      const n = Number(/^child-(\d+)\.journal$/.exec(name)?.[1] ?? 0)
-      if (n > 0) numbers.add(n)
+    for (const one of data.backings) {
+      const { backing, wanted } = adoptBacking(one, this.#backings)
+      this.#backings.set(one.index, backing)
+      if (wanted) this.#broken.push(one.index)
     }
-    const unfinished = new Set(forksIn(journal))
-    for (const n of [...numbers].sort((a, b) => a - b)) {
-      this.#childCount = Math.max(this.#childCount, n)
-      const fd = descriptors.get(n)
-      if (unfinished.has(n)) {
-        if (fd !== undefined) this.#unfinished.set(n, fd)
-        continue
-      }
-      const child = this.#childJournal(n)
-      const forks = child === undefined ? [] : forksIn(child)
-      for (const m of forks) unfinished.add(m)
-      if (child !== undefined && fd !== undefined) this.#spaces.push(this.#space(fd, child, true, -1))
-      // Its descriptor stays open: then who touches a page waits, and never reads zeros.
-      else if (fd !== undefined) this.#report(`the forked child ${n} has no journal and can’t be served`)
-      else if (child !== undefined && forks.length > 0) this.#spaces.push(this.#space(-1, child, true, -1))
-      else rmSync(this.#childPath(n), { force: true })
-    }
-  }
-
-  #childJournal(n: number): Journal | undefined {
-    try {
-      const journal = Journal.open(this.#childPath(n))
-      journal.collect()
-      return journal
-    } catch {
-      // Its maker died before it was whole.
-      return undefined
-    }
-  }
-
-  // The lease has outlived its holder, because the open file lies in the park. If somebody wants to write, he
-  // still waits (the kernel gives us 45 s in all): the bytes are what they were.
-  #adoptBacking({ index, path, fd, lens, lost }: ServerData['backings'][number]): void {
-    let backing: OpenBacking = { fd, path }
-    let why = lost
-    if (why === undefined)
-      try {
-        backing = openBacking(fd, path, lens)
-      } catch (error) {
-        // Its pages fail loudly when they are touched; all others are served.
-        why = `${path} can’t be read (${(error as Error).message})`
-      }
-    if (why !== undefined) backing.lost = why
-    else if (fds.lease(fd, leaseSignal) < 0) {
-      if (breaking(fd)) this.#broken.push(index)
-      else backing.lost = `${path} was opened for writing while no pager held it`
-    }
-    this.#backings.set(index, backing)
+    this.#children = new Children(data, this.#spaces, {
+      space: (fd, child) => this.#space(fd, child, true, -1),
+      forget: fd => this.#poller.remove(fd),
+      post: reply => this.#post(reply),
+    })
+    this.#children.adopt(journal)
   }
 
   #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
@@ -164,10 +99,6 @@ export class Server {
     return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, this.#data.limit, m =>
       this.#report(m),
     )
-  }
-
-  #childPath(n: number): string {
-    return join(this.#data.directory, `child-${n}.journal`)
   }
 
   #post(reply: Reply): void {
@@ -188,7 +119,7 @@ export class Server {
       const { inbox } = space.journal
       for (let slot = 0; slot < inboxSlots; slot++) {
         const kind = (inbox[slot * 8] as number) & 0xff
-        if (kind === uffd.event.fork) this.#resumeFork(space, slot)
+        if (kind === uffd.event.fork) this.#children.resume(space, slot)
         else if (kind === uffd.event.pagefault) {
           // Perhaps in a mapping that has grown, of which no block is known yet.
           const address = faultAddress(inbox, slot * 8)
@@ -198,7 +129,7 @@ export class Server {
       }
       this.#wakeAll(space)
     }
-    this.#buryChildren()
+    this.#children.bury()
     this.#succeed()
     for (const index of this.#broken) this.#giveUp(index)
     let nextTick = 0
@@ -224,7 +155,7 @@ export class Server {
       if (this.#waiting.length > 0) this.#serveWaiting()
       if (this.#now > nextTick) {
         nextTick = this.#now + 1000
-        this.#buryChildren()
+        this.#children.bury()
       }
     }
   }
@@ -322,7 +253,7 @@ export class Server {
     const a = getAddress(inbox, at + 2)
     const b = getAddress(inbox, at + 4)
     const c = getAddress(inbox, at + 6)
-    if (kind === uffd.event.fork) this.#forked(space, at)
+    if (kind === uffd.event.fork) this.#children.serve(space, inbox[at + 2] as number, at)
     else if (kind === uffd.event.remove) space.removed(a, b)
     else if (kind === uffd.event.unmap) space.unmapped(a, b)
     else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
@@ -403,25 +334,6 @@ export class Server {
     for (const block of space.journal.blocks()) uffd.wake(space.fd, block * blockBytes, blockBytes)
   }
 
-  // A fork that a predecessor had read. The child's descriptor lies in the park, or only the keeper has it. The journal is
-  // made anew, for the parent's has not changed since.
-  #resumeFork(space: Space, slot: number): void {
-    const { inbox } = space.journal
-    const n = inbox[slot * 8 + 1] as number
-    const parked = this.#unfinished.get(n)
-    const fd = parked ?? this.#fromKeeper(inbox[slot * 8 + 2] as number)
-    if (fd === undefined)
-      this.#report('a child that was forked in the moment when the last pager died can’t be served')
-    else if (parked === undefined) this.#serveChild(space, fd, slot * 8)
-    else {
-      rmSync(this.#childPath(n), { force: true })
-      const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid)
-      this.#spaces.push(this.#space(fd, journal, true, -1))
-      this.#post({ kind: 'children', count: this.#spaces.length - 1 })
-    }
-    inbox[slot * 8] = 0
-  }
-
   // Nothing depends on earlier keepers any more: they end, and from now on ours is the one that counts.
   #succeed(): void {
     const { keeper, before } = this.#data
@@ -431,80 +343,14 @@ export class Server {
     journal.started = []
   }
 
-  #fromKeeper(fd: number): number | undefined {
-    if (!keeps(this.#data.before)) return undefined
-    const pidfd = fds.pidfdOpen(this.#data.before.pid)
-    const ours = fds.pidfdGetfd(pidfd, fd)
-    fds.close(pidfd)
-    return ours < 0 ? undefined : ours
-  }
-
-  // A fork. The kernel has made the child's descriptor in our table; besides us only the keeper has it, until it is parked.
-  #forked(space: Space, at: number): void {
-    this.#serveChild(space, space.journal.inbox[at + 2] as number, at)
-  }
-
-  // `at`: the fork's message. Its second word is reserved by the kernel: ours to note the child's number.
-  #serveChild(space: Space, fd: number, at: number): void {
-    const n = ++this.#childCount
-    space.journal.inbox[at + 1] = n
-    const name = new TextEncoder().encode(JSON.stringify({ child: n }))
-    // The dead are not buried here: one of them can be the parent, and its journal would be the child's.
-    if (++this.#parked % 64 === 0) this.#clearPark()
-    let parked = fds.sendFds(this.#data.parkIn, [fd], name)
-    if (parked === -EAGAIN) {
-      this.#clearPark()
-      parked = fds.sendFds(this.#data.parkIn, [fd], name)
-    }
-    if (parked < 0) this.#report(`a forked child's descriptor could not be parked (${errnoName(parked)})`)
-    const journal = forkJournal(space.journal, this.#childPath(n), this.#data.pid, this.#spares.pop())
-    const child = this.#space(fd, journal, true, -1)
-    this.#spaces.push(child)
-    this.#post({ kind: 'children', count: this.#spaces.length - 1 })
-  }
-
-  // Takes the descriptors of children that are no more out of the park. Each one that stays is sent anew before it is
-  // taken from the front, so that at no time it is held by us alone.
-  #clearPark(): void {
-    const { parkIn, parkOut } = this.#data
-    const mark = new TextEncoder().encode(JSON.stringify({ mark: ++this.#marks }))
-    let marked = fds.sendFds(parkIn, [], mark) > 0
-    for (let turns = 0; turns < 100_000; turns++) {
-      const seen = fds.recvFds(parkOut, true)
-      if (seen === undefined) return
-      const [fd] = seen.fds
-      const text = new TextDecoder().decode(seen.payload)
-      const stays = fd !== undefined && (!text.includes('child') || uffd.alive(fd))
-      const sent = stays ? fds.sendFds(parkIn, [fd], seen.payload) : 0
-      for (const one of fds.recvFds(parkOut)?.fds ?? []) fds.close(one)
-      // No room: now there is some.
-      if (sent < 0) fds.sendFds(parkIn, [fd as number], seen.payload)
-      if (fd !== undefined) fds.close(fd)
-      else if (marked && text === new TextDecoder().decode(mark)) return
-      if (!marked) marked = fds.sendFds(parkIn, [], mark) > 0
-    }
-  }
-
-  #buryChildren(): void {
-    for (let i = this.#spaces.length - 1; i > 0; i--) {
-      const child = this.#spaces[i] as Space
-      if (child.fd >= 0 && uffd.alive(child.fd)) continue
-      if (child.fd >= 0) {
-        this.#poller.remove(child.fd)
-        fds.close(child.fd)
-      }
-      this.#spares.push(child.journal)
-      this.#spaces.splice(i, 1)
-      this.#post({ kind: 'children', count: this.#spaces.length - 1 })
-    }
-    if (!uffd.alive(this.#main.fd)) this.#post({ kind: 'gone', children: this.#spaces.length - 1 })
-  }
-
   /** Requests of the controller. */
   #requests(): void {
     const asked = Atomics.load(this.#shared, shared.request)
     if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
       for (const space of this.#spaces) this.#drain(space)
+      if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
+      Atomics.store(this.#shared, shared.cpu, this.#cpu)
+      Atomics.store(this.#shared, shared.thread, ownThread())
       Atomics.store(this.#shared, shared.acknowledged, asked)
       Atomics.notify(this.#shared, shared.acknowledged)
       // Whoever asked may have given up meanwhile; then it has let go already.
@@ -546,16 +392,18 @@ export class Server {
         return this.#explain(request.rows)
       case 'backing': {
         // Before the lease: what can't be read must not keep anybody waiting.
-        const backing = openBacking(request.fd, request.path, request.lens)
+        if (request.sources?.some(source => this.#backings.get(source)?.lost !== undefined) === true)
+          return -EAGAIN
+        const backing = openBacking(request, this.#backings)
         const leased = fds.lease(request.fd, leaseSignal)
         if (leased < 0) return leased
         this.#backings.set(request.index, backing)
         return 0
       }
       case 'refill':
-        return this.#refill(request.backing)
+        return refillAll(this.#spaces, request.backing, this.#hands)
       case 'bury':
-        this.#buryChildren()
+        this.#children.bury()
         return this.#spaces.length - 1
       case 'leave':
         return this.#leave()
@@ -591,44 +439,6 @@ export class Server {
     return taken
   }
 
-  #refill(backing: number | undefined): number {
-    const place: Place = { backing: 0, offset: 0, pages: 0 }
-    let left = 0
-    for (const space of this.#spaces) {
-      let sinceDrain = 0
-      space.virtualRuns((start, end) => {
-        for (let at = start; at < end; ) {
-          if (!space.journal.place(at, place)) {
-            left++
-            at += pageBytes
-            continue
-          }
-          const stop = Math.min(end, at + Math.min(place.pages, maxCluster) * pageBytes)
-          if (backing === undefined || place.backing === backing) {
-            const served = this.#serve(space, () => space.refill(at, stop, false))
-            if (served === 'gone') return
-            if (served !== 'done') left++
-            if (++sinceDrain >= 16) {
-              sinceDrain = 0
-              for (const other of this.#spaces) this.#drain(other)
-            }
-          }
-          at = stop
-        }
-      })
-      // What is present and equal may be written by the backing's writer's consent only: it is physical now.
-      for (const block of space.journal.blocks())
-        space.journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
-          if (s !== state.clean && s !== state.verifying) return
-          for (let at = start; at < end; at += pageBytes)
-            if (backing === undefined || (space.journal.place(at, place) && place.backing === backing))
-              if (!space.journal.exchange(at, state.clean, state.present))
-                space.journal.exchange(at, state.verifying, state.present)
-        })
-    }
-    return left
-  }
-
   #leases(): void {
     for (;;) {
       const signal = fds.readSignal(this.#signals)
@@ -643,81 +453,43 @@ export class Server {
 
   // Everything that depends on a backing becomes physical; then its writer may go on.
   #giveUp(index: number): void {
-    const backing = this.#backings.get(index) as OpenBacking
+    const why = `${this.#backings.get(index)?.path ?? ''} was opened for writing`
     // Pages that the controller is dropping at this moment become virtual in some milliseconds; on a very busy machine it
     // can take longer. The kernel gives us 45 seconds.
     const end = performance.now() + 30_000
-    do {
-      this.#refill(index)
-      for (const space of this.#spaces) this.#drain(space)
-    } while (this.#dependents(index) > 0 && performance.now() < end)
-    backing.lost = `${backing.path} was opened for writing`
-    fds.unlease(backing.fd)
-    this.#post({ kind: 'lost', index, why: backing.lost })
+    // What is made of it and of other things first: it needs this one to be as it was.
+    for (const [other, { lost, sources }] of this.#backings)
+      if (lost === undefined && sources?.includes(index) === true) this.#letGo(other, why, end)
+    this.#letGo(index, why, end)
   }
 
-  #dependents(backing: number): number {
-    const place: Place = { backing: 0, offset: 0, pages: 0 }
-    let pages = 0
-    for (const { journal } of this.#spaces)
-      for (const block of journal.blocks())
-        journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
-          if (s === state.virtual || s === state.dropping)
-            for (let at = start; at < end; at += pageBytes)
-              if (journal.place(at, place) && place.backing === backing) pages++
-        })
-    return pages
+  #letGo(index: number, why: string, end: number): void {
+    const backing = this.#backings.get(index) as OpenBacking
+    do {
+      refillAll(this.#spaces, index, this.#hands)
+      for (const space of this.#spaces) this.#drain(space)
+    } while (dependents(this.#spaces, index) > 0 && performance.now() < end)
+    backing.lost = why
+    fds.unlease(backing.fd)
+    this.#post({ kind: 'lost', index, why })
   }
 
   // Everything back, ranges unregistered. The number of pages that could not be brought back.
   #leave(): number {
-    const left = this.#refill(undefined)
+    const left = refillAll(this.#spaces, undefined, this.#hands)
     if (left > 0) return left
-    this.#buryChildren()
-    let still = 0
-    for (const { journal } of this.#spaces)
-      for (const block of journal.blocks())
-        journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
-          if (s === state.virtual || s === state.dropping) still += (end - start) / pageBytes
-        })
+    this.#children.bury()
+    const still = missing(this.#spaces)
     if (still > 0) return still
-    for (const space of this.#spaces) {
-      // Whole mappings at a time: a range that ends inside one would split it.
-      let from = 0
-      let to = 0
-      for (const block of [...space.journal.blocks(), Number.MAX_SAFE_INTEGER / blockBytes].sort(
-        (a, b) => a - b,
-      ))
-        space.journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
-          if (s !== state.none && start === to) to = end
-          else {
-            if (to > from) uffd.unregister(space.fd, from, to - from)
-            from = start
-            to = s === state.none ? start : end
-          }
-        })
-    }
+    unregisterAll(this.#spaces)
     this.#running = false
     return 0
   }
 }
 
-function openBacking(fd: number, path: string, lens: string | undefined): OpenBacking {
-  return lens === undefined ? { fd, path } : { fd, path: `${path} (${lens})`, view: viewOf(fd, path, lens) }
-}
-
 /** Whether pages were moved to `to` by a drop of ours, and not by the program. */
 function isOurMove({ moving, scratch }: Journal, to: number): boolean {
   return moving && to >= scratch.start && to < scratch.start + scratch.length
-}
-
-/** Numbers of the children whose fork has been read and not finished. */
-function forksIn(journal: Journal): number[] {
-  const numbers: number[] = []
-  for (let at = 0; at < journal.inbox.length; at += 8)
-    if (((journal.inbox[at] as number) & 0xff) === uffd.event.fork)
-      numbers.push(journal.inbox[at + 1] as number)
-  return numbers
 }
 
 if (parentPort !== null) new Server(workerData as ServerData, parentPort).run()

@@ -18,7 +18,7 @@ import { keepFromChildren } from '../sys/fd.ts'
 import { type Answer, ask, socketPath } from './client.ts'
 import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
-import { parkOf } from './journal.ts'
+import { parkOf } from './journal-file.ts'
 import type { PagerStatus } from './main.ts'
 import { knownTargets, readRecord, stateDirectory, targetDirectory } from './state-dir.ts'
 
