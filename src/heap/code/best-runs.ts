@@ -25,6 +25,8 @@ export const RUNS: i32 = 448
 export const COUNTS: i32 = 576
 /** Units in runs, by slot size / 8. */
 export const CLASS_UNITS: i32 = 704
+/** Slots in a run of one unit, by slot size / 8: a division costs more than most of what malloc does. */
+export const SLOTS: i32 = 832
 /** The map's first leaf, and all leaves. */
 export const LEAF: i32 = 1024
 export const LEAVES: i32 = 2048
@@ -47,7 +49,9 @@ const UNITS: i32 = 20
 import { ctz32, load32, state, store32 } from './words.ts'
 
 export function setupRuns(): void {
-  store32(state() + LEAVES, state() + LEAF)
+  const s = state()
+  store32(s + LEAVES, s + LEAF)
+  for (let size = 8; size <= SMALL; size += 8) store32(s + SLOTS + (size >> 1), ((UNIT - RUN - 4) / size) | 0)
 }
 
 // The map
@@ -89,6 +93,7 @@ export function unitsOf(run: i32): i32 {
 }
 /** How many slots of `size` bytes a run of `units` has. */
 export function slotsIn(units: i32, size: i32): i32 {
+  if (units === 1) return load32(state() + SLOTS + (size >> 1))
   return ((units * UNIT - RUN - 4) / size) | 0
 }
 

@@ -120,7 +120,7 @@ function mallocSmall(slot: i32, size: i32): i32 {
   }
   const wanted = wantsRun(slot, size)
   if (wanted && openRun(slot, size)) return takeSlot(slot)
-  p = mallocFree(size)
+  p = mallocBest(size)
   if (p === 0 && !fitsTop(size)) {
     p = takeLargerSlot(slot)
     if (p !== 0) return p
@@ -142,12 +142,15 @@ function count(size: i32, by: i32): void {
 // more would save are worth a run that is half empty.
 function wantsRun(slot: i32, size: i32): boolean {
   if (size === slot || size > SMALL) return false
+  const s = state()
+  const some = load32(s + CLASS_UNITS + (slot >> 1)) > 0
+  const there = load32(s + COUNTS + (size >> 1))
+  // A slot saves at most what a header costs.
+  if (!some && there * (size - slot) < WORTH) return false
   const units = bestUnits(slot, size)
   const slots = slotsIn(units, slot)
   const gain = slots * size - units * UNIT
-  if (gain <= 0) return false
-  const s = state()
-  return load32(s + CLASS_UNITS + (slot >> 1)) > 0 || load32(s + COUNTS + (size >> 1)) * gain >= slots * WORTH
+  return gain > 0 && (some || there * gain >= slots * WORTH)
 }
 
 // A run for slots of a size, in the memory that there is.
@@ -243,14 +246,17 @@ function note(size: i32): void {
 
 // A block from the free ones, or 0.
 function mallocFree(size: i32): i32 {
+  const p = takeExact(size)
+  if (p === 0) return mallocBest(size)
   note(size)
-  // Most requests find a block of their own size.
-  let p = takeExact(size)
-  if (p !== 0) {
-    allocate(p, size)
-    return p
-  }
-  p = takeBest(size)
+  allocate(p, size)
+  return p
+}
+
+// The same where no free block is of just this size.
+function mallocBest(size: i32): i32 {
+  note(size)
+  const p = takeBest(size)
   if (p === 0) return 0
   const whole = freeSize(p)
   if (!spoils(size, whole)) return cut(p, whole, size)
