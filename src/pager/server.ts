@@ -512,6 +512,8 @@ export class Server {
     do {
       refillAll(this.#spaces, index, this.#hands)
       for (const space of this.#spaces) this.#drain(space)
+      // A child that has ended needs nothing any more.
+      this.#children.bury()
     } while (dependents(this.#spaces, index) > 0 && performance.now() < end)
     backing.lost = why
     fds.unlease(backing.fd)
