@@ -2,7 +2,7 @@
 // gives back as much as that allows. The law, in units of seconds of waiting per second:
 //
 //   A drop is a *risk*: the time that the target would wait if it wanted all of it back at once (prices.ts).
-//   Risk may be taken at `rate` × (1 − share ÷ limit), cheapest first. So as the share comes near the limit dropping stops by
+//   Risk may be taken at `rate` × (1 − share ÷ aim), cheapest first; the aim is a little below the limit, for prices are guesses. So as the share comes near the limit dropping stops by
 //   itself, and at `rate` = limit even a target that wants everything back at once stays below it.
 //   A drop is put off until its risk is ten times what the stop costs that it takes, so that stops are no more than a tenth of it.
 //   While the share is below half of the limit and all that was allowed is used, the rate doubles every period: what
@@ -10,6 +10,8 @@
 //
 // The first is Meta's senpai (reclaim in proportion to 1 − pressure ÷ limit), the second TCP's slow start.
 
+/** Where the share is to be while there is something to drop that comes back, as a part of the limit. */
+const margin = 0.7
 /** Milliseconds of a period. */
 const period = 250
 /** Milliseconds over which the share is averaged. */
@@ -56,8 +58,9 @@ export class Governor {
     }
     if (this.#exhausted && this.share < this.limit / 2) this.rate *= 2
     this.#exhausted = false
-    const earned = this.rate * (1 - this.share / this.limit)
+    const earned = this.rate * Math.max(0, 1 - this.share / (margin * this.limit))
     const worthwhile = 10 * this.#stop
+    if (earned === 0) return 0
     // What has not been used for a second is not saved up.
     this.#credit = Math.min(this.#credit + earned * (elapsed / 1000), Math.max(earned, worthwhile))
     return this.#credit >= worthwhile ? this.#credit : 0
