@@ -107,7 +107,8 @@ export class Holdings {
         (unwritten(fd) || identityOf(fd) === b.identity
           ? undefined
           : `${b.path} was changed while no pager held it`)
-      if (changed === undefined)
+      if (changed !== undefined) b.lost = changed
+      else
         try {
           this.views.set(b.index, viewOf(fd, b.path, b.lens))
         } catch {
