@@ -4,6 +4,7 @@
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
+ *   src/lab/ with what it shows → dist/lab/ (vite)
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
 import { spawnSync } from 'node:child_process'
@@ -25,6 +26,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const kernels = join(root, 'src/kernels')
+const lab = join(root, 'src/lab')
 const require = createRequire(import.meta.url)
 
 function filesBelow(folder) {
@@ -75,8 +77,9 @@ function run(command, args, part) {
 
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
-  const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert']
-  for (const name of ['pages', 'search', 'text', 'elements', 'numbers', 'inflate', 'png']) {
+  const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--disableWarning', '112']
+  const names = 'pages search text elements numbers inflate png table records machine pieces'
+  for (const name of names.split(' ')) {
     const wasm = join(kernels, `${name}.wasm`)
     const entry = join(kernels, 'assembly', `${name}.ts`)
     const made = madeOf(wasm, closure(entry, sources), options)
@@ -129,7 +132,7 @@ function buildDist() {
   const dist = join(root, 'dist')
   const stamp = join(dist, '.built')
   const sources = filesBelow(join(root, 'src')).filter(
-    path => !path.includes('/assembly/') && !path.includes('.assembly'),
+    path => !path.includes('/assembly/') && !path.includes('.assembly') && !path.startsWith(lab),
   )
   const settings = ['tsconfig.json', 'tsconfig.build.json'].map(name => join(root, name))
   if (time(stamp) > newest([...sources, ...settings])) return
@@ -142,12 +145,54 @@ function buildDist() {
     copyFileSync(path, copy)
   }
   writeFileSync(join(part, '.built'), '')
+  // The page has a build of its own.
+  if (existsSync(join(dist, 'lab'))) renameSync(join(dist, 'lab'), join(part, 'lab'))
   const old = `${part}.old`
   if (existsSync(dist)) renameSync(dist, old)
   renameSync(part, dist)
   rmSync(old, { recursive: true, force: true })
 }
 
+async function buildLab() {
+  const out = join(root, 'dist/lab')
+  const shown = ['machine', 'policy', 'heap', 'lens', 'backing', 'pager/decide.ts'].map(name =>
+    join(root, 'src', name),
+  )
+  const sources = [lab, ...shown].flatMap(path => (statSync(path).isDirectory() ? filesBelow(path) : [path]))
+  const written = sources.filter(path => /\.(ts|tsx|css|html)$/.test(path))
+  if (time(join(out, '.built')) > newest([...written, fileURLToPath(import.meta.url)])) return
+  const { build } = await import('vite')
+  const { default: preact } = await import('@preact/preset-vite')
+  const part = `${out}.${process.pid}`
+  try {
+    await build({
+      root: lab,
+      base: './',
+      configFile: false,
+      logLevel: 'warn',
+      plugins: [preact({ devToolsEnabled: false, prefreshEnabled: false })],
+      resolve: { alias: { 'node:fs': join(lab, 'no-files.ts') } },
+      build: {
+        outDir: part,
+        emptyOutDir: true,
+        target: 'es2022',
+        modulePreload: false,
+        chunkSizeWarningLimit: 1000,
+      },
+    })
+  } catch (error) {
+    rmSync(part, { recursive: true, force: true })
+    console.error(`build: the lab failed: ${error.message}`)
+    process.exit(1)
+  }
+  writeFileSync(join(part, '.built'), '')
+  rmSync(out, { recursive: true, force: true })
+  renameSync(part, out)
+}
+
 buildKernels()
 buildHeaps()
-if (!process.argv.includes('--kernels')) buildDist()
+if (!process.argv.includes('--kernels')) {
+  buildDist()
+  await buildLab()
+}

@@ -1,4 +1,5 @@
 // How a command ends when it does not end well. The codes are the same everywhere: 1 failed, 2 usage, 3 not possible here.
+import { MachineError } from '../machine/errors.ts'
 import { PagerError } from '../pager/errors.ts'
 import { ProcessError } from '../process/errors.ts'
 
@@ -28,5 +29,7 @@ export function codeOf(error: unknown): number {
   if (error instanceof ProcessError)
     return error.code === 'refused' || error.code === 'traced' ? exitCode.impossible : exitCode.failed
   if (error instanceof PagerError) return exitCode.failed
+  if (error instanceof MachineError)
+    return error.code === 'memory' || error.code === 'process' ? exitCode.failed : exitCode.usage
   return exitCode.failed
 }

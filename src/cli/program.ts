@@ -7,6 +7,8 @@ import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
+import { labCommand } from './lab.ts'
+import { machineCommand } from './machine.ts'
 import { mallocCommand } from './malloc.ts'
 import { manCommand } from './man.ts'
 import { runCommand } from './run.ts'
@@ -35,6 +37,8 @@ export function program(): Command {
     doctorCommand(),
     demoCommand(),
     mallocCommand(),
+    machineCommand(),
+    labCommand(),
     completionCommand(program),
     manCommand(program),
   ]

@@ -14,7 +14,7 @@ import type { Range } from '../process/snapshot.ts'
 import type { ExplainCounts } from './explain.ts'
 import type { Extent } from './extents.ts'
 import { packProcess } from './pack.ts'
-import { explainProcess } from './process.ts'
+import { explainProcess, type ExplainProcessOptions, recipesOfProcess } from './process.ts'
 
 export interface Request {
   readonly pid: number
@@ -25,8 +25,16 @@ export interface Request {
   readonly cacheDir?: string
   readonly level: 'quick' | 'second'
   /** Pack what is left instead of searching. */
-  readonly pack?: { readonly path: string; readonly most: number }
+  readonly pack?: Room
+  /** Look for recipes for what is left instead of searching. */
+  readonly recipe?: Room
   readonly cpuShare?: number
+}
+
+/** A file to be written, and the bytes that it may have. */
+export interface Room {
+  readonly path: string
+  readonly most: number
 }
 
 export interface BackingMessage {
@@ -38,6 +46,8 @@ export interface BackingMessage {
   readonly openPath: string
   /** The lens that makes the bytes; none: they are the file's own. */
   readonly lens?: string
+  /** Of a recipe: indexes of the backings that it is made of, in the order of its numbers. They come before it. */
+  readonly sources?: readonly number[]
 }
 
 /** Up to BATCH extents, as columns: [start, pages, backing, offset] each. */
@@ -103,7 +113,7 @@ function* groups<T>(all: readonly T[]): Generator<readonly T[]> {
 
 function main(): void {
   const request = JSON.parse(readFileSync(0, 'utf8')) as Request
-  const { pid, ranges, skip, backings, files, cacheDir, level, pack, cpuShare } = request
+  const { pid, ranges, skip, backings, files, cacheDir, level, pack, recipe, cpuShare } = request
   if (pack) {
     const packed = packProcess(pid, {
       ...pack,
@@ -115,7 +125,7 @@ function main(): void {
     done({ ...nothingSearched, pages: packed.pages })
     return
   }
-  const result = explainProcess(pid, {
+  const options: ExplainProcessOptions = {
     backings,
     level,
     ...(ranges ? { ranges } : {}),
@@ -123,7 +133,19 @@ function main(): void {
     ...(files ? { seen: files } : {}),
     ...(cacheDir === undefined ? {} : { cacheFolder: cacheDir }),
     ...(cpuShare === undefined ? {} : { cpuShare }),
-  })
+  }
+  if (recipe) {
+    const found = recipesOfProcess(pid, { ...options, ...recipe })
+    const last = found.candidates.length - 1
+    for (const [index, candidate] of found.candidates.entries()) {
+      const sources = Array.from({ length: last }, (_, i) => i)
+      write({ type: 'backing', index, ...candidate, ...(index === last ? { sources } : {}) })
+    }
+    writeExtents(found.extents)
+    done({ ...nothingSearched, pages: found.pages })
+    return
+  }
+  const result = explainProcess(pid, options)
   const used = new Set(result.extents.map(extent => extent.backing))
   for (const [index, candidate] of result.candidates.entries()) {
     if (used.has(index)) write({ type: 'backing', index, ...candidate })

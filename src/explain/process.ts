@@ -1,5 +1,6 @@
 /** The search put to work on a process: which memory, which candidates, in which order. */
 import { firstCandidates, secondCandidates, type SeenFile } from '../process/candidates.ts'
+import { SearchKernel } from '../kernels/index.ts'
 import { readMaps } from '../process/maps.ts'
 import type { PageCounts } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, type Range, subtract } from '../process/snapshot.ts'
@@ -8,6 +9,7 @@ import { defaultCacheFolder, IndexCache } from './index-cache.ts'
 import { Spool } from '../lens/spool.ts'
 import { FolderIndexStore, type IndexStore, MemoryIndexStore } from '../lens/index-store.ts'
 import { join } from 'node:path'
+import { findRecipes, type RecipeOptions, type Recipes } from './recipe.ts'
 import { throttle } from './throttle.ts'
 
 export interface ExplainProcessOptions {
@@ -51,4 +53,19 @@ export function explainProcess(pid: number, options: ExplainProcessOptions = {})
     ...(cache ? { cache } : {}),
   })
   return { ...explanations, present }
+}
+
+/** Recipes for the pages of a process that are not skipped, from the candidates of both tiers. */
+export function recipesOfProcess(
+  pid: number,
+  options: ExplainProcessOptions & Pick<RecipeOptions, 'path' | 'most'>,
+): Recipes {
+  const ranges = options.ranges ?? explainable(readMaps(pid, { flags: true }))
+  const runs = presentRuns(pid, subtract(ranges, options.skip ?? []))
+  using memory = new ProcessMemory(pid, runs)
+  const pause = throttle(options.cpuShare)
+  const files = firstCandidates(pid, options)
+  if (options.level !== 'quick') files.push(...secondCandidates(pid, memory, runs, new SearchKernel(), pause))
+  const { path, most } = options
+  return findRecipes(memory, runs, files, { path, most, store: indexStore(options.cacheFolder), pause })
 }

@@ -49,7 +49,8 @@ function narrowing(name: string): Outer {
 /** Of the lenses between element types: not those that any memory could have come through. */
 const elements = elementNames.filter(name => !/^swap|^latin1-/.test(name))
 
-const text = [
+/** Lenses between encodings of text. */
+export const textLenses: readonly string[] = [
   'utf8-utf16',
   'utf8-utf32',
   'latin1-utf16',
@@ -61,10 +62,10 @@ const text = [
 ]
 
 /** The mark of parsed numbers: no lens by itself, because each table has its own. */
-const NUMBERS = 'numbers'
+export const NUMBERS = 'numbers'
 
 const OUTER: readonly Outer[] = [
-  ...[...text, ...elements].map(narrowing),
+  ...[...textLenses, ...elements].map(narrowing),
   { name: NUMBERS, marks: looksParsed },
 ]
 
@@ -136,7 +137,7 @@ function attempt<T>(action: () => T, otherwise: T): T {
 }
 
 /** Whether most words of a page are doubles of a usual size, or small whole numbers. */
-function looksParsed(page: Uint8Array): boolean {
+export function looksParsed(page: Uint8Array): boolean {
   const words = new Uint32Array(page.buffer, page.byteOffset, page.length / 4)
   let doubles = 0
   let integers = 0

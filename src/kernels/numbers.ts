@@ -1,4 +1,5 @@
 /** Number kernel: parses a chunk of a table or of JSON to the binary values of the wanted columns. */
+import { fillDecimalTables } from './decimal-tables.ts'
 import { instantiate, reserve, START, type WasmMemory } from './index.ts'
 import { Pool } from './pool.ts'
 
@@ -66,33 +67,6 @@ interface NumberExports {
   getHards(): number
 }
 
-/** 128 bits of 5^q, truncated, most significant bit set; for q < 0 those of the reciprocal, rounded up. */
-function powerOfFive(q: number): bigint {
-  const power = 5n ** BigInt(Math.abs(q))
-  const bits = power.toString(2).length
-  if (q >= 0) return bits > 128 ? power >> BigInt(bits - 128) : power << BigInt(128 - bits)
-  // The smallest power of two that is no less.
-  const z = (power & (power - 1n)) === 0n ? bits - 1 : bits
-  if (q >= -27) return (1n << BigInt(z + 127)) / power + 1n
-  const reciprocal = (1n << BigInt(2 * z + 128)) / power + 1n
-  const excess = reciprocal.toString(2).length - 128
-  return excess > 0 ? reciprocal >> BigInt(excess) : reciprocal
-}
-
-let fives: BigUint64Array | undefined
-
-function fivesTable(): BigUint64Array {
-  if (!fives) {
-    fives = new BigUint64Array(2 * 651)
-    for (let q = -342; q <= 308; q++) {
-      const power = powerOfFive(q)
-      fives[2 * (q + 342)] = power >> 64n
-      fives[2 * (q + 342) + 1] = power & 0xffff_ffff_ffff_ffffn
-    }
-  }
-  return fives
-}
-
 export class NumberKernel {
   readonly input: Uint8Array
   readonly output: Uint8Array
@@ -122,9 +96,7 @@ export class NumberKernel {
     this.output = new Uint8Array(buffer, START + room, space)
     this.#hards = new Uint32Array(buffer, this.#hardAt, 3 * MOST_HARD)
     this.#view = new DataView(buffer)
-    new BigUint64Array(buffer, this.#wasm.fivesTable(), 2 * 651).set(fivesTable())
-    const tens = new Float64Array(buffer, this.#wasm.tensTable(), 309)
-    for (let q = 0; q <= 308; q++) tens[q] = Number(`1e${q}`)
+    fillDecimalTables(buffer, this.#wasm.fivesTable(), this.#wasm.tensTable())
   }
 
   /** What is to be parsed from now on. Delimiter: a byte; 32 for runs of blanks, 0 for JSON. */

@@ -1,12 +1,19 @@
 /** Every lens by its name. A name is complete: the same name makes the same lens in another process. */
+import { arrayNamed } from './arrays.ts'
 import { codesNamed } from './codes.ts'
+import { csvNamed } from './csv.ts'
 import { elementsNamed } from './elements.ts'
 import { LensError } from './errors.ts'
 import type { Lens } from './lens.ts'
+import { parquetNamed } from './parquet.ts'
+import { scanfNamed } from './scanf.ts'
 import { streamsNamed } from './streams.ts'
 import { compose } from './through.ts'
 import { numbersNamed } from './numbers.ts'
+import { ndjsonNamed } from './ndjson.ts'
+import { ownNamed } from './own.ts'
 import { packedNamed } from './packed.ts'
+import { tensorsNamed } from './tensors.ts'
 import { textNamed } from './text.ts'
 import { verbatimNamed } from './verbatim.ts'
 
@@ -19,8 +26,15 @@ const families: readonly Family[] = [
   elementsNamed,
   codesNamed,
   numbersNamed,
+  arrayNamed,
+  csvNamed,
+  ndjsonNamed,
+  scanfNamed,
+  parquetNamed,
+  tensorsNamed,
   streamsNamed,
   packedNamed,
+  ownNamed,
 ]
 
 const made = new Map<string, Lens>()

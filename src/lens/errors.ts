@@ -5,8 +5,9 @@
  * unsupported: no such lens, or a variant of a format that we can't read.
  * range: a position or a parameter that is not one.
  * io: the index could not be had.
+ * impure: a lens of the user's own depends on something else than its backing.
  */
-export type LensErrorCode = 'corrupt' | 'unsupported' | 'range' | 'io'
+export type LensErrorCode = 'corrupt' | 'unsupported' | 'range' | 'io' | 'impure'
 
 /** `code` is stable; `lens` is the lens's name; `offset` is where in the backing, if that can be said. */
 export class LensError extends Error {

@@ -14,14 +14,20 @@
  * view that is. Forwards search: read the whole view (src/lens/through.ts) once and search it like a file.
  */
 import type { Backing } from '../backing/backing.ts'
+import type { Element } from './element.ts'
 import type { IndexStore } from './index-store.ts'
 
 export type { IndexStore } from './index-store.ts'
 
-/** Bytes to be written at `offset` of a backing. */
+/**
+ * Bytes to be written at `offset` of a backing, in the place of `removes` bytes; of as many as they are, if it does not say.
+ * An edit of another length moves all that follows. The edits of one put do not overlap, are in the order of
+ * their offsets, and these are those before any of them is made.
+ */
 export interface Edit {
   readonly offset: number
   readonly bytes: Uint8Array
+  readonly removes?: number
 }
 
 /** `into` holds `bytes` bytes, which make the memory from `from` on. */
@@ -33,8 +39,15 @@ export interface Narrowed {
 export interface Lens {
   /** Canonical and complete: lensNamed(name) is the same lens in another process. */
   readonly name: string
+  /** What the bytes are elements of, where the name does not tell (src/lens/element.ts). */
+  readonly element?: Element
   /** Bytes of memory that the lens makes of a backing. */
   size(backing: Backing): number
+  /**
+   * Bytes of memory from `at` on that there are, up to `most`, found without looking at more of the backing than that
+   * takes; for lenses whose size costs a pass over all of it.
+   */
+  extent?(backing: Backing, at: number, most: number): number
   /** Fills `out` with the memory's bytes from `at` on. Pure: same backing, same bytes. */
   get(backing: Backing, at: number, out: Uint8Array): void
   /** The edits after which get(at) gives `bytes`. RangeError where that is beyond the lens's size. */
@@ -60,12 +73,21 @@ export interface Lens {
 
 /** The bytes of a backing after edits, in a new array: the meaning of an Edit. */
 export function applyEdits(before: Uint8Array, edits: readonly Edit[]): Uint8Array {
-  const after = before.slice()
-  for (const { offset, bytes } of edits) {
-    if (offset < 0 || offset + bytes.length > after.length) {
-      throw new RangeError(`Invalid edit of ${bytes.length} bytes at ${offset} in ${after.length} bytes`)
+  const parts: Uint8Array[] = []
+  let at = 0
+  for (const { offset, bytes, removes = bytes.length } of edits) {
+    if (offset < at || offset + removes > before.length) {
+      throw new RangeError(`Invalid edit of ${removes} bytes at ${offset} in ${before.length} bytes`)
     }
-    after.set(bytes, offset)
+    parts.push(before.subarray(at, offset), bytes)
+    at = offset + removes
+  }
+  parts.push(before.subarray(at))
+  const after = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let end = 0
+  for (const part of parts) {
+    after.set(part, end)
+    end += part.length
   }
   return after
 }

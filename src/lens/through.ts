@@ -6,7 +6,7 @@
  */
 import type { Backing, Hold, Identity } from '../backing/backing.ts'
 import { LensError } from './errors.ts'
-import type { IndexStore, Lens, Narrowed } from './lens.ts'
+import type { Edit, IndexStore, Lens, Narrowed } from './lens.ts'
 
 /**
  * The backing that a lens makes of another. Its identity is the other's with the lens's name behind the inode;
@@ -32,9 +32,14 @@ export class View implements Backing {
   read(offset: number, into: Uint8Array): number {
     if (!Number.isSafeInteger(offset) || offset < 0)
       throw new LensError('range', this.lens.name, `invalid offset ${offset} in a view of ${this.size} bytes`)
-    const wanted = Math.min(into.length, this.size - offset)
+    const { lens, backing } = this
+    // Once the size is known it is the cheaper answer.
+    const wanted =
+      lens.extent && this.#size < 0
+        ? lens.extent(backing, offset, into.length)
+        : Math.min(into.length, this.size - offset)
     if (wanted <= 0) return 0
-    this.lens.get(this.backing, offset, wanted === into.length ? into : into.subarray(0, wanted))
+    lens.get(backing, offset, wanted === into.length ? into : into.subarray(0, wanted))
     return wanted
   }
 
@@ -92,6 +97,22 @@ export function compose(inner: Lens, outer: Lens): Lens {
     return middle && inner.invert?.(middle)
   }
 
+  function put(backing: Backing, at: number, bytes: Uint8Array): Edit[] {
+    const edits: Edit[] = []
+    for (const edit of outer.put?.(view(backing), at, bytes) ?? []) {
+      const { offset, removes } = edit
+      if (removes !== undefined && removes !== edit.bytes.length)
+        throw new LensError(
+          'unsupported',
+          name,
+          `${edit.bytes.length} bytes in the place of ${removes} would move what follows; write numbers that take the room they had`,
+          offset,
+        )
+      edits.push(...(inner.put?.(backing, offset, edit.bytes) ?? []))
+    }
+    return edits.toSorted((a, b) => a.offset - b.offset)
+  }
+
   function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
     inner.prepare?.(backing, store, pause)
     outer.prepare?.(view(backing), store, pause)
@@ -101,6 +122,9 @@ export function compose(inner: Lens, outer: Lens): Lens {
     name,
     size: backing => outer.size(view(backing)),
     get: (backing, at, out) => outer.get(view(backing), at, out),
+    ...(inner.put && outer.put ? { put } : {}),
+    ...(outer.extent ? { extent: (backing, at, most) => outer.extent?.(view(backing), at, most) ?? 0 } : {}),
+    ...(outer.element === undefined ? {} : { element: outer.element }),
     ...(inner.invert && outer.invert ? { invert } : {}),
     ...(inner.narrow && outer.narrow ? { narrow } : {}),
     ...(inner.locate && outer.locate ? { locate } : {}),

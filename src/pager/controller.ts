@@ -329,14 +329,32 @@ export class Controller {
   async pack(): Promise<Dropped> {
     const figures = memoryFigures(this.pid)
     if (this.orphaned || figures === undefined) return nothingDropped()
-    await this.holdings.retirePacks(index => this.#uses(index))
+    await this.holdings.retire(index => this.#uses(index))
     const most = figures.anonymous / 2 - this.holdings.packedBytes
     const path = join(this.directory, `${++this.#packs}-${Date.now()}.pack`)
     if (most < 1 << 20) return nothingDropped()
-    return await this.make(await this.#explain({ level: 'quick', pack: { path, most } }))
+    return await this.#keepOnly(path, await this.#explain({ level: 'quick', pack: { path, most } }))
   }
 
-  async #explain(what: Pick<ExplainRequest, 'level' | 'pack'>): Promise<Explained> {
+  /** Looks for what can be put together from pieces. Resolves to what was dropped. */
+  async recipes(): Promise<Dropped> {
+    const figures = memoryFigures(this.pid)
+    if (this.orphaned || figures === undefined) return nothingDropped()
+    await this.holdings.retire(index => this.#uses(index))
+    const most = figures.anonymous / 4 - this.holdings.recipeBytes
+    const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
+    if (most < 1 << 18) return nothingDropped()
+    return await this.#keepOnly(path, await this.#explain({ level: 'second', recipe: { path, most } }))
+  }
+
+  // Makes use of what stands in a file of ours, or removes it.
+  async #keepOnly(path: string, explained: Explained): Promise<Dropped> {
+    const dropped = await this.make(explained)
+    if (!this.holdings.records.some(record => record.path === path)) rmSync(path, { force: true })
+    return dropped
+  }
+
+  async #explain(what: Pick<ExplainRequest, 'level' | 'pack' | 'recipe'>): Promise<Explained> {
     const skip: [number, number][] = []
     eachRun(this.#journal, (start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
@@ -372,6 +390,16 @@ export class Controller {
     const { counters } = this.#journal
     const known = (counters[counter.clean] as number) + (counters[counter.virtual] as number)
     const worth = worthOpening(explained.guesses, known)
+    const dependent = new Map<number, number>()
+    const depends = (index: number, bytes: number): void => {
+      dependent.set(index, (dependent.get(index) ?? 0) + bytes)
+    }
+    for (const { backing, pages } of explained.guesses) depends(backing, pages * pageBytes)
+    for (const { index, sources } of explained.backings)
+      for (const source of worth.has(index) ? (sources ?? []) : []) {
+        worth.add(source)
+        depends(source, dependent.get(index) ?? 0)
+      }
     const zeros = explained.zero.map(({ start, pages }) => ({
       start,
       pages,
@@ -380,14 +408,22 @@ export class Controller {
     }))
     for (const found of explained.backings) {
       if (!worth.has(found.index)) continue
-      const index = await this.holdings.open(found, this.#parkIn, (at, fd) =>
-        this.#server.ask({
-          kind: 'backing',
-          index: at,
-          path: found.path,
-          fd,
-          ...(found.lens === undefined ? {} : { lens: found.lens }),
-        }),
+      const sources = found.sources?.flatMap(source => indices.get(source) ?? [])
+      if (sources?.length !== found.sources?.length) continue
+      const index = await this.holdings.open(
+        found,
+        this.#parkIn,
+        (at, fd) =>
+          this.#server.ask({
+            kind: 'backing',
+            index: at,
+            path: found.path,
+            fd,
+            ...(found.lens === undefined ? {} : { lens: found.lens }),
+            ...(sources === undefined ? {} : { sources }),
+          }),
+        dependent.get(found.index) ?? 0,
+        sources,
       )
       if (index !== undefined) indices.set(found.index, index)
     }
@@ -425,6 +461,7 @@ export class Controller {
         journal: this.#journal,
         agent,
         hold: (ms, action) => this.#server.hold(ms, action),
+        server: () => this.#server.place,
       },
       runs,
     )

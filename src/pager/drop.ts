@@ -8,15 +8,15 @@
 // program runs again.
 //
 //   agent: reserve a scratch range (journalled) → stop all → sync with the server
-//   → the server held: still protected? clean → dropping → per run, agent: mremap → … → let go → dropping → virtual, wake who waits
+//   → the server held: still protected? clean → dropping → agent: mremap each run, some at a time → let go → dropping → virtual, wake who waits
 //   → agent: free the scratch range in pieces, then give its addresses back, all at once
 //
 // If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
-// are gone. One call is in the agent's hands at a time.
+// are gone.
 import { nr } from '../sys/ffi.ts'
-import { page, scanPages } from '../sys/memory.ts'
+import { page, pinTo, runFirst, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { type Agent, remote, sealName } from '../process/agent.ts'
+import { type Agent, remote, type RemoteCall, sealName } from '../process/agent.ts'
 import type { Mapping } from '../process/maps.ts'
 import { stopAll } from '../process/stop.ts'
 import { blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
@@ -52,8 +52,10 @@ const leastMark = 1
 const stopLimit = 14
 /** How long to wait for all threads to stop before giving up for now. */
 const settleLimit = 10
-/** How long one move may take before the agent is given up, milliseconds. */
+/** How long a packet of moves may take before the agent is given up, milliseconds. */
 const moveLimit = 100
+/** Moves in a packet: what is between two looks at the clock. */
+const movesAtOnce = 16
 const moveFlags = 7 // MREMAP_MAYMOVE | FIXED | DONTUNMAP
 const mostPerStop = 2 ** 32
 /** Scratch memory for the rehearsal: a page, a gap, and where the page is moved. */
@@ -69,6 +71,8 @@ export interface DropTarget {
   readonly agent: Agent
   /** Waits until the server has handled what is pending, and lets it stand still during `action`; false when it did not within the time. */
   hold(ms: number, action: () => void): boolean
+  /** The server's thread, and the CPU on which it was when it was last held, and is. */
+  server(): { readonly cpu: number; readonly thread: number }
 }
 
 export const nothingDropped = (): Dropped => ({ pages: 0, longest: 0, total: 0, stops: 0, left: [] })
@@ -116,51 +120,59 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
   const moved: Run[] = []
   const rest: Run[] = []
   let to = scratch
-  if (scratch >= 0) rehearse(target, runs, scratch + bytes)
+  const spans = neighbours(runs)
+  if (scratch >= 0) rehearse(target, spans, scratch + bytes)
   if (agent.late) sum.unsettled = true
   if (scratch < 0 || sum.unsettled) return undefined
   const stop = stopAll(target.pid, agent.footing.tid, settleLimit)
   if (stop !== undefined) {
+    const crew = [agent.footing.tid, target.server().thread]
+    for (const tid of crew) runFirst(tid, true)
     // Nobody changes a state while we mark: the server stands still too, for some microseconds.
     const held = target.hold(settleLimit, () => {
       const still = performance.now()
       const end = Math.max(Math.min(still + markLimit, stop.began + lastMark), still + leastMark)
-      for (const run of runs) {
-        if (performance.now() > end) rest.push(run)
+      for (const near of spans) {
+        if (performance.now() > end) rest.push(...near)
         else
-          for (const piece of stillProtected(target, run))
+          for (const piece of stillProtected(target, near))
             journal.markRuns(piece.start, piece.end, state.clean, state.dropping, (start, end) =>
               marked.push({ start, end }),
             )
       }
     })
     if (!held) rest.push(...runs)
-    for (const piece of marked) {
-      const { start, end } = piece
+    for (let next = 0; next < marked.length; ) {
       if (sum.unsettled || performance.now() - stop.began > stopLimit) {
-        journal.exchangeRun(start, end, state.dropping, state.clean)
-        rest.push(piece)
-        continue
+        for (const piece of marked.slice(next)) {
+          journal.exchangeRun(piece.start, piece.end, state.dropping, state.clean)
+          rest.push(piece)
+        }
+        break
       }
-      // The same offset in 2 MiB as at the source lets the kernel move whole page tables.
-      to = Math.ceil((to - (start % blockBytes)) / blockBytes) * blockBytes + (start % blockBytes)
-      const length = end - start
-      const done = remote(agent, [[nr.mremap, start, length, length, moveFlags, to]], moveLimit)
-      if (done === undefined) {
-        sum.unsettled = true
-        continue
-      }
-      if ((done[0] as number) < 0) {
-        journal.exchangeRun(start, end, state.dropping, state.clean)
-        continue
-      }
-      moved.push(piece)
-      to += length
+      const pieces = marked.slice(next, next + movesAtOnce)
+      next += pieces.length
+      const moves = pieces.map(({ start, end }): RemoteCall => {
+        // The same offset in 2 MiB as at the source lets the kernel move whole page tables.
+        to = Math.ceil((to - (start % blockBytes)) / blockBytes) * blockBytes + (start % blockBytes)
+        const move: RemoteCall = [nr.mremap, start, end - start, end - start, moveFlags, to]
+        to += end - start
+        return move
+      })
+      const done = remote(agent, moves, moveLimit)
+      if (done === undefined) sum.unsettled = true
+      else
+        pieces.forEach((piece, i) => {
+          if ((done[i] as number) >= 0) moved.push(piece)
+          else journal.exchangeRun(piece.start, piece.end, state.dropping, state.clean)
+        })
     }
     // A child forked before they are freed must not keep them.
     if (moved.length > 0 && !sum.unsettled)
       remote(agent, [[nr.madvise, scratch, bytes, 10 /* MADV_DONTFORK */]], 1000)
     const stood = stop.release()
+    for (const tid of crew) runFirst(tid, false)
+    pinTo(-1, agent.footing.tid)
     sum.longest = Math.max(sum.longest, stood)
     sum.total += stood
     sum.stops++
@@ -179,16 +191,18 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
 
 // All that will run while the target stands still has run just before: compiled, its tables in the caches, and
 // the agent and the server awake. The page that is moved here lies in the scratch range and is nobody's.
-function rehearse(target: DropTarget, runs: readonly Run[], scratch: number): void {
+function rehearse(target: DropTarget, spans: readonly Run[][], scratch: number): void {
   const { journal, agent } = target
-  for (const run of runs.slice(-8))
-    for (const piece of stillProtected(target, run))
+  for (const near of spans.slice(0, 8))
+    for (const piece of stillProtected(target, near))
       journal.markRuns(piece.start, piece.end, state.none, state.none, () => {})
   remote(agent, [[nr.mmap, scratch, pageBytes, 3, 0x32 /* PRIVATE | ANONYMOUS | FIXED */, -1, 0]])
   if (uffd.register(target.fd, scratch, pageBytes) < 0) return
   for (let i = 0; i < 3; i++) {
     remote(agent, [[nr.mremap, scratch, pageBytes, pageBytes, moveFlags, scratch + 2 * pageBytes]], moveLimit)
     target.hold(settleLimit, () => {})
+    // The server reads an event of each move while the agent waits: a hand-over costs 3 µs on one CPU and 30 between two.
+    if (i === 0) pinTo(target.server().cpu, agent.footing.tid)
   }
 }
 
@@ -254,11 +268,42 @@ export function freeScratch({
   return true
 }
 
-// The page table's word on it: present, and under the protection that was there when they were compared.
-function stillProtected(target: DropTarget, run: Run): Run[] {
+/** Runs with a smaller gap between them are looked up in one go. */
+const nearBytes = 1 << 20
+
+/** The runs by address, those that are near each other together. */
+function neighbours(runs: readonly Run[]): Run[][] {
+  const spans: Run[][] = []
+  let last: Run[] = []
+  for (const run of runs.toSorted((a, b) => a.start - b.start)) {
+    const first = last[0]
+    const before = last.at(-1)
+    if (
+      first !== undefined &&
+      before !== undefined &&
+      run.start - before.end < nearBytes &&
+      run.end - first.start <= largestRun
+    )
+      last.push(run)
+    else spans.push((last = [run]))
+  }
+  return spans
+}
+
+// The page table's word on it: what of these runs, which are in order, is present, and under the protection that was
+// there when they were compared.
+function stillProtected(target: DropTarget, runs: readonly Run[]): Run[] {
   const pieces: Run[] = []
-  scanPages(target.pagemap, run.start, run.end, page.present, page.written, 0, (start, end) => {
-    pieces.push({ start, end })
+  const { start: from } = runs[0] as Run
+  const { end: to } = runs.at(-1) as Run
+  let at = 0
+  scanPages(target.pagemap, from, to, page.present, page.written, 0, (start, end) => {
+    while (at < runs.length && (runs[at] as Run).end <= start) at++
+    for (let i = at; i < runs.length; i++) {
+      const run = runs[i] as Run
+      if (run.start >= end) break
+      pieces.push({ start: Math.max(start, run.start), end: Math.min(end, run.end) })
+    }
   })
   return pieces
 }

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Message } from '../explain/child.ts'
+import type { Message, Room } from '../explain/child.ts'
 import type { Guess } from './verify.ts'
 
 /** A file that the explainer found copies of. */
@@ -15,6 +15,8 @@ export interface FoundBacking {
   readonly how: string
   /** Name of the lens that makes the bytes; none: they are the file's own. */
   readonly lens?: string
+  /** Of a recipe: indexes of the backings that it is made of, which come before it. */
+  readonly sources?: readonly number[]
 }
 
 export interface Explained {
@@ -33,7 +35,9 @@ export interface ExplainRequest {
   readonly cacheDir?: string
   readonly level: 'quick' | 'second'
   /** Pack what is left, into this file of so many bytes at most, instead of searching. */
-  readonly pack?: { readonly path: string; readonly most: number }
+  readonly pack?: Room
+  /** Look for recipes for what is left, and write them into this file, instead of searching. */
+  readonly recipe?: Room
   readonly cpuShare?: number
 }
 

@@ -22,9 +22,11 @@ import { FileBacking } from '../backing/file.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { LensError } from '../lens/errors.ts'
 import { indexStore } from '../explain/process.ts'
+import { recipe } from '../lens/recipe.ts'
 import { through } from '../lens/through.ts'
 import { EAGAIN, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
+import { privateCopy } from './copies.ts'
 import type { FoundBacking } from './explainer.ts'
 import { unwritten } from './lease.ts'
 import { zeroBacking } from './journal.ts'
@@ -40,6 +42,10 @@ export interface BackingRecord {
   identity: string
   /** Name of the lens that makes memory's bytes of the file's; none: they are the same. */
   lens?: string
+  /** Of a recipe: the backings that it is made of besides its own file. */
+  sources?: readonly number[]
+  /** Of a private copy: the identity of the file when it was copied. `identity` is the copy's. */
+  original?: string
   lost?: string
 }
 
@@ -76,6 +82,8 @@ export class Holdings {
   readonly records: BackingRecord[] = []
   /** What pages are compared with, by the index of its record. */
   readonly views: Map<number, Backing> = new Map([[zeroBacking, zeros]])
+  /** Descriptors of private copies, which have no name, by the index of the record. */
+  readonly #copies = new Map<number, number>()
   /** Files with copies in memory that can't serve, and why. */
   readonly refused: Map<string, string> = new Map()
 
@@ -107,10 +115,11 @@ export class Holdings {
         (unwritten(fd) || identityOf(fd) === b.identity
           ? undefined
           : `${b.path} was changed while no pager held it`)
+      if (b.original !== undefined) this.#copies.set(b.index, fd)
       if (changed !== undefined) b.lost = changed
       else
         try {
-          this.views.set(b.index, viewOf(fd, b.path, b.lens))
+          this.views.set(b.index, viewOf(fd, b.path, b.lens, this.#viewsOf(b.sources)))
         } catch {
           // The server finds the same, and says so when a page depends on it; nothing new is proved with it.
         }
@@ -120,6 +129,7 @@ export class Holdings {
           path: b.path,
           fd,
           ...lensOf(b),
+          ...(b.sources === undefined ? {} : { sources: b.sources }),
           ...(changed === undefined ? {} : { lost: changed }),
         },
       ]
@@ -128,23 +138,51 @@ export class Holdings {
 
   /** Bytes of packs: they are memory too, for they lie beside the journal. */
   get packedBytes(): number {
+    return this.#bytesOf('packed')
+  }
+
+  /** Bytes of recipe files. */
+  get recipeBytes(): number {
+    return this.#bytesOf('recipe')
+  }
+
+  #bytesOf(lens: string): number {
     return this.records
-      .filter(b => b.lens === 'packed' && b.lost === undefined)
+      .filter(b => b.lens === lens && b.lost === undefined)
       .reduce((sum, b) => sum + (statSync(b.path, { throwIfNoEntry: false })?.size ?? 0), 0)
   }
 
-  /**
-   * Gives up packs that are mostly holes: truncated like any backing that somebody destroys, they are let go of by the
-   * server after it has refilled what is left. `dependents`: pages that a backing still makes.
-   */
-  async retirePacks(dependents: (index: number) => number): Promise<void> {
-    for (const { index, path, lens, lost } of this.records) {
+  // Throws LensError when one of them can't be read any more.
+  #viewsOf(sources: readonly number[] | undefined): Backing[] {
+    return (sources ?? []).map(index => {
       const view = this.views.get(index)
-      if (lens !== 'packed' || lost !== undefined || view === undefined) continue
-      if (dependents(index) * 4096 > view.size / 2) continue
-      await truncate(path).catch(() => {})
-      rmSync(path, { force: true })
+      if (view === undefined) throw new LensError('io', 'recipe', `backing ${index} can't serve`)
+      return view
+    })
+  }
+
+  /**
+   * Gives up files of ours that little is made of any more: truncated like any backing that somebody destroys, they are
+   * let go of by the server after it has refilled what is left. `dependents`: pages that a backing still makes.
+   */
+  async retire(dependents: (index: number) => number): Promise<void> {
+    for (const { index, path, lens, original, lost } of this.records) {
+      const view = this.views.get(index)
+      if (lost !== undefined || view === undefined) continue
+      const kept = lens === 'packed' || lens === 'recipe'
+      if (!kept && original === undefined) continue
+      const share = kept ? 1 / 2 : 1 / 16
+      if (this.#used(index, dependents) * 4096 > view.size * share) continue
+      await truncate(kept ? path : `/proc/self/fd/${this.#copies.get(index) ?? -1}`).catch(() => {})
+      if (kept) rmSync(path, { force: true })
     }
+  }
+
+  /** Pages that a backing makes, itself or as a source of others. */
+  #used(index: number, dependents: (index: number) => number): number {
+    return this.records
+      .filter(b => b.lost === undefined && (b.index === index || b.sources?.includes(index) === true))
+      .reduce((sum, b) => sum + dependents(b.index), 0)
   }
 
   /** Notes that a backing can't serve any more. */
@@ -155,13 +193,16 @@ export class Holdings {
   }
 
   /**
-   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`.
-   * Its index, or undefined when it can't serve.
+   * Opens a file that copies were found of, has `lease` put it under a lease, and parks it through `parkIn`. `dependent`:
+   * bytes of memory that are made of it; `sources`: the backings that it is made of besides. Its index, or undefined
+   * when it can't serve.
    */
   async open(
-    found: FoundBacking,
+    found: Omit<FoundBacking, 'sources'>,
     parkIn: number,
     lease: (index: number, fd: number) => Promise<number>,
+    dependent: number,
+    sources?: readonly number[],
   ): Promise<number | undefined> {
     let fd: number
     try {
@@ -172,7 +213,8 @@ export class Holdings {
     }
     const identity = identityOf(fd)
     const known = this.records.find(
-      b => b.identity === identity && b.lens === found.lens && b.lost === undefined,
+      b =>
+        (b.identity === identity || b.original === identity) && b.lens === found.lens && b.lost === undefined,
     )
     if (known !== undefined) {
       closeSync(fd)
@@ -188,8 +230,9 @@ export class Holdings {
       return undefined
     }
     let view: Backing
+    let original: string | undefined
     try {
-      view = viewOf(fd, found.path, found.lens)
+      view = viewOf(fd, found.path, found.lens, this.#viewsOf(sources))
       if (view.size < 1) throw new LensError('corrupt', found.lens ?? '', 'it makes nothing of this file')
     } catch (error) {
       this.refused.set(found.path, `${found.path} can't be read (${(error as Error).message})`)
@@ -197,14 +240,33 @@ export class Holdings {
       return undefined
     }
     const index = this.records.length
-    const leased = await lease(index, fd)
+    let leased = await lease(index, fd)
+    let noCopy: string | undefined
+    if (leased === -EAGAIN && sources === undefined) {
+      const copy = await privateCopy(fd, dependent)
+      if (typeof copy === 'string') noCopy = copy
+      else {
+        closeSync(fd)
+        fd = copy
+        original = identity
+        view = viewOf(fd, found.path, found.lens)
+        leased = await lease(index, fd)
+      }
+    }
     // If it was changed between the search and the lease, the comparison that follows finds out.
     if (leased < 0) {
-      this.refused.set(found.path, leaseRefusal(found.path, leased))
+      this.refused.set(found.path, leaseRefusal(found.path, leased, noCopy))
       closeSync(fd)
       return undefined
     }
-    this.records.push({ index, path: found.path, identity: identityOf(fd), ...lensOf(found) })
+    this.records.push({
+      index,
+      path: found.path,
+      identity: identityOf(fd),
+      ...lensOf(found),
+      ...(original === undefined ? {} : { original }),
+      ...(sources === undefined ? {} : { sources }),
+    })
     this.write()
     const parked = fds.sendFds(parkIn, [fd], new TextEncoder().encode(JSON.stringify({ backing: index })))
     if (parked < 0) {
@@ -213,6 +275,7 @@ export class Holdings {
       return undefined
     }
     this.views.set(index, view)
+    if (original !== undefined) this.#copies.set(index, fd)
     return index
   }
 }
@@ -233,11 +296,17 @@ export function worthOpening(guesses: readonly Guess[], known: number): Set<numb
 
 /**
  * What a lens makes of an open file; the file's own bytes without one. What the lens needs to know of the file the search
- * has left in the index store; if it is not there any more, it is found out anew.
+ * has left in the index store; if it is not there any more, it is found out anew. `sources`: what a recipe is made of.
  */
-export function viewOf(descriptor: number, path: string, lens: string | undefined): Backing {
+export function viewOf(
+  descriptor: number,
+  path: string,
+  lens: string | undefined,
+  sources: readonly Backing[] = [],
+): Backing {
   const file = new FileBacking(path, { descriptor })
   if (lens === undefined) return file
+  if (lens === 'recipe') return through(file, recipe(sources))
   lensNamed(lens).prepare?.(file, indexStore())
   return through(file, lensNamed(lens))
 }
@@ -251,8 +320,8 @@ function identityOf(fd: number): string {
   return [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':')
 }
 
-function leaseRefusal(path: string, errno: number): string {
+function leaseRefusal(path: string, errno: number, noCopy = ''): string {
   return errno === -EAGAIN
-    ? `${path} is open for writing somewhere, so its bytes may change at any time`
+    ? `${path} is open for writing somewhere, so its bytes may change at any time${noCopy === '' ? '' : `; ${noCopy}`}`
     : `${path} is on a file system that gives no leases (${errnoName(errno)})`
 }

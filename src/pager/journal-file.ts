@@ -6,26 +6,6 @@ import { type Arena, arenaOfFile } from '../sys/ffi.ts'
 import type { Footing } from '../process/agent.ts'
 import { PagerError } from './errors.ts'
 
-/** What a page is to us. One byte each. */
-export const state = {
-  /** not ours */
-  none: 0,
-  /** was absent when we came, or has been removed by the program: a fault brings zeros */
-  absent: 1,
-  /** was present when we came, or has been written: ours to leave alone */
-  present: 2,
-  /** write-protected, being compared */
-  verifying: 3,
-  /** present, write-protected, equal to its explanation */
-  clean: 4,
-  /** being dropped: faults wait */
-  dropping: 5,
-  /** dropped: a fault brings what its explanation says */
-  virtual: 6,
-  /** its backing was destroyed while nobody held it: a fault is SIGBUS */
-  lost: 7,
-} as const
-
 export const blockPages = 512
 export const blockBytes: number = 512 * 4096
 export const pageBytes = 4096

@@ -15,6 +15,7 @@
 // Threads: the server allocates and writes extents; states are changed by both threads, always by
 // compare-and-exchange (see `state`), except that filling of a run while the target stands still is plain.
 import { closeSync, openSync, renameSync } from 'node:fs'
+import { state } from './decide.ts'
 import { PagerError } from './errors.ts'
 import { Extents, type Place } from './extents.ts'
 import {
@@ -30,9 +31,9 @@ import {
   pageBytes,
   pageRecord,
   pagesAt,
-  state,
 } from './journal-file.ts'
 
+export { state } from './decide.ts'
 export type { Place } from './extents.ts'
 export {
   agePages,
@@ -41,7 +42,6 @@ export {
   counter,
   inboxSlots,
   pageBytes,
-  state,
   zeroBacking,
 } from './journal-file.ts'
 

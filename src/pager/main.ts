@@ -62,7 +62,10 @@ export interface PagerStatus {
   readonly own: number
   /** Bytes of packs: compressed memory, held beside the journal. Part of `own`. */
   readonly packs: number
-  readonly backings: readonly { path: string; lens: string; lost?: string }[]
+  /** Bytes of recipe files: programs and literals, held beside the journal. Part of `own`. */
+  readonly recipes: number
+  /** `copy`: the file is open for writing, and a private copy of it serves. */
+  readonly backings: readonly { path: string; lens: string; copy?: true; lost?: string }[]
   readonly refused: readonly string[]
   readonly reports: readonly string[]
 }
@@ -164,13 +167,16 @@ function status(): PagerStatus {
     settled: passes.settled,
     children: c.children,
     packs: c.holdings.packedBytes,
+    recipes: c.holdings.recipeBytes,
     own:
       c.holdings.packedBytes +
+      c.holdings.recipeBytes +
       proportionalSize(process.pid) +
       (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
     backings: c.holdings.records.map(b => ({
       path: b.path,
       lens: b.lens ?? 'verbatim',
+      ...(b.original === undefined ? {} : { copy: true }),
       ...(b.lost === undefined ? {} : { lost: b.lost }),
     })),
     refused: [...c.holdings.refused.values()],

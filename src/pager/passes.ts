@@ -70,6 +70,10 @@ export class Passes {
         const second = await c.pass('second')
         found += second.pages
       }
+      if (this.#unexplained() > worthwhile && c.ended === undefined) {
+        const pieces = await c.recipes()
+        found += pieces.pages
+      }
       if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) {
         const packed = await c.pack()
         found += packed.pages

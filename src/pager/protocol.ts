@@ -13,7 +13,7 @@ export type Request = { id: number } & (
   | { kind: 'register'; start: number; end: number }
   /** verifying → clean for pages that still are; rows of (start, pages, backing, offset) */
   | { kind: 'explain'; rows: Float64Array }
-  | { kind: 'backing'; index: number; path: string; fd: number; lens?: string }
+  | ({ kind: 'backing' } & ServedBacking)
   /** refill every virtual page, of one backing or of all */
   | { kind: 'refill'; backing?: number }
   /** look now which address spaces are no more; answered by the number of living children */
@@ -34,6 +34,15 @@ export type Reply =
   | { kind: 'over' }
   | { kind: 'gone'; children: number }
 
+/** A backing as the server opens it. `sources`: the backings that it depends on besides its own file; they come before it. */
+export interface ServedBacking {
+  index: number
+  path: string
+  fd: number
+  lens?: string
+  sources?: readonly number[]
+}
+
 /** What the server starts with. */
 export interface ServerData {
   uffd: number
@@ -51,15 +60,15 @@ export interface ServerData {
   /** Our keeper, to be put down in the journal when we serve, and that of who served before, if any. */
   keeper: { pid: number; start: number; own: readonly [number, number, number] }
   before: { pid: number; start: number }
-  /** 0: requests to hold, 1: acknowledged, 2: let go */
+  /** 0: requests to hold, 1: acknowledged, 2: let go, 3: the CPU that the server keeps to when it is held, 4: its thread */
   shared: SharedArrayBuffer
   /** Children of a predecessor: their descriptors and numbers. */
   children: { fd: number; n: number }[]
   /** Backings of a predecessor, out of the park. `lost`: why one can't serve. */
-  backings: { index: number; path: string; fd: number; lens?: string; lost?: string }[]
+  backings: (ServedBacking & { lost?: string })[]
 }
 
-export const shared = { request: 0, acknowledged: 1, released: 2 } as const
+export const shared = { request: 0, acknowledged: 1, released: 2, cpu: 3, thread: 4 } as const
 
 /** Milliseconds of the monotonic clock, which all processes share, when performance.now() was 0 in this thread. */
 const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now()

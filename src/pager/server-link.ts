@@ -74,6 +74,11 @@ export class ServerLink {
     return result
   }
 
+  /** The CPU on which the server was when it was last held, and is; and its thread. */
+  get place(): { cpu: number; thread: number } {
+    return { cpu: Atomics.load(this.#shared, shared.cpu), thread: Atomics.load(this.#shared, shared.thread) }
+  }
+
   /**
    * Waits, without the event loop, until the server has handled all that was pending when we asked, and has it stand
    * still while `action` runs. False, and nothing done, when it did not answer in time.

@@ -12,7 +12,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { pinTo } from '../sys/memory.ts'
+import { currentCpu, ownThread, pinTo } from '../sys/memory.ts'
 import { type Mapping, readMaps } from '../process/maps.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Children } from './children.ts'
@@ -85,7 +85,7 @@ export class Server {
     this.#main = this.#space(data.uffd, journal, false, pagemap)
     this.#spaces.push(this.#main)
     for (const one of data.backings) {
-      const { backing, wanted } = adoptBacking(one)
+      const { backing, wanted } = adoptBacking(one, this.#backings)
       this.#backings.set(one.index, backing)
       if (wanted) this.#broken.push(one.index)
     }
@@ -370,6 +370,9 @@ export class Server {
     const asked = Atomics.load(this.#shared, shared.request)
     if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
       for (const space of this.#spaces) this.#drain(space)
+      if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
+      Atomics.store(this.#shared, shared.cpu, this.#cpu)
+      Atomics.store(this.#shared, shared.thread, ownThread())
       Atomics.store(this.#shared, shared.acknowledged, asked)
       Atomics.notify(this.#shared, shared.acknowledged)
       // Whoever asked may have given up meanwhile; then it has let go already.
@@ -411,7 +414,9 @@ export class Server {
         return this.#explain(request.rows)
       case 'backing': {
         // Before the lease: what can't be read must not keep anybody waiting.
-        const backing = openBacking(request.fd, request.path, request.lens)
+        if (request.sources?.some(source => this.#backings.get(source)?.lost !== undefined) === true)
+          return -EAGAIN
+        const backing = openBacking(request, this.#backings)
         const leased = fds.lease(request.fd, leaseSignal)
         if (leased < 0) return leased
         this.#backings.set(request.index, backing)
@@ -470,17 +475,25 @@ export class Server {
 
   // Everything that depends on a backing becomes physical; then its writer may go on.
   #giveUp(index: number): void {
-    const backing = this.#backings.get(index) as OpenBacking
+    const why = `${this.#backings.get(index)?.path ?? ''} was opened for writing`
     // Pages that the controller is dropping at this moment become virtual in some milliseconds; on a very busy machine it
     // can take longer. The kernel gives us 45 seconds.
     const end = performance.now() + 30_000
+    // What is made of it and of other things first: it needs this one to be as it was.
+    for (const [other, { lost, sources }] of this.#backings)
+      if (lost === undefined && sources?.includes(index) === true) this.#letGo(other, why, end)
+    this.#letGo(index, why, end)
+  }
+
+  #letGo(index: number, why: string, end: number): void {
+    const backing = this.#backings.get(index) as OpenBacking
     do {
       refillAll(this.#spaces, index, this.#hands)
       for (const space of this.#spaces) this.#drain(space)
     } while (dependents(this.#spaces, index) > 0 && performance.now() < end)
-    backing.lost = `${backing.path} was opened for writing`
+    backing.lost = why
     fds.unlease(backing.fd)
-    this.#post({ kind: 'lost', index, why: backing.lost })
+    this.#post({ kind: 'lost', index, why })
   }
 
   // Everything back, ranges unregistered. The number of pages that could not be brought back.

@@ -1,6 +1,6 @@
 // One address space that we serve: its userfaultfd, its journal, and what to do about each message.
 //
-// A fault is decided by `decide`, from the page's state alone, and carried out by `serve`. After every ioctl that
+// A fault is decided by `decide` (decide.ts, which the simulated machine uses too), from the page's state alone, and carried out by `serve`. After every ioctl that
 // says EAGAIN an event waits that may change the answer: the caller reads it and asks again. States change
 // *after* a page has been filled and *before* a protection is taken away, so that at every instant the journal
 // promises no more than what is true:
@@ -14,12 +14,13 @@
 //                        event; loud (SIGBUS), never a page of zeros
 import type { Backing } from '../backing/backing.ts'
 import { EAGAIN, EEXIST, ENOENT, ESRCH, errnoName } from '../sys/errno.ts'
-import { readAt } from '../sys/fd.ts'
+import { readFully } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Doubts } from './doubt.ts'
 import { blockBytes, counter, type Journal, pageBytes, type Place, state, zeroBacking } from './journal.ts'
+import { decide } from './decide.ts'
 import { Streams } from './streams.ts'
 
 /** A file that pages are refilled from. */
@@ -28,43 +29,17 @@ export interface OpenBacking {
   readonly path: string
   /** What a lens makes of the file, if pages do not hold the file's own bytes. */
   readonly view?: Backing
+  /** Backings that it depends on besides its own file. */
+  readonly sources?: readonly number[]
   /** Why it can't serve any more, once it can't. */
   lost?: string
 }
-
-/** What a fault calls for. */
-export type Decision =
-  | 'refill'
-  | 'zero'
-  | 'unprotect'
-  | 'wait'
-  /** somebody else has served it, or the state does not fit: the kernel knows whether the page is there */
-  | 'check'
-  | 'poison'
 
 /** How serving went. `again`: an event has to be read first; `gone`: the address space is no more. */
 export type Served = 'done' | 'again' | 'gone'
 
 /** Pages that one refill brings at most. */
 export const maxCluster = 256
-
-/** The fault decision: from the state of the page and the kind of fault, nothing else. */
-export function decide(pageState: number, protectedWrite: boolean): Decision {
-  switch (pageState) {
-    case state.dropping:
-      return 'wait'
-    case state.virtual:
-      return 'refill'
-    case state.lost:
-      return 'poison'
-    case state.clean:
-    case state.verifying:
-    case state.present:
-      return protectedWrite ? 'unprotect' : 'check'
-    default:
-      return protectedWrite ? 'unprotect' : 'zero'
-  }
-}
 
 export class Space {
   readonly fd: number
@@ -151,6 +126,8 @@ export class Space {
       case 'wait':
         return this.#wait(address, flags)
       case 'check':
+        // Protected, so it is there after all: the fill finds that out, and takes the protection away.
+        if (protectedWrite) return this.#refillAround(at, true)
         return this.#poison(at, 'it vanished without an event')
       case 'poison':
         return this.#poison(at, 'its backing is lost')
@@ -467,17 +444,3 @@ export class Space {
 
 /** Address of the message's page and its flags, from the words of a message. */
 export const faultAddress = (words: Uint32Array, at: number): number => getAddress(words, at + 4)
-
-function readFully(fd: number, address: number, length: number, offset: number): number {
-  let got = 0
-  while (got < length) {
-    const n = readAt(fd, address + got, length - got, offset + got)
-    if (n < 0) {
-      if (n === -4) continue
-      return n
-    }
-    if (n === 0) break
-    got += n
-  }
-  return got
-}

@@ -5,7 +5,7 @@
 // borrowed for two calls (mmap, clone; some 0.3 ms), and the new thread does the rest:
 //
 //   borrow → mmap an area, clone → the new thread, held by ptrace, is led through its set-up (code page, control
-//   socket; the first time also the userfaultfd and the park) → detached into a loop of 33 instructions:
+//   socket; the first time also the userfaultfd and the park) → detached into a loop of 42 instructions:
 //   read a packet of calls from the control socket, make them, write the results back.
 //
 // Life cycle: the agent lives while we hold the other end of its control socket. When we close it, or die, its
@@ -59,11 +59,13 @@ const code = 12288
 export const sealName: number = setup + 512
 const word = 8
 
-// loop: read(r13, r12, 4032) ≤ 0 → exit; for each 56-byte record {rax, rdi, rsi, rdx, r10, r8, r9}: syscall, result
-// into its first word; write(r13, r12, length); again.
+// loop: read(r13, r12, 4032) ≤ 0 → exit; for each 56-byte record {rax, rdi, rsi, rdx, r10, r8, r9}: whoever asked still
+// there (recvfrom(r13, peek) is EAGAIN)? else exit; syscall, result into its first word; write(r13, r12, length); again.
+// So of what we asked for, at most one call is made after our death, when nobody holds the program's threads any more.
 const loop = Buffer.from(
-  '31c04489ef4c89e6bac00f00000f054885c07e474d89e64d8d3c044d39fe7326498b06498b7e08498b7610498b56184d8b56204d8b' +
-    '46284d8b4e300f054989064983c638ebd5b8010000004489ef4c89e64c89fa4c29e20f05eba5b83c00000031ff0f05',
+  '31c04489ef4c89e6bac00f00000f054885c07e684d89e64d8d3c044d39fe7d47b82d0000004489ef4c89e631d241ba42000000' +
+    '4531c04531c90f054883f8f5753b498b06498b7e08498b7610498b56184d8b56204d8b46284d8b4e300f054989064983c638ebb4' +
+    'b8010000004489ef4c89e64c89fa4c29e20f05eb84b83c00000031ff0f05',
   'hex',
 )
 

@@ -7,7 +7,7 @@
 // Such a thread stays seized until it wakes; see stragglers.ts.
 import { readFileSync } from 'node:fs'
 import { EPERM, ESRCH } from '../sys/errno.ts'
-import { setPriority } from '../sys/memory.ts'
+import { runFirst, setPriority } from '../sys/memory.ts'
 import * as ptrace from '../sys/ptrace.ts'
 import { threads } from './agent.ts'
 import { isDead } from './inject.ts'
@@ -30,6 +30,7 @@ export class Stop {
   release(): number {
     for (const tid of this.tids) ptrace.letGo(tid)
     const stood = performance.now() - this.began
+    runFirst(0, false)
     setPriority(0, 0)
     return stood
   }
@@ -67,6 +68,7 @@ export function stopAll(pid: number, except: number, ms: number): Stop | undefin
       if (stopped.length === 0) return undefined
       // Others wait for us now: as long as they stand still, nobody else's work comes before ours.
       setPriority(0, urgent)
+      runFirst(0, true)
       return new Stop(stopped, began)
     }
     for (const tid of fresh) ptrace.interrupt(tid)

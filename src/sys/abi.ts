@@ -15,9 +15,11 @@ export interface Calls {
   readonly mremap: number
   readonly ioctl: number
   readonly pread64: number
+  readonly pwrite64: number
   readonly ppoll: number
   readonly epoll_create1: number
   readonly epoll_ctl: number
+  readonly dup3: number
   readonly fcntl: number
   readonly fallocate: number
   readonly socketpair: number
@@ -36,6 +38,8 @@ export interface Calls {
   readonly rt_sigprocmask: number
   readonly rt_sigreturn: number
   readonly sched_setaffinity: number
+  readonly getcpu: number
+  readonly sched_setscheduler: number
   readonly sched_yield: number
   readonly nanosleep: number
   readonly signalfd4: number
@@ -64,9 +68,11 @@ const x64: Calls = {
   mremap: 25,
   ioctl: 16,
   pread64: 17,
+  pwrite64: 18,
   ppoll: 271,
   epoll_create1: 291,
   epoll_ctl: 233,
+  dup3: 292,
   fcntl: 72,
   fallocate: 285,
   socketpair: 53,
@@ -84,6 +90,8 @@ const x64: Calls = {
   rt_sigprocmask: 14,
   rt_sigreturn: 15,
   sched_setaffinity: 203,
+  getcpu: 309,
+  sched_setscheduler: 144,
   sched_yield: 24,
   nanosleep: 35,
   signalfd4: 289,
@@ -113,9 +121,11 @@ export const arm64: Calls = {
   mremap: 216,
   ioctl: 29,
   pread64: 67,
+  pwrite64: 68,
   ppoll: 73,
   epoll_create1: 20,
   epoll_ctl: 21,
+  dup3: 24,
   fcntl: 25,
   fallocate: 47,
   socketpair: 199,
@@ -133,6 +143,8 @@ export const arm64: Calls = {
   rt_sigprocmask: 135,
   rt_sigreturn: 139,
   sched_setaffinity: 122,
+  getcpu: 168,
+  sched_setscheduler: 119,
   sched_yield: 124,
   nanosleep: 101,
   signalfd4: 74,

@@ -1,7 +1,7 @@
 // Descriptors: polling, waking another thread, passing them between processes, leases on files.
 import { readdirSync } from 'node:fs'
 import { arena, call, call4, epollWait, getAddress, nr, putAddress } from './ffi.ts'
-import { must } from './errno.ts'
+import { EINTR, must } from './errno.ts'
 
 const O_CLOEXEC = 0o2000000
 const O_NONBLOCK = 0o4000
@@ -84,6 +84,23 @@ export const pidfdGetfd = (pidfd: number, fd: number): number => call(nr.pidfd_g
 export const readAt = (fd: number, address: number, length: number, offset: number): number =>
   call4(nr.pread64, fd, address, length, offset)
 
+/** Reads a range of a file to an address, whole if the file has it; bytes read, or a negative errno. */
+export function readFully(fd: number, address: number, length: number, offset: number): number {
+  let got = 0
+  while (got < length) {
+    const n = readAt(fd, address + got, length - got, offset + got)
+    if (n === -EINTR) continue
+    if (n < 0) return n
+    if (n === 0) break
+    got += n
+  }
+  return got
+}
+
+/** Writes `length` bytes at an address to `offset` of a file; bytes written or a negative errno. */
+export const writeAt = (fd: number, address: number, length: number, offset: number): number =>
+  call4(nr.pwrite64, fd, address, length, offset)
+
 /** Blocks `signals` in the calling thread and returns a descriptor that reads them. */
 export function signalfd(signals: readonly number[]): number {
   let mask = 0n
@@ -124,6 +141,9 @@ export const unlease = (fd: number): number => call(nr.fcntl, fd, F_SETLEASE, 2)
 
 /** Whether the file is under our read lease and nobody waits for it. */
 export const leased = (fd: number): boolean => call(nr.fcntl, fd, F_GETLK_LEASE) === 0
+
+/** Makes descriptor `to` another one of what `from` is; what it was is closed. */
+export const replace = (from: number, to: number): number => must(call(nr.dup3, from, to, O_CLOEXEC), 'dup3')
 
 /** Keeps descriptors that we were started with, above the standard ones, from what we start. */
 export function keepFromChildren(): void {

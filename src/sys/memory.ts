@@ -1,4 +1,5 @@
 // Other processes' memory and ours: remote reads and writes, which pages are present or protected, CPU placement.
+import { must } from './errno.ts'
 import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
 
 const memory = arena(65536)
@@ -76,12 +77,45 @@ export function scanPages(
   return 0
 }
 
-/** Ties the calling thread to one CPU, or to all of the first 1024 with -1. */
-export function pinTo(cpu: number): number {
+/** Ties a thread (0: the calling one) to one CPU, or to all of the first 1024 with -1. 0, or a negative errno. */
+export function pinTo(cpu: number, tid = 0): number {
   u32.fill(cpu < 0 ? 0xffff_ffff : 0, 512, 544)
   if (cpu >= 0) u32[512 + (cpu >> 5)] = (1 << (cpu & 31)) >>> 0
-  return call(nr.sched_setaffinity, 0, 128, memory.address + 2048)
+  return call(nr.sched_setaffinity, tid, 128, memory.address + 2048)
 }
+
+/** The calling thread's id. */
+export const ownThread = (): number => call(nr.gettid)
+
+/** The CPU that the calling thread is on. */
+export function currentCpu(): number {
+  const failed = call(nr.getcpu, memory.address + 2048, 0, 0)
+  return failed < 0 ? 0 : (u32[512] as number)
+}
+
+const anonymous = 0x4022 // MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+const fixed = 0x10
+
+/**
+ * Address space of `length` bytes, rounded up to pages, as ordinary memory of which nothing is there yet: pages of 4 KiB
+ * only, and none of it in children. It is never unmapped, see `retire`.
+ */
+export function reserve(length: number): number {
+  const start = must(call(nr.mmap, 0, length, 3, anonymous, -1, 0), 'mmap')
+  advise(start, length, 15 /* MADV_NOHUGEPAGE */)
+  advise(start, length, 10 /* MADV_DONTFORK */)
+  return start
+}
+
+/**
+ * Ends the use of a range from `reserve`: its pages, page tables and userfaultfd registration go; what is left is address
+ * space that reads as zeros. It stays mapped, because an asynchronous system call may still know the address.
+ */
+export const retire = (start: number, length: number): number =>
+  must(call(nr.mmap, start, length, 3, anonymous | fixed, -1, 0), 'mmap')
+
+/** Gives the pages of a range back at once; if it is registered, the next touch is a fault. */
+export const discard = (start: number, length: number): number => advise(start, length, 4 /* MADV_DONTNEED */)
 
 /** Gives advice on a range of our own memory. */
 export const advise = (start: number, length: number, advice: number): number =>
@@ -89,3 +123,17 @@ export const advise = (start: number, length: number, advice: number): number =>
 
 /** Nice value of one thread (0: the calling one). 0, or a negative errno (EACCES, EPERM without privilege). */
 export const setPriority = (tid: number, nice: number): number => call(nr.setpriority, 0, tid, nice)
+
+/**
+ * Lets a thread (0: the calling one) run before all that are not so, whatever their nice values, or ends that. For
+ * milliseconds only: nobody else gets the CPU. 0, or a negative errno (EPERM without privilege).
+ */
+export function runFirst(tid: number, on: boolean): number {
+  u32[512] = on ? 1 : 0
+  return call(
+    nr.sched_setscheduler,
+    tid,
+    on ? 1 /* SCHED_FIFO */ : 0 /* SCHED_OTHER */,
+    memory.address + 2048,
+  )
+}

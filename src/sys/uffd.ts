@@ -14,6 +14,7 @@ export const feature = {
   eventUnmap: 64,
   sigbus: 128,
   threadId: 256,
+  exactAddress: 2048,
   wpUnpopulated: 8192,
   poison: 16384,
   wpAsync: 32768,

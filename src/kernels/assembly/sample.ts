@@ -29,9 +29,9 @@ const MOST_ECHOES: i32 = 64
 
 // Loaded from memory, not spelled as constants: V8 makes a vector constant anew at every use, which took
 // two thirds of the time.
-const FACTORS: usize = memory.data<u32>([M1, M1, M1, M1, M2, M2, M2, M2, ADD, ADD, ADD, ADD], 16)
+export const FACTORS: usize = memory.data<u32>([M1, M1, M1, M1, M2, M2, M2, M2, ADD, ADD, ADD, ADD], 16)
 
-function hashFour(p: usize, m1: v128, m2: v128, add: v128): v128 {
+export function hashFour(p: usize, m1: v128, m2: v128, add: v128): v128 {
   return i32x4.shl(
     i32x4.add(i32x4.add(i32x4.dot_i16x8_s(v128.load(p), m1), i32x4.dot_i16x8_s(v128.load(p, 4), m2)), add),
     9,
@@ -42,7 +42,7 @@ function halves(p: usize, m: u32): i32 {
   return <i32>load<i16>(p) * <i32>(<i16>m) + <i32>load<i16>(p, 2) * (<i32>m >> 16)
 }
 
-function hashOne(p: usize): u32 {
+export function hashOne(p: usize): u32 {
   return <u32>((halves(p, M1) + halves(p + 4, M2) + <i32>ADD) << 9)
 }
 
@@ -58,7 +58,7 @@ export function tagAt(p: usize): u32 {
   return <u32>(h >> 32)
 }
 
-function repeats(p: usize): bool {
+export function repeats(p: usize): bool {
   const a = v128.load(p)
   for (let d: usize = 1; d <= 8; d++) if (!v128.any_true(v128.xor(a, v128.load(p + d)))) return true
   return false

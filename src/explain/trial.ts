@@ -1,0 +1,295 @@
+/**
+ * Which sources could pages be pieced together from? Some unexplained pages are put on trial: the anchors of their own
+ * bytes, and of what stands in them at a stride, go into a table; then a part of each candidate view is read, and what
+ * it hits is counted. A view that hits next to nothing is not worth an index.
+ */
+import { PIECE_BLOCK, type PieceKernel } from '../kernels/pieces.ts'
+import { sniff } from '../lens/table-sniff.ts'
+import type { Run } from '../process/pagemap.ts'
+import type { MemorySource } from '../process/snapshot.ts'
+import type { Candidate, Pool } from './pool.ts'
+import { looksParsed, marks, NUMBERS, textLenses, viewsOf } from './views.ts'
+
+const PAGE = 4096
+const MIB = 2 ** 20
+/** Pages on trial. */
+const SAMPLE = 256
+/** One anchor in 2^BITS positions. */
+const BITS = 4
+const SLOTS = 2 ** 20
+/** A view that hits less than this share of a plane's anchors is left out. */
+const SHARE = 0.01
+const LEAST_HITS = 6
+/** A plane of a larger stride must hit so many times as much. */
+const MORE = 1.15
+/** Of a large view this much of every STRIDE bytes is read. */
+const PIECE = 65_536
+const STRIDE = 8 * PIECE
+/** Files and views that are tried, bytes of them all. */
+const MOST_BYTES = 2 ** 30
+const MOST_VIEWED = 50
+const MOST_COLUMNS = 32
+const MOST_SOURCES = 64
+/** Files of fewer bytes are not worth a lease. */
+const LEAST_FILE = 65_536
+const MOST_FILES = 500
+/** Blocks of a view that are kept for the sources that are its columns. */
+const BLOCK = 262_144
+const BLOCKS = 12
+/** A view of rows of numbers: bytes of an element, columns if they are not all. */
+const ROWS = /(?:^|\|)numbers-[fi](64|32)(?:\/([0-9]+(?:,[0-9]+)+))?$/
+/** A view of one column: rows have them all. */
+const OWN_COLUMN = /\|?numbers-[^|]*\/[0-9]+$/
+
+/**
+ * How elements stand in objects: every `stride` bytes, `width` bytes each. 16 and 32 are CPython's floats and ints (24
+ * and 28 bytes in blocks of 16), 24 what other allocators make of them, the larger ones rows of several.
+ */
+export interface Plane {
+  readonly stride: number
+  readonly width: 4 | 8
+}
+
+export const PLANES: readonly Plane[] = [
+  ...[16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320].map((stride): Plane => ({ stride, width: 8 })),
+  ...[8, 16, 32, 64, 96, 128].map((stride): Plane => ({ stride, width: 4 })),
+]
+
+/** A view that pieces may come from. */
+export interface Source {
+  readonly candidate: Candidate
+  /** Index in the pool. */
+  readonly index: number
+  /** Bytes of its elements. */
+  readonly size: number
+  /** Bytes of an element: pieces begin at their multiples. 1: anywhere. */
+  readonly align: number
+  /** More than 1: the elements of one column of a view that holds `step` of them, row after row. */
+  readonly step: number
+  readonly column: number
+  /** Whether memory holds parts of it as they are. */
+  readonly plain: boolean
+  /** Indexes of the PLANES in which memory holds its elements. */
+  readonly planes: readonly number[]
+}
+
+/** Columns at which the elements of a plane can stand. */
+export function* columnsOf({ stride, width }: Plane): Generator<number> {
+  for (let column = 0; column < stride; column += width) yield column
+}
+
+/** Reads elements of a source. */
+export class SourceReader {
+  readonly #pool: Pool
+  readonly #blocks = new Map<string, Uint8Array>()
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+  }
+
+  /** Fills `into` with what the source has from `offset` on, a multiple of its element; the bytes that it had. */
+  read({ index, step, column, align, size }: Source, offset: number, into: Uint8Array): number {
+    const wanted = Math.min(into.length, size - offset)
+    if (step === 1) return this.#pool.read(index, offset, into.subarray(0, wanted))
+    let done = 0
+    for (let element = offset / align; done + align <= wanted; element++) {
+      const at = (element * step + column) * align
+      const number = Math.floor(at / BLOCK)
+      const block = this.#block(index, number)
+      const from = at - number * BLOCK
+      if (from + align > block.length) break
+      for (let k = 0; k < align; k++) into[done++] = block[from + k] ?? 0
+    }
+    return done
+  }
+
+  #block(index: number, number: number): Uint8Array {
+    const key = `${index}:${number}`
+    let block = this.#blocks.get(key)
+    if (block) return block
+    if (this.#blocks.size >= BLOCKS)
+      for (const oldest of this.#blocks.keys()) {
+        this.#blocks.delete(oldest)
+        break
+      }
+    block = new Uint8Array(BLOCK)
+    block = block.subarray(0, this.#pool.read(index, number * BLOCK, block))
+    this.#blocks.set(key, block)
+    return block
+  }
+}
+
+/** A view, and the anchors of each plane that it hits; 0: the page's own bytes. */
+interface Hits extends Omit<Source, 'plain' | 'planes'> {
+  readonly hits: readonly number[]
+}
+
+/** The views of these files, and the files, that hold parts of the pages in `runs`; at most MOST_SOURCES, the best first. */
+export function sourcesOf(
+  memory: MemorySource,
+  runs: readonly Run[],
+  files: readonly Candidate[],
+  pool: Pool,
+  kernel: PieceKernel,
+  pause: () => void,
+): Source[] {
+  kernel.reset(SLOTS)
+  const { totals, numeric } = putOnTrial(memory, runs, kernel)
+  const reader = new SourceReader(pool)
+  const text = marks(memory, runs).filter(name => textLenses.includes(name))
+  const marked = numeric ? [...text, NUMBERS] : text
+  const found: Hits[] = []
+  let left = MOST_BYTES
+  let viewed = 0
+  const consider = (candidate: Candidate, columns = 1): void => {
+    const index = pool.add(candidate)
+    const size = pool.size(index)
+    if (size < PAGE || size > left) return
+    left -= size
+    const align = elementOf(candidate.lens)
+    const whole = { candidate, index, size, align, step: 1, column: 0 }
+    const rows = Math.floor(size / align / columns)
+    const sources = [whole]
+    for (let column = 0; columns > 1 && column < columns; column++)
+      sources.push({ ...whole, size: rows * align, step: columns, column })
+    for (const source of sources) {
+      const scale = tryView({ ...source, plain: false, planes: [] }, reader, kernel, pause)
+      const { counts } = kernel
+      const hits = Array.from(totals, (total, plane) => {
+        const n = counts[plane] ?? 0
+        const wanted = plane === 0 ? align === 1 : align === PLANES[plane - 1]?.width
+        return wanted && n >= LEAST_HITS && n * scale >= (SHARE * total) / source.step ? n * scale : 0
+      })
+      if (hits.some(n => n > 0)) found.push({ ...source, hits })
+    }
+  }
+  const usable = files
+    .filter(file => file.program !== true && file.identity.size >= LEAST_FILE && !isProgram(pool, file))
+    .slice(0, MOST_FILES)
+  for (const candidate of usable) consider(candidate)
+  for (const candidate of usable) {
+    if (marked.length === 0 || viewed >= MOST_VIEWED) continue
+    const file = pool.open(pool.add(candidate))
+    if (!file) continue
+    viewed++
+    const views = viewsOf(file, marked, pause)
+    for (const lens of [...views.first, ...views.second].filter(name => !OWN_COLUMN.test(name)))
+      consider({ ...candidate, lens }, columnsIn(pool, candidate, lens))
+    for (const lens of views.first.filter(name => ROWS.test(name))) {
+      const integers = lens.replace('-f64', '-i32')
+      consider({ ...candidate, lens: integers }, columnsIn(pool, candidate, lens))
+    }
+  }
+  const planes = new Set(worthPlanes(found))
+  const sources = found.flatMap(({ hits, ...rest }) => {
+    const own = PLANES.flatMap((_, i) => (planes.has(i) && (hits[i + 1] ?? 0) > 0 ? [i] : []))
+    const plain = (hits[0] ?? 0) > 0
+    const sum = (hits[0] ?? 0) + own.reduce((total, i) => total + (hits[i + 1] ?? 0), 0)
+    return plain || own.length > 0 ? [{ ...rest, plain, planes: own, sum }] : []
+  })
+  return sources.toSorted((a, b) => b.sum - a.sum).slice(0, MOST_SOURCES)
+}
+
+/** Whether a file is a program or a library: what memory has in common with those is mostly headers of objects. */
+function isProgram(pool: Pool, candidate: Candidate): boolean {
+  const head = new Uint8Array(4)
+  pool.read(pool.add(candidate), 0, head)
+  return head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46
+}
+
+/**
+ * Planes that are worth their time. Of two whose strides are multiples of each other one is enough, for a row's every
+ * column is in the rows too; the smaller stride, if it finds nearly as much.
+ */
+function worthPlanes(found: readonly Hits[]): number[] {
+  const hits = PLANES.map((_, plane) => found.reduce((sum, view) => sum + (view.hits[plane + 1] ?? 0), 0))
+  return PLANES.flatMap((one, plane) => {
+    const own = hits[plane] ?? 0
+    const beaten = PLANES.some((other, i) => {
+      if (i === plane || other.width !== one.width) return false
+      const theirs = hits[i] ?? 0
+      return one.stride % other.stride === 0
+        ? own < theirs * MORE
+        : other.stride % one.stride === 0 && theirs >= own * MORE
+    })
+    return own > 0 && !beaten ? [plane] : []
+  })
+}
+
+function elementOf(lens: string | undefined): 1 | 4 | 8 {
+  const type = ROWS.exec(lens ?? '')?.[1]
+  return type === '64' ? 8 : type === '32' ? 4 : 1
+}
+
+/** Columns of a view of rows of numbers; 1 if that is not known, or too many. */
+function columnsIn(pool: Pool, candidate: Candidate, lens: string): number {
+  const [, , list] = ROWS.exec(lens) ?? []
+  if (list !== undefined) return list.split(',').length
+  if (!ROWS.test(lens)) return 1
+  const bar = lens.lastIndexOf('|')
+  const below = bar < 0 ? candidate : { ...candidate, lens: lens.slice(0, bar) }
+  const source = pool.open(pool.add(below))
+  const columns = source && sniff(source)?.columns
+  return columns !== undefined && columns > 1 && columns <= MOST_COLUMNS ? columns : 1
+}
+
+/** Anchors on trial by plane (0: the page's own bytes), and whether some of the pages hold numbers at a stride. */
+function putOnTrial(
+  memory: MemorySource,
+  runs: readonly Run[],
+  kernel: PieceKernel,
+): { totals: number[]; numeric: boolean } {
+  const totals = Array.from({ length: PLANES.length + 1 }, () => 0)
+  const all = runs.reduce((sum, run) => sum + run.pages, 0)
+  const step = Math.max(1, all / SAMPLE)
+  let next = 0
+  let before = 0
+  let looked = 0
+  let parsed = 0
+  for (const run of runs) {
+    for (; next < before + run.pages; next += step) {
+      const address = run.start + (Math.floor(next) - before) * PAGE
+      if (memory.read(address, kernel.memory.subarray(0, PAGE)) !== PAGE || kernel.isZero(0)) continue
+      looked++
+      totals[0] = (totals[0] ?? 0) + kernel.tryMemory(0, BITS)
+      let numbers = false
+      for (const [i, plane] of PLANES.entries())
+        for (const column of columnsOf(plane)) {
+          const bytes = kernel.gather(0, plane.stride, column, plane.width) * plane.width
+          const gathered = kernel.gathered.subarray(0, bytes & ~7)
+          if (plane.width === 8 ? !numbers && looksParsed(gathered) : !numbers && looksCounted(gathered))
+            numbers = true
+          totals[i + 1] = (totals[i + 1] ?? 0) + kernel.tryGathered(bytes, i + 1, BITS, plane.width)
+        }
+      if (numbers) parsed++
+    }
+    before += run.pages
+  }
+  return { totals, numeric: parsed > SHARE * looked }
+}
+
+/** Whether these could be integers that somebody has read: small ones, and hardly two alike in a row. */
+function looksCounted(bytes: Uint8Array): boolean {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+  let small = 0
+  let changes = 0
+  for (let i = 1; i < words.length; i++) {
+    if ((words[i] ?? 0) < 2 ** 30) small++
+    if (words[i] !== words[i - 1]) changes++
+  }
+  return small > 0.9 * words.length && changes > 0.7 * words.length
+}
+
+/** Counts what a source hits; by how much that has to be multiplied because only a part of it was read. */
+function tryView(source: Source, reader: SourceReader, kernel: PieceKernel, pause: () => void): number {
+  kernel.counts.fill(0)
+  const { size, align } = source
+  const sparse = size > (4 * MIB) / source.step
+  const length = sparse ? PIECE : PIECE_BLOCK
+  for (let at = 0; at < size; at += sparse ? STRIDE : PIECE_BLOCK) {
+    const got = reader.read(source, at, kernel.file.subarray(0, Math.min(length, size - at)))
+    kernel.tryFile(got, BITS, align)
+    pause()
+  }
+  return sparse ? STRIDE / PIECE : 1
+}

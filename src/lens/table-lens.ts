@@ -1,0 +1,313 @@
+/**
+ * Numbers in the fields of lines of text: what `csv` and `ndjson` have in common. One says where the fields are (a `Fields`), this
+ * finds the rows, makes the numbers, and writes them.
+ *
+ * `put` writes into a field a text that means the number, of the same length if there is one, else of another
+ * (Edit.removes).
+ */
+import type { Backing } from '../backing/backing.ts'
+import { type TableKernel, type TableSyntax, tableKernels } from '../kernels/table.ts'
+import { elementBytes, type TypedLens } from './element.ts'
+import { LensError } from './errors.ts'
+import { ticker } from './indexed.ts'
+import type { Edit, IndexStore } from './lens.ts'
+import { RowIndex } from './row-index.ts'
+
+export const TABLE_TYPES = ['f64', 'f32', 'i64', 'i32'] as const
+export type TableType = (typeof TABLE_TYPES)[number]
+
+/** Where the fields of a backing's rows are. */
+export interface Fields {
+  readonly syntax: TableSyntax
+  /** Numbers of the wanted columns. */
+  readonly columns: readonly number[]
+  /** What they are called, for errors. */
+  readonly names: readonly string[]
+  /** Offset at which the rows begin. */
+  readonly start: number
+  /** Rows are JSON objects, and the one column is what these keys lead to. */
+  readonly path?: readonly string[]
+}
+
+export interface TableLensOptions<T extends TableType> {
+  readonly name: string
+  readonly as: T
+  readonly missing: number | bigint | 'error'
+  /** Looks at the start of a backing. */
+  fields(backing: Backing): Fields
+  /** The bytes of the field at `at` of a text that ends at `limit`: what a number is written over. undefined: none may be. */
+  extent(
+    input: Uint8Array,
+    at: number,
+    limit: number,
+    fields: Fields,
+  ): { readonly from: number; readonly to: number } | undefined
+  /** A text that means `value`, of `room` bytes where there is one. */
+  write(value: number | bigint, room: number): string
+}
+
+const VERSION = 1
+const NOTHING = { from: 0, to: 0 }
+interface Known {
+  readonly table: Fields
+  readonly index: RowIndex<TableKernel>
+}
+
+/** What is known of the rows of a backing, whatever is made of them: by syntax, and by column where fields are checked. */
+const known = new WeakMap<Backing, Map<string, RowIndex<TableKernel>>>()
+
+/** A number that the kernel left to us; undefined if it is none of the type. */
+function judged(text: string, integer: boolean): number | undefined {
+  const trimmed = text.trim()
+  if (trimmed === '') return undefined
+  const value = Number(trimmed)
+  if (integer) return Number.isSafeInteger(value) ? value : undefined
+  if (!Number.isNaN(value)) return value
+  const named = /^([-+]?)inf(?:inity)?$/i.exec(trimmed)
+  if (named) return named[1] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+  return /^[-+]?nan$/i.test(trimmed) ? Number.NaN : undefined
+}
+
+export function tableLens<T extends TableType>(options: TableLensOptions<T>): TypedLens<T> {
+  const { name, missing } = options
+  const type: TableType = options.as
+  const width = elementBytes[type]
+  const integer = type === 'i64' || type === 'i32'
+  const tables = new WeakMap<Backing, Known>()
+
+  /** What the rows depend on. */
+  function indexName({ syntax, columns, start, path }: Fields): string {
+    const checked = missing === 'error' ? { type, columns, path } : {}
+    return `rows ${JSON.stringify({ ...syntax, start, ...checked })}`
+  }
+
+  function of(backing: Backing, store?: IndexStore): Known {
+    let found = tables.get(backing)
+    if (found) return found
+    const table = options.fields(backing)
+    const indexes = known.get(backing) ?? new Map<string, RowIndex<TableKernel>>()
+    known.set(backing, indexes)
+    const key = indexName(table)
+    const saved = indexes.has(key)
+      ? undefined
+      : store?.find({ identity: backing.identity, lens: key, version: VERSION })
+    let index = indexes.get(key)
+    if (saved) {
+      const bytes = new Uint8Array(saved.size)
+      saved.read(0, bytes)
+      saved.close()
+      index = RowIndex.restore(table.start, bytes)
+    }
+    index ??= new RowIndex(table.start)
+    indexes.set(key, index)
+    found = { table, index }
+    tables.set(backing, found)
+    return found
+  }
+
+  /** Judges what the kernel could not make a number of; `first` is the number of the first row. */
+  function mend(kernel: TableKernel, { table }: Known, limit: number, first: number): void {
+    const { starts, hards, input, output } = kernel
+    const view = new DataView(output.buffer, output.byteOffset)
+    for (let i = 0; i < kernel.hard; i++) {
+      const n = hards[i] ?? 0
+      const start = starts[n] ?? 0
+      const { from, to } =
+        (start === 0 ? undefined : options.extent(input, start - input.byteOffset, limit, table)) ?? NOTHING
+      const text =
+        to - from > 400
+          ? ''
+          : Buffer.from(input.buffer, input.byteOffset + from, to - from).toString('latin1')
+      let value: number | bigint | undefined = judged(text, integer)
+      if (type === 'i32' && value !== undefined && value !== (value | 0)) value = undefined
+      if (value === undefined) {
+        if (missing === 'error') {
+          const column = table.names[n % table.columns.length]
+          throw new LensError(
+            'corrupt',
+            name,
+            `row ${first + Math.floor(n / table.columns.length) + 1} has ${text.trim() === '' ? 'nothing' : JSON.stringify(text)} in column ${column}, which is no ${type}; say what stands for it (missing)`,
+          )
+        }
+        value = missing
+      }
+      if (type === 'f64') view.setFloat64(n * 8, value as number, true)
+      else if (type === 'f32') view.setFloat32(n * 4, value as number, true)
+      else if (type === 'i64') view.setBigInt64(n * 8, BigInt(value), true)
+      else view.setInt32(n * 4, value as number, true)
+    }
+  }
+
+  /** The fields of the rows that the kernel has just found, as numbers in its output. */
+  function make(kernel: TableKernel, all: Known, rows: number, limit: number, first: number): void {
+    const n = rows * all.table.columns.length
+    if (all.table.path) kernel.fields(n, limit)
+    kernel.values(n, type, limit)
+    if (kernel.hard > 0) mend(kernel, all, limit, first)
+  }
+
+  function select(kernel: TableKernel, { syntax, columns, path }: Fields, wanted: boolean): void {
+    kernel.want(syntax, wanted ? columns : [])
+    if (wanted && path) kernel.wantPath(path)
+  }
+
+  function reach(backing: Backing, all: Known, rows: number, tick?: () => void): void {
+    const { table, index } = all
+    if (index.complete || index.rows >= rows) return
+    const kernel = tableKernels.take()
+    try {
+      select(kernel, table, missing === 'error')
+      index.reach(kernel, backing, rows, {
+        problem,
+        ...(missing === 'error' ? { onRows: (k, n, limit, first) => make(k, all, n, limit, first) } : {}),
+        ...(tick ? { tick } : {}),
+      })
+    } finally {
+      tableKernels.give(kernel)
+    }
+  }
+
+  function problem(kernel: TableKernel, row: number, offset: number): LensError {
+    const { end, detail, position } = kernel
+    const corrupt = (what: string, at = offset): LensError => new LensError('corrupt', name, what, at)
+    if (end === 'quote')
+      return corrupt(
+        `in row ${row} a quote opens within a field; where quotes mean nothing, say so (quote: '')`,
+        offset - position + detail,
+      )
+    if (end === 'ragged')
+      return corrupt(
+        `row ${row} has ${detail} field${detail === 1 ? '' : 's'}, other than the first row of the table; mend it, or take what it lacks for missing (ragged: 'missing')`,
+      )
+    return corrupt(`row ${row} has no end: its quote is not closed, or this is no table of text`)
+  }
+
+  function walk(
+    backing: Backing,
+    { table, index }: Known,
+    row: number,
+    count: number,
+    visit: (kernel: TableKernel, rows: number, limit: number, offset: number) => void,
+  ): void {
+    const kernel = tableKernels.take()
+    try {
+      index.walk(
+        kernel,
+        backing,
+        row,
+        count,
+        wanted => select(kernel, table, wanted),
+        (rows, limit, offset) => visit(kernel, rows, limit, offset),
+      )
+    } finally {
+      tableKernels.give(kernel)
+    }
+  }
+
+  function extent(backing: Backing, at: number, most: number): number {
+    const all = of(backing)
+    const rowBytes = all.table.columns.length * width
+    if (rowBytes === 0) return 0
+    reach(backing, all, Math.ceil((at + most) / rowBytes))
+    return Math.max(0, Math.min(most, all.index.rows * rowBytes - at))
+  }
+
+  function size(backing: Backing): number {
+    const all = of(backing)
+    reach(backing, all, Number.POSITIVE_INFINITY)
+    return all.index.rows * all.table.columns.length * width
+  }
+
+  function get(backing: Backing, at: number, out: Uint8Array): void {
+    if (!Number.isSafeInteger(at) || at < 0) throw new LensError('range', name, `invalid position ${at}`)
+    const bytes = extent(backing, at, out.length)
+    if (bytes < out.length) out.fill(0, bytes)
+    if (bytes === 0) return
+    const all = of(backing)
+    const rowBytes = all.table.columns.length * width
+    const first = Math.floor(at / rowBytes)
+    const end = Math.ceil((at + bytes) / rowBytes)
+    let skip = at - first * rowBytes
+    let done = 0
+    let row = first
+    walk(backing, all, first, end - first, (kernel, n, limit) => {
+      make(kernel, all, n, limit, row)
+      const part = Math.min(bytes - done, n * rowBytes - skip)
+      out.set(kernel.output.subarray(skip, skip + part), done)
+      done += part
+      row += n
+      skip = 0
+    })
+  }
+
+  function valueAt(view: DataView, at: number): number | bigint {
+    if (type === 'f64') return view.getFloat64(at, true)
+    if (type === 'f32') return view.getFloat32(at, true)
+    return type === 'i64' ? view.getBigInt64(at, true) : view.getInt32(at, true)
+  }
+
+  function put(backing: Backing, at: number, bytes: Uint8Array): Edit[] {
+    if (at < 0 || extent(backing, at, bytes.length) < bytes.length)
+      throw new RangeError(
+        `Invalid put of ${bytes.length} bytes at ${at} in memory of ${size(backing)} bytes`,
+      )
+    if (bytes.length === 0) return []
+    const all = of(backing)
+    const columns = all.table.columns.length
+    const rowBytes = columns * width
+    const first = Math.floor(at / rowBytes)
+    const count = Math.ceil((at + bytes.length) / rowBytes) - first
+    const before = new Uint8Array(count * rowBytes)
+    get(backing, first * rowBytes, before)
+    const after = before.slice()
+    after.set(bytes, at - first * rowBytes)
+    const was = new DataView(before.buffer)
+    const wanted = new DataView(after.buffer)
+    const edits: Edit[] = []
+    let done = 0
+    walk(backing, all, first, count, (kernel, n, limit, offset) => {
+      if (all.table.path) kernel.fields(n * columns, limit)
+      const { starts, input } = kernel
+      for (let i = 0; i < n * columns; i++, done++) {
+        const value = valueAt(wanted, done * width)
+        if (Object.is(value, valueAt(was, done * width))) continue
+        const start = starts[i] ?? 0
+        const place =
+          start === 0 ? undefined : options.extent(input, start - input.byteOffset, limit, all.table)
+        if (!place)
+          throw new LensError(
+            'unsupported',
+            name,
+            `row ${first + Math.floor(done / columns) + 1} has no such number that could be written over`,
+          )
+        const { from, to } = place
+        edits.push(edit(offset + from, to - from, options.write(value, to - from)))
+      }
+    })
+    return edits.toSorted((a, b) => a.offset - b.offset)
+  }
+
+  function edit(offset: number, room: number, text: string): Edit {
+    const bytes = new Uint8Array(Buffer.from(text, 'latin1'))
+    return bytes.length === room ? { offset, bytes } : { offset, bytes, removes: room }
+  }
+
+  function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
+    const all = of(backing, store)
+    if (all.index.complete) return
+    reach(backing, all, Number.POSITIVE_INFINITY, ticker(pause))
+    const maker = store.make({ identity: backing.identity, lens: indexName(all.table), version: VERSION })
+    maker.append(all.index.saved())
+    maker.commit().close()
+  }
+
+  return {
+    name,
+    size,
+    extent,
+    get,
+    put,
+    prepare,
+    element: options.as,
+  }
+}

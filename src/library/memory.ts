@@ -1,0 +1,526 @@
+/**
+ * A memory: a budget, a pager, and the regions that share them.
+ *
+ *   open ──> map ──> region … region.close()      files and lenses in, typed arrays out
+ *     │       ├── a first scan, if the lenses need one, in a thread of its own
+ *     │       └── address space is reserved, the pager opens the source too, and serves it from then on
+ *     └──> close                                    all regions, then the pager
+ *
+ * This thread never serves a fault itself, and never holds anything that the pager waits for.
+ */
+import { EventEmitter } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { MessageChannel, Worker } from 'node:worker_threads'
+import {
+  bytesOfElement,
+  type Element,
+  elementBytes,
+  type ElementType,
+  type TypedLens,
+} from '../lens/element.ts'
+import { lensNamed } from '../lens/catalogue.ts'
+import type { Lens } from '../lens/lens.ts'
+import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
+import { Counters } from './counters.ts'
+import { MemoryError, revived } from './errors.ts'
+import { BackingGuard } from './guard.ts'
+import { LazyRegion } from './lazy-region.ts'
+import { type Host, MappedRegion } from './mapped-region.ts'
+import type {
+  Ask,
+  ByteRange,
+  Mode,
+  PagerData,
+  Reply,
+  Request,
+  ScanData,
+  ScanReply,
+  WriteData,
+} from './protocol.ts'
+import { Blocks, ReadRegion } from './read-region.ts'
+import type { Region, RegionStats } from './region.ts'
+import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
+import { bytesOf } from './size.ts'
+import { nameOf, needsScan, open, prepare, type Seen, type Source, type SourceData } from './source.ts'
+import { defaultCacheFolder, storeIn } from './store.ts'
+
+const PAGE = 4096
+/** Less than this and one cluster would push out all the rest. */
+const LEAST_BUDGET = 2 ** 20
+
+export interface MemoryOptions {
+  /** Bytes of all regions that may be in memory: a number, or a text such as '64MiB'. At least 1 MiB. */
+  readonly budget: number | string
+  /** Chooses what is dropped when the budget is full: 'lru', '2q', 's3-fifo', 'gdsf', … (src/policy). */
+  readonly policy?: PolicyName
+  /** 'none': do without page faults even where they can be served. Default 'auto', or $LETHE_MMU. */
+  readonly mmu?: 'auto' | 'none'
+  /** Folder of the indexes that lenses keep. Default: $XDG_CACHE_HOME/lethe, which `lethe attach` uses too. */
+  readonly cache?: string
+}
+
+export interface MapOptions {
+  /**
+   * 'private' (default): writes are the region's own. 'shared': flush and close write them back to the file. 'readonly': writes
+   * are undone, and an error event tells of them.
+   */
+  readonly mode?: Mode
+  /** The element type, where the lens does not say it. */
+  readonly as?: ElementType
+  /** `map` does not wait for the first scan: `at` and small reads work at once, `region.ready()` waits for the rest. */
+  readonly lazy?: boolean
+  /** Ends the first scan; `map` then rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+  /** Told now and then how much of the first scan is done, in bytes of the backing. */
+  readonly progress?: (done: number, total: number) => void
+}
+
+export interface MemoryStats extends RegionStats {
+  readonly budget: number
+  readonly regions: number
+}
+
+export interface MemoryEvents {
+  /** Something went wrong in a region that no call could tell. */
+  error: [error: MemoryError, region: Region]
+}
+
+interface Pending {
+  readonly settle: (runs: readonly ByteRange[]) => void
+  readonly reject: (error: MemoryError) => void
+}
+
+/** What serves faults, where they can be served. */
+interface Mmu {
+  readonly worker: Worker
+  /** Eventfd: a request waits. */
+  readonly wake: number
+  readonly faults: 'all' | 'user'
+  readonly sys: Sys
+}
+
+/** The part of `sys/` that is needed; loaded only where it works. */
+interface Sys {
+  eventfd(): number
+  signalEvent(fd: number): void
+  close(fd: number): number
+  reserve(length: number): number
+  retire(start: number, length: number): number
+  bufferAt(address: number, length: number): ArrayBuffer
+}
+
+async function loadSys(): Promise<Sys> {
+  const [fd, memory, ffi] = await Promise.all([
+    import('../sys/fd.ts'),
+    import('../sys/memory.ts'),
+    import('../sys/ffi.ts'),
+  ])
+  const { eventfd, signalEvent, close } = fd
+  const { reserve, retire } = memory
+  return { eventfd, signalEvent, close, reserve, retire, bufferAt: ffi.bufferAt }
+}
+
+function sibling(name: string): string {
+  const here = fileURLToPath(import.meta.url)
+  return fileURLToPath(new URL(`./${name}${here.slice(-3)}`, import.meta.url))
+}
+
+/** Threads of ours take none of the program's flags, and little memory. */
+const worker = (name: string, data: unknown): Worker =>
+  new Worker(sibling(name), {
+    workerData: data,
+    execArgv: [],
+    name: `lethe ${name}`,
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  })
+
+export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposable {
+  /** In bytes. */
+  readonly budget: number
+  /** Why page faults can't be served here; undefined where they can. */
+  readonly whyNoMmu: string | undefined
+  readonly #mmu: Mmu | undefined
+  readonly #cache: string
+  readonly #blocks: Blocks
+  readonly #regions = new Map<number, Region>()
+  readonly #pending = new Map<number, Pending>()
+  readonly #lent = new Set<Lent>()
+  #nextId = 1
+  #nextTicket = 1
+  #closing: Promise<void> | undefined
+  readonly #onExit = (): void => this.#stopAtOnce()
+
+  private constructor(budget: number, cache: string, mmu: Mmu | string) {
+    super()
+    this.budget = budget
+    this.#cache = cache
+    this.#blocks = new Blocks(budget)
+    if (typeof mmu === 'string') {
+      this.whyNoMmu = mmu
+      return
+    }
+    this.#mmu = mmu
+    mmu.worker.on('message', (reply: Reply) => this.#reply(reply))
+    mmu.worker.unref()
+    // Otherwise the process would wait for a thread that sleeps in the kernel.
+    process.once('exit', this.#onExit)
+  }
+
+  /** Where a page fault may come from: 'all', 'user' (system calls on absent elements fail with EFAULT: pin them), or 'none'. */
+  get faults(): 'all' | 'user' | 'none' {
+    return this.#mmu?.faults ?? 'none'
+  }
+
+  static async open(options: MemoryOptions): Promise<Memory> {
+    const budget = bytesOf(options.budget)
+    if (budget < LEAST_BUDGET)
+      throw new MemoryError(
+        'budget',
+        `A budget of ${budget} bytes is smaller than a cluster; give at least ${LEAST_BUDGET}`,
+      )
+    const policy = options.policy ?? defaultPolicy
+    if (!isPolicyName(policy))
+      throw new MemoryError('option', `policy: '${String(policy)}' is none of ${policyNames.join(', ')}`)
+    const cache = options.cache ?? defaultCacheFolder()
+    const wanted = options.mmu ?? process.env.LETHE_MMU ?? 'auto'
+    if (wanted !== 'auto' && wanted !== 'none')
+      throw new MemoryError('option', `mmu: '${wanted}' is neither 'auto' nor 'none'`)
+    const mmu = wanted === 'none' ? "mmu is 'none'" : await startPager(budget, policy, cache)
+    return new Memory(budget, cache, mmu)
+  }
+
+  /**
+   * Maps what a lens makes of a source. The source is opened and, if the lenses need it, scanned once; nothing else is read
+   * before it is touched. Rejects with MemoryError: the source can't be read, is not what the lens reads, …
+   */
+  map<T extends ElementType>(
+    source: Source,
+    lens: Lens | undefined,
+    options: MapOptions & { readonly as: T },
+  ): Promise<Region<T>>
+  map<E extends Element>(source: Source<E>, lens?: undefined, options?: MapOptions): Promise<Region<E>>
+  map<E extends Element>(source: Source, lens: TypedLens<E>, options?: MapOptions): Promise<Region<E>>
+  map(source: Source, lens: Lens, options?: MapOptions): Promise<Region>
+  async map(source: Source, lens?: Lens, options: MapOptions = {}): Promise<Region> {
+    this.#mustBeOpen()
+    const { mode = 'private', signal } = options
+    if (!['private', 'shared', 'readonly'].includes(mode))
+      throw new MemoryError('option', `mode: '${mode}' is none of 'private', 'shared', 'readonly'`)
+    signal?.throwIfAborted()
+    const whole = lens === undefined ? source : source.through(lens)
+    const element = options.as === undefined ? whole.element : elementNamed(options.as)
+    const noPut = mode === 'shared' ? whyNoPut(whole.data) : undefined
+    if (noPut !== undefined)
+      throw new MemoryError('no-put', `mode 'shared' is not possible: ${noPut}; map with mode 'private'`)
+    return options.lazy === true && needsScan(whole.data)
+      ? this.#mapLazily(whole.data, element, mode, options)
+      : this.#mapWhole(whole.data, element, mode, options)
+  }
+
+  async #mapWhole(
+    source: SourceData,
+    element: Element,
+    mode: Mode,
+    { signal, progress }: Pick<MapOptions, 'signal' | 'progress'>,
+  ): Promise<Region> {
+    const seen = needsScan(source) ? await this.#scan(source, signal, progress) : look(source)
+    signal?.throwIfAborted()
+    this.#mustBeOpen()
+    const length = Math.floor(seen.size / bytesOfElement(element))
+    return this.#mmu === undefined
+      ? this.#mapReading(source, seen, element, length, mode)
+      : this.#mapServed(this.#mmu, source, seen, element, length, mode)
+  }
+
+  #mapLazily(source: SourceData, element: Element, mode: Mode, options: MapOptions): Region {
+    const stop = new AbortController()
+    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
+    const { view } = open(source)
+    const region: Region = new LazyRegion({
+      element,
+      mode,
+      name: nameOf(source),
+      view,
+      region: this.#mapWhole(source, element, mode, { ...options, signal }),
+      stop: () => stop.abort(new MemoryError('closed', `The region over ${nameOf(source)} was closed`)),
+    })
+    return region
+  }
+
+  /**
+   * Regions (all, where none is named) for another thread of this process: post what it gives, with its `port` in the transfer
+   * list, and call `Memory.attach` there. One thread each.
+   */
+  share(...regions: Region[]): SharedHandle {
+    this.#mustBeOpen()
+    const shared = (regions.length > 0 ? regions : [...this.#regions.values()]).map(region => {
+      region.check()
+      const served = region instanceof LazyRegion ? region.region : region
+      if (served instanceof MappedRegion && this.#regions.get(served.mapping.id) === served) return served
+      throw new MemoryError(
+        'no-mmu',
+        `${region.name} can't be shared: it is not served by this memory's pager`,
+      )
+    })
+    const { port1, port2 } = new MessageChannel()
+    this.#lent.add(
+      new Lent(
+        port1,
+        shared,
+        ask => this.#ask(ask),
+        lent => this.#lent.delete(lent),
+      ),
+    )
+    return { port: port2, regions: describe(shared) }
+  }
+
+  /** In another thread: the regions that a memory has shared. */
+  static async attach(handle: SharedHandle): Promise<AttachedMemory> {
+    const sys = await loadSys()
+    return new AttachedMemory(handle, sys.bufferAt)
+  }
+
+  stats(): MemoryStats {
+    const all = [...this.#regions.values()].map(region => region.stats())
+    const sum = (of: (stats: RegionStats) => number): number => all.reduce((total, one) => total + of(one), 0)
+    return {
+      budget: this.budget,
+      regions: all.length,
+      resident: this.#mmu === undefined ? this.#blocks.bytes : sum(one => one.resident),
+      dirty: sum(one => one.dirty),
+      spilled: sum(one => one.spilled),
+      pinned: sum(one => one.pinned),
+      refilled: sum(one => one.refilled),
+      evicted: sum(one => one.evicted),
+      faults: sum(one => one.faults),
+      writes: sum(one => one.writes),
+    }
+  }
+
+  /** Closes all regions and ends the pager. Rejects with the first failure that nobody has been told of. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    const closed = await Promise.allSettled([...this.#regions.values()].map(region => region.close()))
+    for (const lent of this.#lent) lent.close()
+    if (this.#mmu !== undefined) {
+      process.removeListener('exit', this.#onExit)
+      const { worker: pager, wake, sys } = this.#mmu
+      const ended = new Promise(settle => pager.once('exit', settle))
+      await this.#ask({ kind: 'stop' })
+      pager.ref()
+      await ended
+      sys.close(wake)
+    }
+    const failed = closed.find(one => one.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  #stopAtOnce(): void {
+    if (this.#mmu === undefined) return
+    this.#mmu.worker.postMessage({ ticket: 0, ask: { kind: 'stop' } } satisfies Request)
+    this.#mmu.sys.signalEvent(this.#mmu.wake)
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closing !== undefined) throw new MemoryError('closed', 'The memory is closed; open another')
+  }
+
+  async #scan(
+    source: SourceData,
+    signal: AbortSignal | undefined,
+    progress: MapOptions['progress'],
+  ): Promise<Seen> {
+    const abort = new SharedArrayBuffer(4)
+    const stop = (): void => {
+      Atomics.store(new Int32Array(abort), 0, 1)
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      const data: ScanData = { source, cache: this.#cache, abort }
+      return await errand('scanner', data, (done, total) => {
+        if (signal?.aborted !== true) progress?.(done, total)
+      })
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  async #mapServed(
+    { sys }: Mmu,
+    source: SourceData,
+    seen: Seen,
+    element: Element,
+    length: number,
+    mode: Mode,
+  ): Promise<Region> {
+    const id = this.#nextId++
+    const pages = Math.max(1, Math.ceil(seen.size / PAGE))
+    const address = sys.reserve(pages * PAGE)
+    const counters = new Counters()
+    try {
+      await this.#ask({ kind: 'map', id, address, pages, source, seen, mode, counters: counters.shared })
+    } catch (error) {
+      sys.retire(address, pages * PAGE)
+      throw error
+    }
+    let now = seen
+    const host: Host = {
+      ask: ask => this.#ask(ask),
+      bufferAt: sys.bufferAt,
+      writeBack: async () => {
+        const runs = await this.#ask({ kind: 'collect', id })
+        try {
+          if (runs.length === 0) return void (await this.#ask({ kind: 'commit', id }))
+          const data: WriteData = { source, seen: now, cache: this.#cache, address, runs }
+          const then = await errand('writer', data)
+          await this.#ask({ kind: 'commit', id, seen: then })
+          now = then
+        } catch (error) {
+          await this.#ask({ kind: 'commit', id }).catch(() => undefined)
+          throw error
+        }
+      },
+      retire: async () => {
+        await Promise.all([...this.#lent].map(lent => lent.reclaim(id)))
+        this.#regions.delete(id)
+        await this.#ask({ kind: 'unmap', id })
+        sys.retire(address, pages * PAGE)
+      },
+    }
+    const name = nameOf(source)
+    const region = new MappedRegion(host, { id, address, pages, element, length, mode, name, counters })
+    this.#regions.set(id, region)
+    return region
+  }
+
+  #mapReading(source: SourceData, seen: Seen, element: Element, length: number, mode: Mode): Region {
+    if (mode === 'shared')
+      throw new MemoryError('no-mmu', `mode 'shared' needs page faults (${this.whyNoMmu}); use 'private'`)
+    const opened = open(source)
+    try {
+      prepare(opened, storeIn(this.#cache))
+      const guard = new BackingGuard(opened, source, seen)
+      const id = this.#nextId++
+      const region = new ReadRegion({
+        id,
+        element,
+        length,
+        mode,
+        name: nameOf(source),
+        view: opened.view,
+        blocks: this.#blocks,
+        changed: () => guard.changed(),
+        why: this.whyNoMmu as string,
+        gone: () => {
+          guard.release()
+          this.#regions.delete(id)
+        },
+      })
+      this.#regions.set(id, region)
+      return region
+    } catch (error) {
+      opened.view.close()
+      throw error
+    }
+  }
+
+  #ask(ask: Ask): Promise<readonly ByteRange[]> {
+    const { worker: pager, wake, sys } = this.#mmu as Mmu
+    const ticket = this.#nextTicket++
+    return new Promise((settle, reject) => {
+      if (this.#pending.size === 0) pager.ref()
+      this.#pending.set(ticket, { settle, reject })
+      pager.postMessage({ ticket, ask } satisfies Request)
+      sys.signalEvent(wake)
+    })
+  }
+
+  #reply(reply: Reply): void {
+    if (reply.kind === 'trouble') {
+      const region = this.#regions.get(reply.id)
+      if (!(region instanceof MappedRegion)) return
+      region.tell(reply.error, reply.fatal)
+      for (const lent of this.#lent) lent.tell(reply.id, reply.error, reply.fatal)
+      if (this.listenerCount('error') > 0) this.emit('error', revived(reply.error), region)
+      return
+    }
+    if (reply.kind !== 'done' && reply.kind !== 'refused') return
+    const pending = this.#pending.get(reply.ticket)
+    this.#pending.delete(reply.ticket)
+    if (this.#pending.size === 0) this.#mmu?.worker.unref()
+    if (reply.kind === 'done') pending?.settle(reply.runs ?? [])
+    else pending?.reject(revived(reply.error))
+  }
+}
+
+/** What a source is whose lenses need no scan. */
+function look(source: SourceData): Seen {
+  const opened = open(source)
+  try {
+    return { identity: opened.origin.identity, size: opened.view.size }
+  } finally {
+    opened.view.close()
+  }
+}
+
+/** What a thread of its own finds out: a first scan, or a write-back. */
+function errand(
+  name: 'scanner' | 'writer',
+  data: ScanData | WriteData,
+  progress?: (done: number, total: number) => void,
+): Promise<Seen> {
+  return new Promise((settle, reject) => {
+    const thread = worker(name, data)
+    thread.on('message', (reply: ScanReply) => {
+      if (reply.kind === 'seen') settle(reply.seen)
+      else if (reply.kind === 'failed') reject(revived(reply.error))
+      else progress?.(reply.done, reply.total)
+    })
+    thread.on('error', error => reject(new MemoryError('internal', error.message, error)))
+    thread.on('exit', () => reject(new MemoryError('internal', `The ${name} ended without a word`)))
+  })
+}
+
+/** Why what is written to memory can't be brought back to the source; undefined where it can. */
+function whyNoPut({ origin, lenses }: SourceData): string | undefined {
+  if (origin.kind !== 'file') return 'only files can be written back to'
+  const name = lenses.join('|')
+  return name === '' || lensNamed(name).put !== undefined ? undefined : `${name} has no way back`
+}
+
+function elementNamed(as: ElementType): Element {
+  if (Object.hasOwn(elementBytes, as)) return as
+  throw new MemoryError('option', `as: '${as}' is none of ${Object.keys(elementBytes).join(', ')}`)
+}
+
+/** The pager of a new memory; a text says why there can be none. */
+async function startPager(budget: number, policy: PolicyName, cache: string): Promise<Mmu | string> {
+  let sys: Sys
+  let wake: number
+  try {
+    sys = await loadSys()
+    wake = sys.eventfd()
+  } catch (error) {
+    return (error as Error).message
+  }
+  const limit = Math.floor(budget / PAGE)
+  const pager = worker('pager', { wake, limit, policy, cache } satisfies PagerData)
+  const first = await new Promise<Reply>((settle, reject) => {
+    pager.once('message', settle)
+    pager.once('error', reject)
+  })
+  if (first.kind === 'ready') return { worker: pager, wake, faults: first.faults, sys }
+  sys.close(wake)
+  return first.kind === 'unable' ? first.error.message : 'the pager did not start'
+}

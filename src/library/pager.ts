@@ -1,0 +1,343 @@
+// The pager thread: one loop that sleeps in epoll over our own userfaultfd and the eventfd of requests.
+//
+//   fault    → the region's RegionPages.fault
+//   request  → mapped, unmapped, pages brought or pinned: in slices, with faults served between them
+//
+// It touches no virtual memory (only pages that it knows to be there) and waits for nobody, so that a thread which
+// is blocked in a fault is always served. A failure that we did not foresee ends the region that it happened in, never the loop.
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { RegionPages } from './region-pages.ts'
+import { EINTR, errnoName } from '../sys/errno.ts'
+import * as fds from '../sys/fd.ts'
+import { arena, call3, getAddress, nr } from '../sys/ffi.ts'
+import { setPriority } from '../sys/memory.ts'
+import { pageBytes } from '../pager/journal.ts'
+import { CpuFollower } from '../pager/follow.ts'
+import * as uffd from '../sys/uffd.ts'
+import { MemoryError, plain } from './errors.ts'
+import { Frames, mostPages, unitPages } from './frames.ts'
+import { Leases, takeLease } from './leases.ts'
+import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
+import { BackingGuard } from './guard.ts'
+import { open, type OpenOptions, prepare, type Seen, type SourceData } from './source.ts'
+import { storeIn } from './store.ts'
+
+const O_CLOEXEC = 0o2000000
+const O_NONBLOCK = 0o4000
+const USER_MODE_ONLY = 1
+const inboxSlots = 64
+
+/** How long the loop sleeps at most, milliseconds: a thread that is being ended notices it then. */
+const idleWait = 500
+
+/** Pages that are brought for somebody who does not fault, a slice at a time. */
+interface Job {
+  readonly ticket: number
+  readonly region: RegionPages
+  at: number
+  readonly to: number
+  readonly after: (() => void) | undefined
+}
+
+class Pager {
+  readonly #data: PagerData
+  readonly #port: MessagePort
+  readonly #uffd: number
+  readonly #poller = new fds.Poller()
+  readonly #frames: Frames
+  readonly #leases = new Leases()
+  readonly #regions: RegionPages[] = []
+  readonly #served = new Map<number, { source: SourceData; guard: BackingGuard }>()
+  readonly #buffer = arena(mostPages * pageBytes)
+  readonly #inbox = arena(inboxSlots * uffd.messageSize)
+  readonly #jobs: Job[] = []
+  readonly #follower = new CpuFollower(process.pid)
+  #last: RegionPages | undefined
+  #undoing = false
+  #running = true
+
+  constructor(data: PagerData, port: MessagePort) {
+    this.#data = data
+    this.#port = port
+    this.#frames = new Frames(data.limit, data.policy)
+    const { fd, faults } = openUserfaultfd()
+    this.#uffd = fd
+    this.#poller.add(fd)
+    this.#poller.add(data.wake)
+    this.#poller.add(this.#leases.descriptor)
+    this.#post({ kind: 'ready', faults })
+  }
+
+  #post(reply: Reply): void {
+    this.#port.postMessage(reply)
+  }
+
+  run(): void {
+    // Whenever this thread has something to do, another waits for it. Without the privilege it stays as it is.
+    setPriority(0, -18)
+    while (this.#running) {
+      const busy = this.#jobs.length > 0 || this.#leases.busy
+      const ready = this.#poller.wait(busy ? 0 : this.#undoing ? 1 : idleWait)
+      for (let i = 0; i < ready; i++) {
+        const fd = this.#poller.ready(i)
+        if (fd === this.#uffd) {
+          if (this.#drain() > 0 && ready === 1) this.#readAhead()
+        } else if (fd === this.#leases.descriptor) this.#leases.look()
+        else {
+          fds.clearEvent(fd)
+          this.#requests()
+        }
+      }
+      if (this.#undoing) {
+        this.#undoing = false
+        for (const region of this.#regions) if (region.undoWrites()) this.#undoing = true
+      }
+      if (this.#running && this.#leases.busy) this.#leases.work()
+      else if (this.#running && this.#jobs.length > 0) this.#work()
+    }
+    // Threads that still wait go on, and find what the kernel finds.
+    fds.close(this.#uffd)
+  }
+
+  /** Reads and handles messages until none is left. How many. */
+  #drain(): number {
+    const { u32, address } = this.#inbox
+    for (let total = 0; ; ) {
+      const n = call3(nr.read, this.#uffd, address, inboxSlots * uffd.messageSize)
+      if (n === -EINTR) continue
+      if (n <= 0) return total
+      const count = n / uffd.messageSize
+      for (let slot = 0; slot < count; slot++) {
+        const at = slot * 8
+        if (((u32[at] as number) & 0xff) !== uffd.event.pagefault) continue
+        this.#follower.fault(u32[at + 6] as number)
+        this.#fault(getAddress(u32, at + 4), u32[at + 2] as number)
+      }
+      total += count
+      if (count < inboxSlots) return total
+    }
+  }
+
+  #fault(address: number, flags: number): void {
+    const region = this.#regionAt(address)
+    if (region === undefined) {
+      // Unmapped meanwhile: who waits looks again.
+      uffd.wake(this.#uffd, address - (address % pageBytes), pageBytes)
+      return
+    }
+    this.#last = region
+    try {
+      region.fault(address, flags)
+    } catch (error) {
+      region.fail(error)
+      // Served again, as a page of a region that has failed.
+      uffd.wake(this.#uffd, address - (address % pageBytes), pageBytes)
+    }
+  }
+
+  #regionAt(address: number): RegionPages | undefined {
+    const last = this.#last
+    if (last !== undefined && address >= last.start && address < last.end) return last
+    for (const region of this.#regions) if (address >= region.start && address < region.end) return region
+    return undefined
+  }
+
+  // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
+  #readAhead(): void {
+    const region = this.#last
+    for (let steps = 0; region?.streaming === true && steps < 8; steps++) {
+      if (this.#poller.wait(0) > 0 || !region.readAhead()) return
+      this.#follower.release()
+    }
+  }
+
+  #requests(): void {
+    for (;;) {
+      const got = receiveMessageOnPort(this.#port) as { message: Request } | undefined
+      if (got === undefined) return
+      const { ticket, ask } = got.message
+      try {
+        switch (ask.kind) {
+          case 'map':
+            this.#map(ask)
+            break
+          case 'unmap':
+            this.#unmap(ask.id)
+            break
+          case 'prefetch':
+          case 'pin':
+            this.#begin(ticket, ask)
+            continue
+          case 'unpin':
+            this.#region(ask.id).unpin(ask.from, ask.to)
+            break
+          case 'collect':
+            this.#guard(ask.id).suspended = true
+            this.#post({ kind: 'done', ticket, runs: this.#region(ask.id).collect() })
+            continue
+          case 'commit':
+            this.#commit(ask.id, ask.seen)
+            break
+          case 'stop':
+            for (const region of this.#regions.slice()) this.#unmap(region.id)
+            this.#running = false
+        }
+        this.#post({ kind: 'done', ticket })
+      } catch (error) {
+        this.#post({ kind: 'refused', ticket, error: plain(error) })
+      }
+    }
+  }
+
+  #region(id: number): RegionPages {
+    const region = this.#regions.find(r => r.id === id)
+    if (region === undefined) throw new MemoryError('closed', `Region ${id} is closed`)
+    return region
+  }
+
+  // A file that we write ourselves is looked at before each use instead: a lease would keep us waiting for us.
+  #leaseFor(mode: Mode): OpenOptions {
+    return mode === 'shared' ? {} : { lease: takeLease }
+  }
+
+  #guard(id: number): BackingGuard {
+    return (this.#served.get(id) as { guard: BackingGuard }).guard
+  }
+
+  // The source is opened anew: it may be another file by the same name.
+  #commit(id: number, seen: Seen | undefined): void {
+    const region = this.#region(id)
+    const served = this.#served.get(id) as { source: SourceData; guard: BackingGuard }
+    if (seen === undefined) {
+      served.guard.suspended = false
+      return
+    }
+    const opened = open(served.source, this.#leaseFor(region.mode))
+    try {
+      prepare(opened, storeIn(this.#data.cache))
+      const guard = new BackingGuard(opened, served.source, seen)
+      region.commit(opened.view, () => guard.changed())
+      served.guard.release()
+      served.guard = guard
+    } catch (error) {
+      opened.view.close()
+      region.fail(error)
+      throw error
+    }
+  }
+
+  #map(ask: MapRequest): void {
+    const opened = open(ask.source, this.#leaseFor(ask.mode))
+    try {
+      prepare(opened, storeIn(this.#data.cache))
+      const guard = new BackingGuard(opened, ask.source, ask.seen)
+      const region = new RegionPages(
+        {
+          uffd: this.#uffd,
+          frames: this.#frames,
+          buffer: this.#buffer,
+          trouble: ({ id }, error, fatal) => {
+            this.#undoing ||= error.code === 'readonly'
+            this.#post({ kind: 'trouble', id, error, fatal })
+          },
+        },
+        {
+          id: ask.id,
+          address: ask.address,
+          pages: ask.pages,
+          size: ask.seen.size,
+          view: opened.view,
+          mode: ask.mode,
+          counters: ask.counters,
+          changed: () => guard.changed(),
+          firstUnit: this.#frames.number(Math.ceil(ask.pages / unitPages)),
+        },
+      )
+      const done = uffd.register(this.#uffd, ask.address, ask.pages * pageBytes)
+      if (done < 0) throw new MemoryError('internal', `userfaultfd refuses the region: ${errnoName(done)}`)
+      this.#frames.add(region)
+      this.#regions.push(region)
+      this.#served.set(ask.id, { source: ask.source, guard })
+      this.#leases.add(region, guard)
+    } catch (error) {
+      opened.view.close()
+      throw error
+    }
+  }
+
+  // The memory itself is the caller's to retire, which ends the registration.
+  #unmap(id: number): void {
+    const region = this.#region(id)
+    for (let i = this.#jobs.length - 1; i >= 0; i--) {
+      const job = this.#jobs[i] as Job
+      if (job.region !== region) continue
+      this.#jobs.splice(i, 1)
+      this.#post({
+        kind: 'refused',
+        ticket: job.ticket,
+        error: { code: 'closed', message: 'The region was closed' },
+      })
+    }
+    this.#regions.splice(this.#regions.indexOf(region), 1)
+    const { guard } = this.#served.get(id) as { guard: BackingGuard }
+    this.#leases.remove(guard)
+    guard.release()
+    this.#served.delete(id)
+    if (this.#last === region) this.#last = undefined
+    region.close()
+    this.#frames.remove(region)
+  }
+
+  #begin(ticket: number, { kind, id, from, to, writable }: RangeRequest): void {
+    const region = this.#region(id)
+    // Held first, so that what is brought stays.
+    if (kind === 'pin') {
+      if (!this.#frames.mayPin(to - from))
+        throw new MemoryError(
+          'budget',
+          `${(to - from) * pageBytes} bytes can't be pinned besides what is: a quarter of the budget of ${this.#frames.limit * pageBytes} bytes stays free; open the memory with a larger one`,
+        )
+      region.pin(from, to)
+    }
+    const after = writable === true ? () => region.makeWritable(from, to) : undefined
+    this.#jobs.push({ ticket, region, at: from, to, after })
+  }
+
+  /** Does a slice of the first job. */
+  #work(): void {
+    const job = this.#jobs[0] as Job
+    job.at = job.region.ensure(job.at, job.to)
+    if (job.at < job.to) return
+    job.after?.()
+    this.#jobs.shift()
+    this.#post({ kind: 'done', ticket: job.ticket })
+  }
+}
+
+function openUserfaultfd(): { fd: number; faults: 'all' | 'user' } {
+  const features = uffd.feature.pagefaultFlagWp | uffd.feature.threadId | uffd.feature.exactAddress
+  let faults: 'all' | 'user' = 'all'
+  let fd = uffd.create(O_CLOEXEC | O_NONBLOCK)
+  if (fd < 0) {
+    faults = 'user'
+    fd = uffd.create(O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY)
+  }
+  if (fd < 0) throw new MemoryError('no-mmu', `userfaultfd: ${errnoName(fd)}`)
+  const done = uffd.api(fd, features)
+  if (done < 0) {
+    fds.close(fd)
+    throw new MemoryError('no-mmu', `userfaultfd has no write protection or thread ids (${errnoName(done)})`)
+  }
+  return { fd, faults }
+}
+
+if (parentPort !== null) {
+  let pager: Pager | undefined
+  try {
+    pager = new Pager(workerData as PagerData, parentPort)
+  } catch (error) {
+    parentPort.postMessage({ kind: 'unable', error: plain(error) } satisfies Reply)
+  }
+  pager?.run()
+  parentPort.close()
+}

@@ -1,0 +1,115 @@
+/**
+ * Sources: what `map` takes. A source says how a backing is opened and which lenses it is seen through, in plain data, so
+ * that each thread that needs the bytes opens them for itself.
+ */
+import { resolve } from 'node:path'
+import type { Backing, Identity } from '../backing/backing.ts'
+import { BytesBacking } from '../backing/bytes.ts'
+import { FileBacking, type TakeLease } from '../backing/file.ts'
+import { lensNamed } from '../lens/catalogue.ts'
+import { type Element, elementOf, type TypedLens } from '../lens/element.ts'
+import type { IndexStore, Lens } from '../lens/lens.ts'
+import { through } from '../lens/through.ts'
+
+export type Origin =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'bytes'; readonly buffer: SharedArrayBuffer; readonly id: string }
+
+/** A source as it travels between threads. */
+export interface SourceData {
+  readonly origin: Origin
+  /** Names of lenses, the innermost first. */
+  readonly lenses: readonly string[]
+}
+
+/** Bytes that can be had again, perhaps through lenses: elements of `E`. Opens nothing by itself. */
+export class Source<E extends Element = Element> {
+  readonly data: SourceData
+  readonly element: E
+
+  constructor(data: SourceData, element: E) {
+    this.data = data
+    this.element = element
+  }
+
+  /** What `lens` makes of these bytes, as a source. */
+  through<F extends Element>(lens: TypedLens<F>): Source<F>
+  through(lens: Lens): Source
+  through(lens: Lens): Source {
+    return new Source({ ...this.data, lenses: [...this.data.lenses, lens.name] }, elementOf(lens))
+  }
+}
+
+/** A regular file. A relative path is taken from the working directory of now. */
+export const file = (path: string): Source<'u8'> =>
+  new Source({ origin: { kind: 'file', path: resolve(path) }, lenses: [] }, 'u8')
+
+let made = 0
+
+/** Bytes in memory, as they are now: a copy is kept for as long as something is mapped on them. */
+export function bytes(from: Uint8Array): Source<'u8'> {
+  const buffer = new SharedArrayBuffer(from.length)
+  new Uint8Array(buffer).set(from)
+  const id = `${process.pid}.${++made}.${Date.now()}`
+  return new Source({ origin: { kind: 'bytes', buffer, id }, lenses: [] }, 'u8')
+}
+
+/** A source that has been opened by this thread. */
+export interface Opened {
+  /** The file, bytes or object itself. */
+  readonly origin: Backing
+  /** What the lenses make of it. */
+  readonly view: Backing
+  /** For each lens, what it is over. */
+  readonly steps: readonly { readonly lens: Lens; readonly over: Backing }[]
+}
+
+function openOrigin(origin: Origin, lease: TakeLease | undefined): Backing {
+  switch (origin.kind) {
+    case 'file':
+      return new FileBacking(origin.path, lease === undefined ? {} : { lease })
+    case 'bytes':
+      return new BytesBacking(origin.id, new Uint8Array(origin.buffer))
+  }
+}
+
+/** How an error speaks of a source. */
+export function nameOf({ origin, lenses }: SourceData): string {
+  const name = origin.kind === 'file' ? origin.path : `${origin.buffer.byteLength} bytes of memory`
+  return lenses.length === 0 ? name : `${name} (${lenses.join('|')})`
+}
+
+export interface OpenOptions {
+  /** Puts itself between the origin and the lenses. */
+  readonly watch?: (origin: Backing) => Backing
+  /** How a file is held. */
+  readonly lease?: TakeLease
+}
+
+export function open(data: SourceData, { watch = o => o, lease }: OpenOptions = {}): Opened {
+  const origin = openOrigin(data.origin, lease)
+  let view = watch(origin)
+  const steps: { lens: Lens; over: Backing }[] = []
+  for (const name of data.lenses) {
+    const lens = lensNamed(name)
+    steps.push({ lens, over: view })
+    view = through(view, lens)
+  }
+  return { origin, view, steps }
+}
+
+/** Makes the indexes that the lenses need, or takes them from the store. */
+export function prepare({ steps }: Opened, store: IndexStore, pause?: () => void): void {
+  for (const { lens, over } of steps) lens.prepare?.(over, store, pause)
+}
+
+/** Whether opening it can take a pass over the bytes. */
+export const needsScan = (data: SourceData): boolean =>
+  data.lenses.some(name => lensNamed(name).prepare !== undefined)
+
+/** What a source was when it was first opened: whoever opens it again compares. */
+export interface Seen {
+  readonly identity: Identity
+  /** Bytes that the lenses make. */
+  readonly size: number
+}
