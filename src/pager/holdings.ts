@@ -116,7 +116,8 @@ export class Holdings {
           ? undefined
           : `${b.path} was changed while no pager held it`)
       if (b.original !== undefined) this.#copies.set(b.index, fd)
-      if (changed === undefined)
+      if (changed !== undefined) b.lost = changed
+      else
         try {
           this.views.set(b.index, viewOf(fd, b.path, b.lens, this.#viewsOf(b.sources)))
         } catch {

@@ -142,6 +142,8 @@ export class Space {
       case 'wait':
         return this.#wait(address, flags)
       case 'check':
+        // Protected, so it is there after all: the fill finds that out, and takes the protection away.
+        if (protectedWrite) return this.#refillAround(at, true)
         return this.#poison(at, 'it vanished without an event')
       case 'poison':
         return this.#poison(at, 'its backing is lost')
