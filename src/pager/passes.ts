@@ -70,7 +70,9 @@ export class Passes {
       const much = Math.max(worthwhile, (quick * pageBytes) / 4)
       if (!deep && this.#unexplained() > much && c.ended === undefined) await c.pass('second')
       this.#pieced = Math.min(this.#pieced, this.#unexplained())
-      if (this.#unexplained() - this.#pieced > worthwhile && c.ended === undefined) {
+      // That search takes as long as all before it: not for the few pages that every program keeps for itself.
+      const some = Math.max(worthwhile, (this.#explained() * pageBytes) / 20)
+      if (this.#unexplained() - this.#pieced > some && c.ended === undefined) {
         await c.recipes()
         this.#pieced = this.#unexplained()
       }
