@@ -68,8 +68,6 @@ export const hf = {
   keeperStart: 22,
   own: 23,
   leaving: 26,
-  doubt: 27,
-  doubtEnd: 28,
 }
 /** Where the keepers of `started` are, in 64-bit words, and how many there can be. */
 const startedAt = 64
@@ -204,18 +202,6 @@ export class JournalFile {
   }
   set leaving(yes: boolean) {
     this.memory.f64[hf.leaving] = yes ? 1 : 0
-  }
-  /** What has been unmapped, unless something was moved there since: see doubt.ts. None: both 0. */
-  get doubt(): { start: number; end: number } {
-    const { f64 } = this.memory
-    return { start: f64[hf.doubt] as number, end: f64[hf.doubtEnd] as number }
-  }
-  set doubt({ start, end }: { start: number; end: number }) {
-    const { f64 } = this.memory
-    // Never less than is true, if we die between the two.
-    if (end === 0) f64[hf.doubtEnd] = 0
-    f64[hf.doubt] = start
-    f64[hf.doubtEnd] = end
   }
   /** Inode of the park's socket: by it a process is known that has inherited the park. */
   get park(): number {

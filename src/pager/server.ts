@@ -13,7 +13,6 @@ import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
 import { currentCpu, ownThread, pinTo } from '../sys/memory.ts'
-import { type Mapping, readMaps } from '../process/maps.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Children } from './children.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
@@ -61,8 +60,6 @@ export class Server {
   }
   #running = true
   readonly #waiting: WaitingFault[] = []
-  /** Something has been unmapped of which it is not certain whether it is gone. */
-  #doubtful = true
   #askedForRoom = 0
   #faultsSincePin = 0
   /** Faults between two looks at where their thread runs. A look takes 50 µs: they are rarer while it stays there. */
@@ -106,30 +103,9 @@ export class Server {
 
   #space(fd: number, journal: Journal, child: boolean, pagemap: number): Space {
     if (fd >= 0) this.#poller.add(fd)
-    const { limit, pid } = this.#data
+    const { limit } = this.#data
     const report = (message: string): void => this.#report(message)
-    const mappings =
-      child || pagemap < 0
-        ? undefined
-        : (): Mapping[] => {
-            try {
-              return readMaps(pid)
-            } catch {
-              return [] // it has ended
-            }
-          }
-    return new Space(
-      fd,
-      journal,
-      child,
-      pagemap,
-      this.#backings,
-      this.#buffer,
-      limit,
-      this.#prices,
-      report,
-      mappings,
-    )
+    return new Space(fd, journal, child, pagemap, this.#backings, this.#buffer, limit, this.#prices, report)
   }
 
   #post(reply: Reply): void {
@@ -164,7 +140,7 @@ export class Server {
     let nextTick = 0
     while (this.#running) {
       // Without a time limit, which would cost a timer for each fault: the controller wakes us once a second.
-      const ready = this.#poller.wait(this.#waiting.length > 0 || this.#doubtful ? 2 : -1)
+      const ready = this.#poller.wait(this.#waiting.length > 0 ? 2 : -1)
       let woken = false
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
@@ -182,10 +158,6 @@ export class Server {
         for (const space of this.#spaces) space.tick = tickAt(this.#now, this.#data.tickMs)
       }
       if (this.#waiting.length > 0) this.#serveWaiting()
-      if (this.#doubtful) {
-        for (const space of this.#spaces) space.doubts.settle()
-        this.#doubtful = this.#spaces.some(space => space.doubts.open)
-      }
       if (this.#now > nextTick) {
         nextTick = this.#now + 1000
         this.#children.bury()
@@ -291,10 +263,8 @@ export class Server {
     const c = getAddress(inbox, at + 6)
     if (kind === uffd.event.fork) this.#children.serve(space, inbox[at + 2] as number, at)
     else if (kind === uffd.event.remove) space.removed(a, b)
-    else if (kind === uffd.event.unmap) {
-      space.doubts.unmapped(a, b)
-      this.#doubtful ||= space.doubts.open
-    } else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
+    else if (kind === uffd.event.unmap) space.late.gone(a, b)
+    else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
       // Byte 1 of the message is reserved by the kernel; ours to note that the copy was made.
       space.moved(
         a,
@@ -522,7 +492,6 @@ export class Server {
 
   // Everything back, ranges unregistered. The number of pages that could not be brought back.
   #leave(): number {
-    for (const space of this.#spaces) this.#serve(space, () => space.doubts.settle())
     const left = refillAll(this.#spaces, undefined, this.#hands)
     if (left > 0) return left
     this.#children.bury()

@@ -18,7 +18,6 @@ import { readFully } from '../sys/fd.ts'
 import { type Arena, getAddress } from '../sys/ffi.ts'
 import { page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { Doubts } from './doubt.ts'
 import {
   agePages,
   blockBytes,
@@ -29,6 +28,7 @@ import {
   state,
   zeroBacking,
 } from './journal.ts'
+import { LateEvents } from './late.ts'
 import type { Prices } from './prices.ts'
 import { decide } from './decide.ts'
 import { Streams } from './streams.ts'
@@ -59,7 +59,7 @@ export class Space {
   readonly journal: Journal
   /** A forked child: its pages are served and never dropped again. */
   readonly child: boolean
-  readonly doubts: Doubts
+  readonly late: LateEvents
   readonly #pagemap: number
   readonly #backings: ReadonlyMap<number, OpenBacking>
   readonly #buffer: Arena
@@ -75,10 +75,7 @@ export class Space {
   /** Current tick, for the ages of refilled pages. */
   tick = 0
 
-  /**
-   * `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known; `mappings`: those of the process, when it is.
-   * `buffer`: maxCluster pages.
-   */
+  /** `pagemap`: /proc/PID/pagemap, open, or -1 when the pid is not known. `buffer`: maxCluster pages. */
   constructor(
     fd: number,
     journal: Journal,
@@ -89,12 +86,11 @@ export class Space {
     limit: number,
     prices: Prices,
     report: (message: string) => void,
-    mappings?: () => readonly { start: number; end: number }[],
   ) {
     this.fd = fd
     this.journal = journal
     this.child = child
-    this.doubts = new Doubts(fd, journal, mappings)
+    this.late = new LateEvents(journal)
     this.#pagemap = pagemap
     this.#backings = backings
     this.#buffer = buffer
@@ -107,9 +103,6 @@ export class Space {
   /** Registers a whole mapping and records which of its pages are there. 0, or a negative errno. */
   register(start: number, end: number): number {
     const { journal } = this
-    // What is said of these addresses may be of memory that is no more.
-    const settled = this.doubts.settle()
-    if (settled !== 'done') return settled === 'gone' ? -ESRCH : -EAGAIN
     journal.grow(start, end)
     const done = uffd.register(this.fd, start, end - start)
     if (done < 0) return done
@@ -439,6 +432,10 @@ export class Space {
       journal.grow(to, to + length)
       const place: Place = { backing: 0, offset: 0, pages: 0 }
       const shift = to - from
+      const overtaken: number[] = []
+      for (let at = from; at < from + length; at += pageBytes)
+        if (this.late.overtaken(at)) overtaken.push(at + shift)
+      this.late.moving(to, to + length)
       journal.runs(from, from + length, (start, end, s) => {
         const explained = s === state.clean || s === state.virtual || s === state.verifying
         for (let at = start; at < end; ) {
@@ -452,10 +449,10 @@ export class Space {
         const moved = s === state.verifying ? state.present : s === state.none ? state.absent : s
         for (let at = start; at < end; at += pageBytes) journal.set(at + shift, moved)
       })
+      for (const at of overtaken) journal.set(at, state.present)
       copied()
     }
-    journal.forget(from, from + length)
-    this.doubts.moved(to, to + length)
+    this.late.gone(from, from + length)
   }
 
   /** Virtual runs of the whole space. */

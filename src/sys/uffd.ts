@@ -40,7 +40,6 @@ const COPY = io(3, 0x03, 40)
 const ZEROPAGE = io(3, 0x04, 32)
 const MOVE = io(3, 0x05, 40)
 const WRITEPROTECT = io(3, 0x06, 24)
-const CONTINUE = io(3, 0x07, 32)
 const POISON = io(3, 0x08, 32)
 /** `USERFAULTFD_IOC_NEW`, on a descriptor of /dev/userfaultfd: a new userfaultfd for the calling process. */
 export const IOC_NEW: number = io(0, 0x00, 0)
@@ -138,18 +137,6 @@ export function poison(fd: number, start: number, length: number): number {
   putAddress(w, 4, 0)
   putAddress(w, 6, 0)
   return call3(nr.ioctl, fd, POISON, argument.address)
-}
-
-/**
- * Whether private anonymous memory is registered with this descriptor, without touching it: a call that is not meant for such
- * memory is refused with EINVAL where it is, and with ENOENT where it is not, or where the range leaves its mapping.
- * Returns that errno, negative, or EAGAIN or ESRCH.
- */
-export function isRegistered(fd: number, start: number, length: number): number {
-  range(start, length)
-  putAddress(w, 4, 0)
-  putAddress(w, 6, 0)
-  return call3(nr.ioctl, fd, CONTINUE, argument.address)
 }
 
 /** Whether the memory that this descriptor serves still exists (its process has neither exited nor exec'd). */
