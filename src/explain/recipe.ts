@@ -26,6 +26,8 @@ const PAGE = 4096
 /** Bytes that a page may leave to be kept, before compression: much of it if pieces of files make the rest. */
 const MOST_KEPT = 2304
 const MOST_KEPT_ALONE = 1024
+/** Fewer pages are not worth a file. */
+const LEAST_PAGES = 64
 const LEAST_COPIED = 1024
 /** A cell's blob must be smaller than this share of its pages, and of what zstd makes of them. */
 const WORTH = 0.25
@@ -84,7 +86,7 @@ export function findRecipes(
     for (const run of runs) cook.run(run, pause)
     cook.finish()
     const pages = runs.reduce((sum, run) => sum + run.pages, 0)
-    if (cook.extents.length === 0) {
+    if (cook.extents.reduce((sum, extent) => sum + extent.pages, 0) < LEAST_PAGES) {
       writer.abandon()
       return { candidates: [], extents: [], pages }
     }
