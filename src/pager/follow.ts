@@ -1,6 +1,6 @@
 // A serving thread follows the CPU of the thread that faults: the hand-off costs 9 µs on one CPU and 50 between two.
 import { readFileSync } from 'node:fs'
-import { pinTo } from '../sys/memory.ts'
+import { currentCpu, pinTo } from '../sys/memory.ts'
 
 export class CpuFollower {
   readonly #pid: number
@@ -16,6 +16,18 @@ export class CpuFollower {
   /** Tells of a fault of thread `tid`. */
   fault(tid: number): void {
     if (this.#faults++ >= this.#every || (this.#cpu < 0 && this.#faults > 1)) this.#follow(tid)
+  }
+
+  /** Whether this thread is on the CPU of one that has faulted. */
+  get near(): boolean {
+    return this.#cpu >= 0
+  }
+
+  /** Keeps the calling thread where it is until the next fault, which is looked at. The CPU. */
+  stay(): number {
+    if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
+    this.#faults = this.#every
+    return this.#cpu
   }
 
   /** Lets the calling thread run anywhere: during a long stream two CPUs are better than one. */

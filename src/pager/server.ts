@@ -7,15 +7,16 @@
 //
 // Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
 // predecessor left there is handled first of all.
-import { openSync, readFileSync } from 'node:fs'
+import { openSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call, call3, getAddress, nr } from '../sys/ffi.ts'
-import { currentCpu, ownThread, pinTo } from '../sys/memory.ts'
+import { ownThread } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Children } from './children.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
+import { CpuFollower } from './follow.ts'
 import { endKeeper } from './keeper.ts'
 import { adoptBacking, leaseSignal, openBacking } from './open-backing.ts'
 import { Prices } from './prices.ts'
@@ -61,10 +62,7 @@ export class Server {
   #running = true
   readonly #waiting: WaitingFault[] = []
   #askedForRoom = 0
-  #faultsSincePin = 0
-  /** Faults between two looks at where their thread runs. A look takes 50 µs: they are rarer while it stays there. */
-  #pinEvery = 64
-  #cpu = -1
+  readonly #follower: CpuFollower
   /** A recent time of performance.now(). */
   #now = 0
   #drains = 0
@@ -74,6 +72,7 @@ export class Server {
     this.#port = port
     this.#shared = new Int32Array(data.shared)
     this.#prices = new Prices(data.prices)
+    this.#follower = new CpuFollower(data.pid)
     this.#signals = fds.signalfd([leaseSignal])
     this.#poller.add(data.wake)
     this.#poller.add(this.#signals)
@@ -194,11 +193,7 @@ export class Server {
   #readAhead(space: Space): void {
     for (let steps = 0; steps < 16; steps++) {
       if (!space.streaming || this.#full() || this.#poller.wait(0) > 0 || !space.readAhead()) return
-      if (this.#cpu >= 0) {
-        pinTo(-1)
-        this.#cpu = -1
-        this.#faultsSincePin = -64
-      }
+      this.#follower.release()
     }
   }
 
@@ -226,7 +221,7 @@ export class Server {
         this.#now = performance.now()
         const weight = limit > 0 || always ? 1 : 8
         // What passes before we see the message, and after we have woken who waits, can't be seen from here.
-        const handOff = count * (this.#cpu >= 0 ? handOffNear : handOffFar)
+        const handOff = count * (this.#follower.near ? handOffNear : handOffFar)
         const stalled = ((this.#now - began) * 1000 + handOff) * weight
         this.#main.journal.tally(counter.stallMicroseconds, Math.round(stalled))
       }
@@ -247,8 +242,7 @@ export class Server {
       const address = faultAddress(inbox, at)
       const tid = inbox[at + 6] as number
       this.#main.journal.tally(counter.faults, 1)
-      if (this.#faultsSincePin++ >= this.#pinEvery || (this.#cpu < 0 && this.#faultsSincePin > 0))
-        this.#follow(tid)
+      this.#follower.fault(tid)
       if (space === this.#main && this.#full() && space.brings(address, flags)) {
         this.#waiting.push({ address, flags, until: performance.now() + waitLimit })
         this.#askForRoom()
@@ -328,22 +322,6 @@ export class Server {
     return count
   }
 
-  /** Follows the CPU of the faulting thread: the hand-off costs 9 µs on one CPU and 50 between two. */
-  #follow(tid: number): void {
-    this.#faultsSincePin = 0
-    try {
-      const stat = readFileSync(`/proc/${this.#data.pid}/task/${tid}/stat`, 'latin1')
-      const cpu = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[36])
-      if (!Number.isInteger(cpu)) return
-      this.#pinEvery = cpu === this.#cpu ? Math.min(1024, this.#pinEvery * 2) : 64
-      if (cpu === this.#cpu) return
-      pinTo(cpu)
-      this.#cpu = cpu
-    } catch {
-      // a thread of a child, or one that is gone
-    }
-  }
-
   #wakeAll(space: Space): void {
     for (const block of space.journal.blocks()) uffd.wake(space.fd, block * blockBytes, blockBytes)
   }
@@ -362,8 +340,7 @@ export class Server {
     const asked = Atomics.load(this.#shared, shared.request)
     if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
       for (const space of this.#spaces) this.#drain(space)
-      if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
-      Atomics.store(this.#shared, shared.cpu, this.#cpu)
+      Atomics.store(this.#shared, shared.cpu, this.#follower.stay())
       Atomics.store(this.#shared, shared.thread, ownThread())
       Atomics.store(this.#shared, shared.acknowledged, asked)
       Atomics.notify(this.#shared, shared.acknowledged)
