@@ -21,12 +21,12 @@ export function summary(status: PagerStatus, found: boolean): string[] {
       `${status.seconds.toFixed(1)} s`,
   ]
   if (status.packs > 0) lines.push(`  packed into ${formatSize(status.packs)}`)
-  if (status.recipes > 0)
-    lines.push(`  put together from pieces; ${formatSize(status.recipes)} kept for that`)
   for (const { path, lens, copy, lost } of status.backings.filter(b => !/^(packed|recipe)$/.test(b.lens)))
     lines.push(
       `  from ${copy ? 'a private copy of ' : ''}${path}${lens === 'verbatim' ? '' : ` through ${lens}`}${lost === undefined ? '' : ` (no more: ${lost})`}`,
     )
+  if (status.recipes > 0)
+    lines.push(`  put together from pieces; ${formatSize(status.recipes)} kept for that`)
   if (status.backings.length === 0)
     lines.push('  nothing in it is a copy of a file that we know of; name files with --backing')
   return lines

@@ -7,6 +7,8 @@ import { memoryFigures } from '../process/target.ts'
 
 /** Growth of unexplained memory that is worth a pass. */
 const worthwhile = 4 << 20
+/** What an interpreter keeps for itself is less than this, bytes. */
+const worthPieces = 12 << 20
 /** Longest time without a pass, seconds: memory can be rewritten without growing. */
 const longest = 120
 
@@ -71,7 +73,7 @@ export class Passes {
       if (!deep && this.#unexplained() > much && c.ended === undefined) await c.pass('second')
       this.#pieced = Math.min(this.#pieced, this.#unexplained())
       // That search takes as long as all before it: not for the few pages that every program keeps for itself.
-      const some = Math.max(worthwhile, (this.#explained() * pageBytes) / 20)
+      const some = Math.max(worthPieces, (this.#explained() * pageBytes) / 20)
       if (this.#unexplained() - this.#pieced > some && c.ended === undefined) {
         await c.recipes()
         this.#pieced = this.#unexplained()
