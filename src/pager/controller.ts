@@ -385,8 +385,10 @@ export class Controller {
       const without = [...holdings.refused.keys()]
       const explained = await this.#explain({ level: 'second', recipe: { path, most, without } })
       const dropped = await this.#keepOnly(path, explained)
+      // A file of ours that is no more is nobody's loss.
+      holdings.refused.delete(path)
       // One of its files could not serve: once more without it.
-      if (dropped.pages > 0 || holdings.refused.size === without.length) return dropped
+      if (dropped.pages > 0 || holdings.refused.size <= without.length) return dropped
     }
   }
 
