@@ -22,7 +22,7 @@ export const directoryAt = 8192
 export const pagesAt: number = directoryAt + maxBlocks * 16
 export const extentsAt: number = pagesAt + maxBlocks * pageRecord
 const fileBytes: number = extentsAt + maxExtents * 24
-const version = 3
+const version = 4
 
 /** The backing of pages that hold nothing but zeros: no file. */
 export const zeroBacking = 0xffff_fffe
