@@ -437,7 +437,9 @@ export class Space {
         if (this.late.overtaken(at)) overtaken.push(at + shift)
       this.late.moving(to, to + length)
       journal.runs(from, from + length, (start, end, s) => {
-        const explained = s === state.clean || s === state.virtual || s === state.verifying
+        // A predecessor may have died in a drop: what it left `dropping` is virtual if the move came first.
+        const explained =
+          s === state.clean || s === state.virtual || s === state.verifying || s === state.dropping
         for (let at = start; at < end; ) {
           let pages = (end - at) / pageBytes
           if (explained && journal.place(at, place)) {
