@@ -19,7 +19,7 @@ import * as uffd from '../sys/uffd.ts'
 import { type Agent, remote, type RemoteCall, sealName } from '../process/agent.ts'
 import type { Mapping } from '../process/maps.ts'
 import { stopAll } from '../process/stop.ts'
-import { blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
+import { agePages, blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
 
 /** A run of pages that are `clean` and may go. */
 export interface Run {
@@ -309,14 +309,40 @@ function stillProtected(target: DropTarget, runs: readonly Run[]): Run[] {
 }
 
 /**
+ * For a successor: whatever the program removed, it has only just removed. The ages of a predecessor tell nothing of it, for
+ * its ticks may have had another length.
+ */
+export function unsettle(journal: Journal, tick: number): void {
+  for (const block of journal.blocks())
+    journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+      if (s !== state.absent && s !== state.verifying) return
+      for (let at = start; at < end; at += agePages * pageBytes) journal.setAge(at, tick)
+      journal.setAge(end - pageBytes, tick)
+    })
+}
+
+/**
  * For a successor, and after an agent died in a call: puts right what the death left half done, by what the page
  * table says. The agent that moved pages must have ended; the server may run.
  */
-export function settle(target: { fd: number; pagemap: number; journal: Journal }): void {
+export function settle(target: {
+  readonly fd: number
+  readonly pagemap: number
+  readonly journal: Journal
+  /** Whether what was removed around an address must be gone by now. */
+  settled(at: number): boolean
+}): void {
   const { journal, pagemap } = target
   for (const block of journal.blocks())
     journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
-      if (s === state.verifying) journal.exchangeRun(start, end, state.verifying, state.present)
+      if (s === state.verifying) {
+        // Among them may be pages that the program has removed: who verified them had not looked twice yet.
+        scanPages(pagemap, start, end, 0, 0, page.present | page.swapped, (from, to) => {
+          for (let at = from; at < to; at += pageBytes)
+            if (target.settled(at)) journal.exchange(at, state.verifying, state.present)
+        })
+        for (let at = start; at < end; at += pageBytes) journal.exchange(at, state.verifying, state.absent)
+      }
       if (s !== state.dropping && s !== state.virtual) return
       scanPages(pagemap, start, end, 0, 0, page.present | page.swapped, (from, to, categories) => {
         // Still there. Protected: nobody has written it; otherwise it is the program's.

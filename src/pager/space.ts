@@ -106,11 +106,17 @@ export class Space {
     journal.grow(start, end)
     const done = uffd.register(this.fd, start, end - start)
     if (done < 0) return done
-    for (let at = start; at < end; at += pageBytes)
-      if (journal.stateOf(at) === state.none) journal.set(at, state.absent)
-    scanPages(this.#pagemap, start, end, 0, 0, page.present | page.swapped, (from, to) => {
-      for (let at = from; at < to; at += pageBytes) journal.exchange(at, state.absent, state.present)
+    // Only what is new to us: a page that the program has just removed may be there still, until its thread runs on.
+    const fresh: [number, number][] = []
+    journal.runs(start, end, (from, to, s) => {
+      if (s === state.none) fresh.push([from, to])
     })
+    for (const [from, to] of fresh) {
+      for (let at = from; at < to; at += pageBytes) journal.set(at, state.absent)
+      scanPages(this.#pagemap, from, to, 0, 0, page.present | page.swapped, (first, last) => {
+        for (let at = first; at < last; at += pageBytes) journal.exchange(at, state.absent, state.present)
+      })
+    }
     return 0
   }
 
