@@ -431,17 +431,19 @@ export class Space {
     })
   }
 
-  /** The program moved a mapping. `phase` is this message's progress, kept in the inbox by the caller. */
-  moved(from: number, to: number, length: number, done: () => boolean, copied: () => void): void {
+  /** The program moved a mapping. `progress` is this message's, 0 at first; the caller keeps it in the inbox. */
+  moved(from: number, to: number, length: number, progress: number, note: (progress: number) => void): void {
     const { journal } = this
-    if (!done()) {
+    if (progress < 2) {
       journal.grow(to, to + length)
       const place: Place = { backing: 0, offset: 0, pages: 0 }
       const shift = to - from
       const overtaken: number[] = []
       for (let at = from; at < from + length; at += pageBytes)
         if (this.late.overtaken(at)) overtaken.push(at + shift)
-      this.late.moving(to, to + length)
+      // What a predecessor has begun to note there is not what was there before.
+      if (progress === 0) this.late.moving(to, to + length)
+      note(1)
       journal.runs(from, from + length, (start, end, s) => {
         // A predecessor may have died in a drop: what it left `dropping` is virtual if the move came first.
         const explained =
@@ -458,7 +460,7 @@ export class Space {
         for (let at = start; at < end; at += pageBytes) journal.set(at + shift, moved)
       })
       for (const at of overtaken) journal.set(at, state.present)
-      copied()
+      note(2)
     }
     this.late.gone(from, from + length)
   }

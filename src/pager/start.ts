@@ -20,7 +20,7 @@ import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { parkOf } from './journal-file.ts'
 import type { PagerStatus } from './main.ts'
-import { knownTargets, readRecord, stateDirectory, targetDirectory } from './state-dir.ts'
+import { knownTargets, readRecord, removeStrays, stateDirectory, targetDirectory } from './state-dir.ts'
 import { supervisorProgram } from './supervisor.ts'
 
 /** What makes node small. Measured as Pss of an idle pager: see docs/how-it-works.md. */
@@ -169,6 +169,7 @@ export interface Attached {
 /** All targets that have a directory. What ended processes left is removed. */
 export async function listPagers(state?: string): Promise<Attached[]> {
   const stateDir = stateDirectory(state)
+  removeStrays(stateDir)
   const all = knownTargets(stateDir).map(async (pid): Promise<Attached[]> => {
     const directory = targetDirectory(stateDir, pid)
     const answer = await ask(directory, { ask: 'status' }, 5000).catch(() => undefined)
