@@ -13,11 +13,12 @@
 //
 // If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
 // are gone.
+import { EFAULT } from '../sys/errno.ts'
 import { nr } from '../sys/ffi.ts'
 import { page, pinTo, runFirst, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { type Agent, remote, type RemoteCall, sealName } from '../process/agent.ts'
-import type { Mapping } from '../process/maps.ts'
+import { type Mapping, readMaps } from '../process/maps.ts'
 import { stopAll } from '../process/stop.ts'
 import { agePages, blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
 
@@ -95,7 +96,8 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
       batch.push(run)
       bytes += run.end - run.start + 2 * blockBytes
     }
-    const left = episode(target, batch, bytes, dropped)
+    const torn: Run[] = []
+    const left = episode(target, batch, bytes, dropped, torn)
     if (left === undefined) {
       failures++
       queue.push(...batch.reverse())
@@ -103,17 +105,38 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
       if (left.length === batch.length) failures++
       queue.push(...left.reverse())
     }
+    if (torn.length > 0) queue.push(...split(torn, readMaps(target.pid)))
   }
   dropped.left = queue
   return dropped
+}
+
+// The parts of the runs that lie in different mappings.
+function split(runs: readonly Run[], mappings: readonly Mapping[]): Run[] {
+  const parts: Run[] = []
+  for (const run of runs)
+    for (const { start, end } of mappings) {
+      const part = { start: Math.max(start, run.start), end: Math.min(end, run.end) }
+      if (part.start < part.end && part.end - part.start < run.end - run.start) parts.push(part)
+    }
+  return parts
 }
 
 function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
-/** One stop. The runs that there was no time for, or undefined when the target could not be stopped. */
-function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
+/**
+ * One stop. The runs that there was no time for, or undefined when the target could not be stopped. `torn` gets runs that go
+ * from one mapping into the next (mprotect and madvise split them): the kernel moves only what lies in one.
+ */
+function episode(
+  target: DropTarget,
+  runs: readonly Run[],
+  bytes: number,
+  sum: Dropped,
+  torn: Run[],
+): Run[] | undefined {
   const { journal, agent } = target
   const scratch = reserveScratch(agent, journal, bytes + rehearsalBytes)
   const marked: Run[] = []
@@ -164,7 +187,10 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
       else
         pieces.forEach((piece, i) => {
           if ((done[i] as number) >= 0) moved.push(piece)
-          else journal.exchangeRun(piece.start, piece.end, state.dropping, state.clean)
+          else {
+            journal.exchangeRun(piece.start, piece.end, state.dropping, state.clean)
+            if (done[i] === -EFAULT) torn.push(piece)
+          }
         })
     }
     // A child forked before they are freed must not keep them.
