@@ -21,6 +21,7 @@ import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
 import { type Crew, shares } from './crew.ts'
 import { ABSENT, EXPLAINED, type Extent, type Findings, UNEXPLAINED, UNKNOWN, ZERO } from './extents.ts'
+import { promising } from './glance.ts'
 import type { Candidate } from './pool.ts'
 import { ENOUGH, type Kind, NEARLY, Search, type SearchOptions } from './search.ts'
 import { allMarks, costOf, marks, ROUNDS, type View, viewsOf } from './views.ts'
@@ -205,7 +206,7 @@ export function explain(
  * explains the next need not look for.
  */
 function* views(
-  { pool, findings }: Search,
+  { pool, findings, kernel }: Search,
   files: readonly Candidate[],
   least: number,
   memory: MemorySource,
@@ -230,6 +231,8 @@ function* views(
     const wanted = known.filter(
       ([, view]) => view.round === round && (view.mark === undefined || marked.has(view.mark)),
     )
-    if (wanted.length > 0) yield wanted.map(([candidate, { lens }]) => ({ ...candidate, lens }))
+    const all = wanted.map(([candidate, { lens }]): Candidate => ({ ...candidate, lens }))
+    const worth = deep ? all : promising(memory, left, all, kernel, pool, pause)
+    if (worth.length > 0) yield worth
   }
 }
