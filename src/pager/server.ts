@@ -260,16 +260,10 @@ export class Server {
     else if (kind === uffd.event.remove) space.removed(a, b)
     else if (kind === uffd.event.unmap) space.late.gone(a, b)
     else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
-      // Byte 1 of the message is reserved by the kernel; ours to note that the copy was made.
-      space.moved(
-        a,
-        b,
-        c,
-        () => ((inbox[at] as number) & 0x100) !== 0,
-        () => {
-          inbox[at] = (inbox[at] as number) | 0x100
-        },
-      )
+      // Byte 1 of the message is reserved by the kernel; ours to note how far we have come.
+      space.moved(a, b, c, ((inbox[at] as number) >> 8) & 0xff, progress => {
+        inbox[at] = kind | (progress << 8)
+      })
     }
     inbox[at] = 0
   }
