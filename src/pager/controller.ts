@@ -366,6 +366,11 @@ export class Controller {
     return ours
   }
 
+  /** Makes the server's heap small; it answers no fault for some tens of milliseconds. */
+  async shedServer(): Promise<void> {
+    if (this.ended === undefined && !this.#leaving) await this.#server.ask({ kind: 'shed' })
+  }
+
   // ---- passes
 
   /** Adds files to the candidates of later passes, at most 10,000; returns how many are new. */

@@ -250,17 +250,22 @@ const timer = setInterval(() => {
     console.error(`lethe: process ${pid}: ${error.message}`)
   }
 }, interval)
-// Small again soon after work, not in the middle of it.
+// Small again soon after work, not in the middle of it; after passes, which leave holes everywhere, thoroughly.
 let worked = 0
 let small = -1
 let beats = 0
+let passesShed = 0
 const shedding = setInterval(() => {
   const work = c.passes + (c.journal.counters[counter.faults] as number)
   const busy = work !== worked || passes.running
   worked = work
   if (work === small || (busy && ++beats % 20 !== 0)) return
   small = work
-  shed()
+  const thoroughly = !busy && c.passes !== passesShed
+  shed(thoroughly)
+  if (!thoroughly) return
+  passesShed = c.passes
+  void c.shedServer()
 }, 1500)
 
 await c.over

@@ -22,6 +22,7 @@ import { adoptBacking, leaseSignal, openBacking } from './open-backing.ts'
 import { Prices } from './prices.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { dependents, type Hands, missing, refillAll, unregisterAll } from './restore.ts'
+import { collect } from './shed.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
 
 /** The lower half of the inbox is for the loop, the upper for what is read in the middle of a message. */
@@ -390,6 +391,9 @@ export class Server {
       case 'bury':
         this.#children.bury()
         return this.#spaces.length - 1
+      case 'shed':
+        collect(true)
+        return 0
       case 'leave':
         return this.#leave()
     }
