@@ -9,8 +9,8 @@ import type { IndexStore } from '../lens/lens.ts'
 import { through } from '../lens/through.ts'
 import { Prices, priced } from '../pager/prices.ts'
 import type { AuditFile, AuditReport } from './audit.ts'
+import { PAGE, pageMicroseconds } from './words.ts'
 
-const PAGE = 4096
 const trials = 4
 /** Files beyond so many have no price; they hold little. */
 const most = 64
@@ -74,9 +74,6 @@ export interface Saving {
   /** Seconds that it waits in all if it wants everything back. */
   readonly allSeconds?: number
 }
-
-/** Microseconds a page of a price, which is for 64 KiB. */
-export const pageMicroseconds = (price: number): number => (price / (priced / PAGE)) * 1e6
 
 export function savingOf(
   files: readonly AuditFile[],

@@ -1,8 +1,6 @@
 /** Two audits of a process, or of two versions of a program: what has changed. */
 import type { AuditReport, PageTally } from './audit.ts'
-import { formatBytes } from './print.ts'
-
-const PAGE = 4096
+import { formatBytes, PAGE } from './words.ts'
 
 /** Bytes before and now, of one thing. */
 export interface Change {

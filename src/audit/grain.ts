@@ -170,22 +170,3 @@ function whole(
   }
   return { files, constant }
 }
-
-/** The answer in a word and a figure. */
-export interface GrainVerdict {
-  readonly answer: 'no' | 'a little' | 'yes'
-  /** Size at which most is explained net, and what that adds to what pages explain, as a share of all bytes. */
-  readonly bytes: number
-  readonly gain: number
-  readonly page: number
-}
-
-/** Whether smaller blocks than pages would explain more, after what it takes to keep track of them. */
-export function verdict({ points }: Grain): GrainVerdict {
-  const page = points.find(({ bytes }) => bytes === PAGE)?.net ?? 0
-  const best = points
-    .filter(({ bytes }) => bytes <= PAGE)
-    .reduce((a, b) => (b.net > a.net + 1e-9 ? b : a), { bytes: PAGE, net: page })
-  const gain = best.net - page
-  return { answer: gain < 0.03 ? 'no' : gain < 0.12 ? 'a little' : 'yes', bytes: best.bytes, gain, page }
-}

@@ -1,11 +1,19 @@
 /** An audit report for people: one screen, as wide as the terminal; colour only if asked for. */
 import { styleText } from 'node:util'
 import type { AuditReport, PageTally } from './audit.ts'
-import { pageMicroseconds } from './cost.ts'
-import { type GrainVerdict, verdict } from './grain.ts'
-import { type Pattern, patterns, patternTexts } from './patterns.ts'
+import { patternTexts } from './patterns.ts'
+import {
+  byPattern,
+  formatBytes,
+  formatMicroseconds,
+  type GrainVerdict,
+  grainSentence,
+  PAGE,
+  pageMicroseconds,
+  percent,
+  verdict,
+} from './words.ts'
 
-const PAGE = 4096
 const MOST_FILES = 6
 const MOST_MAPPINGS = 5
 
@@ -15,59 +23,9 @@ export interface PrintOptions {
   readonly colour?: boolean
 }
 
-/** Bytes as people say them: 1.3 MB, in powers of ten. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB']
-  let value = Math.abs(bytes)
-  let unit = 0
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${bytes < 0 ? '-' : ''}${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
-}
-
-/** Microseconds as people say them: 4.2 µs, 12 ms. */
-export function formatMicroseconds(microseconds: number): string {
-  const [value, unit] =
-    microseconds < 1000
-      ? [microseconds, 'µs']
-      : microseconds < 1e6
-        ? [microseconds / 1000, 'ms']
-        : [microseconds / 1e6, 's']
-  return `${value >= 9.95 ? Math.round(value) : value.toFixed(1)} ${unit}`
-}
-
-function percent(part: number, whole: number): string {
-  return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)} %`
-}
-
 /** Keeps the end of a path: the file's name says most. */
 function shorten(text: string, width: number): string {
   return text.length <= width ? text : `…${text.slice(text.length - width + 1)}`
-}
-
-/** Bytes by how they were copied, the largest first. */
-export function byPattern(
-  files: readonly Pick<AuditReport['files'][number], 'pattern' | 'bytes'>[],
-): readonly (readonly [Pattern, number])[] {
-  return patterns
-    .map(pattern => {
-      const bytes = files
-        .filter(file => file.pattern === pattern)
-        .reduce((total, file) => total + file.bytes, 0)
-      return [pattern, bytes] as const
-    })
-    .filter(([, bytes]) => bytes > 0)
-    .toSorted((a, b) => b[1] - a[1])
-}
-
-/** The sentence that answers whether pages are too coarse for this process. */
-export function grainSentence({ answer, bytes, gain, page }: GrainVerdict, all: number): string {
-  const figure = `${(gain * 100).toFixed(1)} points (${formatBytes(gain * all)})`
-  const pages = `pages of 4 KiB reach ${(page * 100).toFixed(1)} %`
-  if (gain < 0.0005) return `no: ${pages}, and no smaller block is worth its bookkeeping`
-  return `${answer}: ${pages}; blocks of ${bytes} B would add ${figure}, after 8 B of bookkeeping a block`
 }
 
 export function formatAudit(report: AuditReport, options: PrintOptions = {}): string {
@@ -133,8 +91,7 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
   }
   if (largest.length > MOST_MAPPINGS)
     lines.push(`${String(largest.length - MOST_MAPPINGS).padStart(10)} more mappings`)
-  if (report.grain)
-    lines.push('', `too coarse? ${grainSentence(verdict(report.grain), totals.pages * PAGE)}.`)
+  if (report.grain) lines.push('', `pages too coarse? ${coarse(verdict(report.grain), totals.pages * PAGE)}.`)
 
   const speed = report.gigabytesPerSecond.toFixed(2)
   lines.push(
@@ -144,6 +101,9 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
   )
   return `${lines.join('\n')}\n`
 }
+
+const coarse = (answer: GrainVerdict, all: number): string =>
+  `${answer.answer}: ${grainSentence(answer, all)}`
 
 function savingLines(
   { saving, attached, totals }: AuditReport,
