@@ -15,7 +15,7 @@ const WINDOW = 1 << 20
 
 export class GrainKernel {
   /** The sample; fill it, then call `enter`. */
-  readonly pages: Uint8Array
+  readonly pages: Uint8Array<ArrayBuffer>
   readonly #wasm: GrainExports
   readonly #file: Uint8Array
 

@@ -4,8 +4,8 @@ import type { AuditReport } from '../audit/audit.ts'
 import type { Grain, GrainPoint } from '../audit/grain.ts'
 import { formatBytes, grainSentence, PAGE, verdict } from '../audit/words.ts'
 
-const WIDTH = 640
-const HEIGHT = 260
+const WIDTH = 560
+const HEIGHT = 270
 const LEFT = 44
 const RIGHT = 12
 const TOP = 12

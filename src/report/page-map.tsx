@@ -3,7 +3,16 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { AuditReport } from '../audit/audit.ts'
 import type { MapCell } from '../audit/walk.ts'
 import { formatBytes, PAGE } from '../audit/words.ts'
-import { baseName, hex, kindColours, kindNames, type Kind, kinds, mappingName } from './kinds.ts'
+import {
+  baseName,
+  hex,
+  kindColours,
+  kindNames,
+  type Kind,
+  kinds,
+  mappingName,
+  patternColours,
+} from './kinds.ts'
 import { Tip, type TipPlace } from './tip.tsx'
 
 const SIZE = 9
@@ -74,9 +83,12 @@ function Cells({
       element.height = rows * STEP * scale
       context.scale(scale, scale)
       const style = getComputedStyle(document.documentElement)
-      const colours = Object.fromEntries(
-        kinds.map(kind => [kind, style.getPropertyValue(kindColours[kind].slice(4, -1)).trim()]),
-      ) as Record<Kind, string>
+      // A canvas knows no variables.
+      const value = (colour: string): string => style.getPropertyValue(colour.slice(4, -1)).trim()
+      const colourOf = (kind: Kind, cell: MapCell): string => {
+        const file = kind === 'explained' ? report.files[cell.file] : undefined
+        return value(file === undefined ? kindColours[kind] : patternColours[file.pattern])
+      }
       for (const [i, cell] of band.cells.entries()) {
         const all = pagesOf(cell) || 1
         let y = Math.floor(i / columns) * STEP
@@ -84,7 +96,7 @@ function Cells({
         for (const kind of kinds) {
           const part = (cell[kind] / all) * SIZE
           if (part === 0) continue
-          context.fillStyle = colours[kind]
+          context.fillStyle = colourOf(kind, cell)
           context.fillRect((i % columns) * STEP, y, SIZE, part)
           y += part
         }
@@ -99,7 +111,7 @@ function Cells({
       theme.removeEventListener('change', draw)
       watch.disconnect()
     }
-  }, [band, columns, rows, width])
+  }, [band, columns, rows, width, report])
   const say = (event: MouseEvent): void => {
     const index = Math.floor(event.offsetY / STEP) * columns + Math.floor(event.offsetX / STEP)
     const cell = band.cells[index]
