@@ -4,12 +4,14 @@ import { writeSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuditReport } from '../audit/audit.ts'
 import type { Progress } from '../explain/explain.ts'
+import type { ExplainProcessOptions } from '../explain/process.ts'
 import { memoryFigures } from '../process/target.ts'
 import { examples, options, parsePid } from './arguments.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { columns, printJson, say } from './output.ts'
+import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 
-interface AuditFlags {
+interface AuditFlags extends SitesFlags {
   readonly backing?: string[]
   readonly after?: number
   readonly json?: boolean
@@ -27,6 +29,9 @@ export function auditCommand(): Command {
     .addOption(options.after())
     .addOption(options.deep())
     .addOption(options.cpus())
+    .addOption(sitesOptions.sites())
+    .addOption(sitesOptions.folded())
+    .addOption(sitesOptions.pprof())
     .addOption(options.json())
     .addOption(options.state())
     .addHelpText(
@@ -38,6 +43,7 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
         ['lethe audit -- python3 load.py', 'start it, look, end it'],
         ['lethe audit --deep 1234', 'leave nothing out, however unlikely'],
         ['lethe audit --after 10 -- ./server', 'look after 10 seconds'],
+        ['lethe audit --sites -- ./server', 'by who asked for the memory'],
       ])}`,
     )
     .action(auditWhat)
@@ -45,18 +51,44 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
 
 async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
   const word = words[0] ?? ''
+  checkSitesFlags(flags)
   if (!startsCommand(words)) {
+    if (flags.sites)
+      throw new UsageError('--sites needs to see a command from its start: lethe audit --sites -- COMMAND')
     if (words.length > 1)
       throw new UsageError(`audit takes one process id, or -- and a command; '${words[1] ?? ''}' is too much`)
     await show(parsePid(word), flags)
     return
   }
+  if (flags.sites) return await auditSites(words, flags)
   const child = await start(words)
   try {
     await grown(child, flags.after)
     await show(child.pid as number, flags)
   } finally {
     await end(child)
+  }
+}
+
+async function auditSites(words: string[], flags: AuditFlags): Promise<void> {
+  const { openRecording } = await import('../sites/recorder.ts')
+  const { findSites } = await import('../sites/sites.ts')
+  let recording: ReturnType<typeof openRecording>
+  try {
+    recording = openRecording(false)
+  } catch (error) {
+    throw recordingError(error, words[0] ?? '')
+  }
+  let child: ChildProcess | undefined
+  try {
+    child = await start(words, recording.environment)
+    await grown(child, flags.after)
+    const pid = child.pid as number
+    const report = findSites(pid, recording.tables().get(pid), searchOptions(flags))
+    await showSites([report], { ...flags, json: flags.json ? '' : undefined, stream: 1 })
+  } finally {
+    if (child !== undefined) await end(child)
+    recording.close()
   }
 }
 
@@ -97,12 +129,18 @@ export async function auditProcess(
   const { stateDirectory, targetDirectory } = await import('../pager/state-dir.ts')
   const virtual = virtualRuns(targetDirectory(stateDirectory(flags.state), pid))
   return audit(pid, {
-    backings: flags.backing ?? [],
-    ...(flags.deep ? { level: 'deep' } : {}),
-    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
+    ...searchOptions(flags),
     ...(progress === undefined ? {} : { progress }),
     ...(virtual === undefined ? {} : { virtual }),
   })
+}
+
+function searchOptions(flags: Pick<AuditFlags, 'backing' | 'deep' | 'cpu'>): ExplainProcessOptions {
+  return {
+    backings: flags.backing ?? [],
+    ...(flags.deep ? { level: 'deep' } : {}),
+    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
+  }
 }
 
 /** Writes an audit for people. */
@@ -112,8 +150,8 @@ export async function printAudit(report: AuditReport): Promise<void> {
   process.stdout.write(formatAudit(report, { width: columns(), colour }))
 }
 
-async function start(words: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'] })
+async function start(words: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<ChildProcess> {
+  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'], env })
   await new Promise((resolve, reject) => {
     child.once('spawn', resolve)
     child.once('error', (error: NodeJS.ErrnoException) =>
