@@ -24,11 +24,15 @@ function isForeign(frame: Frame, program: string): boolean {
 
 /** A frame's name, with the package that it is of where it is not the program's own: `numpy.load`. */
 export function frameName(frame: Frame): string {
+  const file = frame.file ?? ''
+  if (frame.language === 'javascript') {
+    const own = /^node:(?:internal\/)?(\w+)/.exec(file)?.[1]
+    return own === undefined ? frame.function : `${own}.${frame.function}`
+  }
   if (frame.language !== 'python') return frame.function
-  const inPackage = /(?:\/(?:site|dist)-packages|\/lib\/python3[^/]*)\/([^/]+?)(?:\.py)?(?:\/|$)/.exec(
-    frame.file ?? '',
-  )
-  return inPackage === null ? frame.function : `${inPackage[1]}.${frame.function}`
+  const inside = /\/(?:site|dist)-packages\/(.*)/.exec(file) ?? /\/lib\/python3[^/]*\/(.*)/.exec(file)
+  const name = inside?.[1]?.split('/')[0]?.replace(/\.py$/, '')
+  return name === undefined ? frame.function : `${name}.${frame.function}`
 }
 
 const place = ({ file, line }: Frame): string =>
@@ -38,26 +42,35 @@ const place = ({ file, line }: Frame): string =>
 export function describe(site: Site): string {
   const { frames } = site
   if (frames.length === 0) return 'a place that is not known (no stack)'
-  const python = frames.some(({ language }) => language === 'python')
-  const program = python ? '' : (frames.findLast(({ language }) => language === 'native')?.module ?? '')
+  const managed = frames.some(({ language }) => language !== 'native')
+  const program = managed ? '' : (frames.findLast(({ language }) => language === 'native')?.module ?? '')
   // The outermost frames of a C program are the C library's; the program is who has main.
   const main = frames.find(({ function: name }) => name === 'main')?.module ?? program
   const own = (frame: Frame): boolean =>
-    !isForeign(frame, main) && !(python && frame.language === 'native') && !HANDS_ON.test(frame.function)
+    !isForeign(frame, main) && !(managed && frame.language === 'native') && !HANDS_ON.test(frame.function)
   const at = frames.findIndex(own)
   if (at < 0) {
     const [first] = frames.filter(({ function: name }) => !HANDS_ON.test(name))
     return first === undefined ? frameName(frames[0] as Frame) : `${frameName(first)}${place(first)}`
   }
-  const callee = frames
+  const called = frames
     .slice(0, at)
     .findLast(
       ({ function: name, language, module }) =>
         !HANDS_ON.test(name) && (language !== 'native' || !/\/(lib)?python3[^/]*$/.test(module)),
     )
+  // Of a library without symbols its name says more than an offset.
+  const callee =
+    called === undefined
+      ? []
+      : [
+          /\+0x[0-9a-f]+$/.test(called.function)
+            ? basename(called.module).replace(/\..*/, '')
+            : frameName(called),
+        ]
   const callers = frames.slice(at).filter((frame, i) => i === 0 || own(frame))
   const shown = callers.slice(0, MOST_CALLERS).map(frame => `${frameName(frame)}${place(frame)}`)
-  return [...(callee === undefined ? [] : [frameName(callee)]), ...shown].join(' ← ')
+  return [...callee, ...shown].join(' ← ')
 }
 
 /** What could be done about bytes that a lens makes. */
@@ -80,7 +93,8 @@ export function formatSites(report: SitesReport, options: { colour?: boolean } =
     `${whole === 0 ? '-' : ((100 * part) / whole).toFixed(1)} %`
   const lines = [
     bold(`${report.pid}  ${report.command}`),
-    `${formatBytes(anonymous)} of private anonymous memory, ${formatBytes(explained)} (${share(explained, anonymous)}) of it bytes of files; by who asked for it:`,
+    `${formatBytes(anonymous)} of private anonymous memory, ${formatBytes(explained)} (${share(explained, anonymous)}) of it bytes of files${report.looks > 1 ? `, at the fullest of ${report.looks} looks` : ''};`,
+    report.looks > 1 ? 'who asked for it, each as it was when it held most:' : 'who asked for it:',
     '',
   ]
   const worth = report.sites.filter(site => site.explained >= LEAST * explained && site.explained > 0)
@@ -93,11 +107,11 @@ export function formatSites(report: SitesReport, options: { colour?: boolean } =
       `${' '.repeat(19)}is ${basename(source?.path ?? '')}${lens}${others > 0 ? `, and ${others} more` : ''}; ${advice(site)}`,
     )
   }
-  const shown = worth.slice(0, MOST_SITES).reduce((sum, site) => sum + site.explained, 0)
-  if (attributed - shown > LEAST * explained)
-    lines.push(
-      `${formatBytes(attributed - shown).padStart(9)} ${share(attributed - shown, explained).padStart(7)}  at other places`,
-    )
+  const rest = report.sites
+    .filter(site => !worth.slice(0, MOST_SITES).includes(site))
+    .reduce((sum, site) => sum + site.explained, 0)
+  if (rest > LEAST * explained)
+    lines.push(`${formatBytes(rest).padStart(9)} ${share(rest, explained).padStart(7)}  at other places`)
   if (explained - attributed > LEAST * explained)
     lines.push(
       `${formatBytes(explained - attributed).padStart(9)} ${share(explained - attributed, explained).padStart(7)}  nobody knows from where: from before the recorder, or by an allocator of the program's own`,

@@ -3,7 +3,7 @@
  *
  *   start: the recorder is compiled if need be, the command gets LD_PRELOAD, and a folder for the tables of its processes
  *   while it runs: who has grown and now stands still is looked at; who is about to free much, or to end, waits until it was
- *   at the end: of each process the look that explained most
+ *   at the end: of each process its looks, put together
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { Seen } from '../pager/watch.ts'
 import type { SeenFile } from '../process/candidates.ts'
 import { preloading, preloadLibrary } from '../process/preload.ts'
 import { memoryFigures } from '../process/target.ts'
-import { findSites, type SitesReport } from './sites.ts'
+import { findSites, mergeLooks, type SitesReport } from './sites.ts'
 import { Table } from './table.ts'
 
 const period = 50
@@ -87,7 +87,7 @@ export function openRecording(wait: boolean): Recording {
 export interface Recorded {
   /** The command's exit code, 128 + n when signal n ended it. */
   readonly code: number
-  /** Of each process that had enough memory, the look that explained most; most first. */
+  /** One for each process that had enough memory; the one that explains most first. */
   readonly reports: readonly SitesReport[]
 }
 
@@ -104,7 +104,7 @@ export async function recordSites(
   const recording = openRecording(true)
   const seen = new Seen(process.pid)
   const files: SeenFile[] = []
-  const best = new Map<number, SitesReport>()
+  const reports = new Map<number, SitesReport>()
   const growths = new Map<number, Growth>()
 
   const look = (pid: number, table: Table): void => {
@@ -114,7 +114,8 @@ export async function recordSites(
       files.push(...seen.drain())
       try {
         const report = findSites(pid, table, { ...options, seen: files })
-        if (report.totals.explained >= (best.get(pid)?.totals.explained ?? 0)) best.set(pid, report)
+        const before = reports.get(pid)
+        reports.set(pid, before === undefined ? report : mergeLooks(before, report))
       } catch {
         // it ended meanwhile
       }
@@ -141,7 +142,7 @@ export async function recordSites(
     const code = await ended(child)
     return {
       code,
-      reports: [...best.values()].toSorted((a, b) => b.totals.explained - a.totals.explained),
+      reports: [...reports.values()].toSorted((a, b) => b.totals.explained - a.totals.explained),
     }
   } finally {
     clearInterval(timer)

@@ -58,6 +58,9 @@ export interface SitesReport {
   }
   /** False: the recorder had no more room, or there was no recorder in the program (it is static, or setuid). */
   readonly complete: boolean
+  /** How often the process was looked at; of several looks, `totals` are of the one that explained most. */
+  readonly looks: number
+  /** That looking took. */
   readonly seconds: number
 }
 
@@ -90,6 +93,7 @@ export function findSites(
       attributed: Math.round(sum(site => site.explained)),
     },
     complete: table?.header()?.full === false,
+    looks: 1,
     seconds: (performance.now() - began) / 1000,
   }
 }
@@ -198,7 +202,7 @@ function named(
   const merged = new Map<string, { frames: Frame[]; account: Account }>()
   for (const [stack, one] of wanted) {
     const frames = framesOf(stack, symbols)
-    const key = frames.map(({ function: name, file, line }) => `${name} ${file} ${line}`).join('\n')
+    const key = keyOf(frames)
     const same = merged.get(key)
     if (same === undefined) merged.set(key, { frames, account: { ...one, sources: new Map(one.sources) } })
     else add(same.account, one)
@@ -212,8 +216,30 @@ function named(
       blocks: Math.round(one.blocks),
       sources: sourcesOf(one.sources, found),
     }))
-    .toSorted((a, b) => b.explained - a.explained || b.live - a.live)
+    .toSorted(mostFirst)
 }
+
+const keyOf = (frames: readonly Frame[]): string =>
+  frames.map(({ function: name, file, line }) => `${name} ${file} ${line}`).join('\n')
+
+/** Of several looks at a process: the fullest one, with every site as it was when it explained most. */
+export function mergeLooks(a: SitesReport, b: SitesReport): SitesReport {
+  const [fuller, other] = b.totals.explained >= a.totals.explained ? [b, a] : [a, b]
+  const sites = new Map(fuller.sites.map(site => [keyOf(site.frames), site]))
+  for (const site of other.sites) {
+    const same = sites.get(keyOf(site.frames))
+    if (same === undefined || site.explained > same.explained) sites.set(keyOf(site.frames), site)
+  }
+  return {
+    ...fuller,
+    sites: [...sites.values()].toSorted(mostFirst),
+    looks: a.looks + b.looks,
+    complete: a.complete && b.complete,
+    seconds: a.seconds + b.seconds,
+  }
+}
+
+const mostFirst = (a: Site, b: Site): number => b.explained - a.explained || b.live - a.live
 
 function add(to: Account, one: Account): void {
   to.explained += one.explained

@@ -6,7 +6,7 @@ import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 
 /** The bytes "HSITES1" and 0. */
 const MAGIC = 0x31534554495348n
-const HEADER_BYTES = 80
+const HEADER_BYTES = 96
 const HEADS = 2 ** 19
 const STACK_HEADS = 2 ** 16
 const FREED = 2 ** 12
@@ -27,6 +27,8 @@ const AT_TEXT = AT_PYTHON_FRAMES + 32 * PYTHON_FRAMES
 /** Offsets in the header that we write. */
 const LOOKED = 24
 const ANSWERED = 40
+const UNSEEN = 80
+const EPOCH = 88
 
 export interface Header {
   readonly pid: number
@@ -103,9 +105,12 @@ export class Table {
   /** Says that the program has been looked at: it need not wait, and goes on. */
   looked(header: Header): void {
     const words = this.#read(0, HEADER_BYTES)
-    const live = Buffer.alloc(8)
-    live.writeBigUInt64LE(BigInt(Math.max(0, header.live)))
-    writeSync(this.#file, live, 0, 8, LOOKED)
+    const fresh = Buffer.alloc(20)
+    fresh.writeBigUInt64LE(BigInt(Math.max(0, header.live)))
+    fresh.writeUInt32LE((words.readUInt32LE(EPOCH) + 1) >>> 0, 16)
+    writeSync(this.#file, fresh, 16, 4, EPOCH)
+    writeSync(this.#file, fresh, 8, 8, UNSEEN)
+    writeSync(this.#file, fresh, 0, 8, LOOKED)
     writeSync(this.#file, words, 36, 4, ANSWERED)
   }
 
@@ -125,7 +130,7 @@ export class Table {
       for (let at = 0; at < 24 * n; at += 24) {
         const address = Number(part.readBigUInt64LE(at))
         if (address === 0) continue
-        const bytes = Number(part.readBigUInt64LE(at + 8))
+        const bytes = part.readUIntLE(at + 8, 6)
         const stack = part.readUInt32LE(at + 16)
         if (bytes >= least) exact.push({ address, bytes, stack, weight: bytes })
         // One of so many bytes is chosen with probability 1 - exp(-bytes / every).

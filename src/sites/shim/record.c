@@ -4,7 +4,8 @@
  * Blocks of EXACT bytes and more are all noted. Of smaller ones one for every EVERY bytes is, chosen at random by bytes (so that
  * each byte is as likely as any other), and stands for as many. A call that is not noted costs a subtraction; a free costs a look
  * at the head of one chain. mmap and munmap are noted too, the C library's own excepted.
- * Before memory is freed that was never looked at and is much more than what was, the program waits for the reader to look.
+ * Before a large block goes that nobody has looked at, or memory shrinks from a size that it never had, the program waits for the
+ * reader to look.
  * A forked child is not recorded (a page that the kernel wipes in it says so); after exec the program has a new table.
  */
 #define _GNU_SOURCE
@@ -30,6 +31,8 @@
 /* Freeing so much at once is an occasion to be looked at. */
 #define OCCASION (1u << 20)
 #define GROWN (16ull << 20)
+/* So often a program waits because of blocks that nobody has seen; from then on once a second. */
+#define FREE_ASKS 24
 #define PATIENCE 120 /* seconds */
 #define CHUNK (1u << 20)
 
@@ -191,6 +194,17 @@ static uint32_t free_blocks[STRIPES];
 
 static uint64_t weight(uint64_t bytes) { return bytes >= EXACT ? bytes : (uint64_t)EVERY; }
 
+/* Keeps count of live bytes, and of those that nobody has looked at. */
+static void gain(uint64_t bytes) {
+  __atomic_add_fetch(&header->live, bytes, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&header->unseen, (int64_t)bytes, __ATOMIC_RELAXED);
+}
+static int is_unseen(uint32_t epoch) { return (uint16_t)epoch == (uint16_t)__atomic_load_n(&header->epoch, __ATOMIC_RELAXED); }
+static void lose(uint64_t bytes, uint32_t epoch) {
+  __atomic_sub_fetch(&header->live, bytes, __ATOMIC_RELAXED);
+  if (is_unseen(epoch)) __atomic_sub_fetch(&header->unseen, (int64_t)bytes, __ATOMIC_RELAXED);
+}
+
 static void insert(void *pointer, uint64_t bytes, uint32_t stack) {
   uint64_t address = (uint64_t)(uintptr_t)pointer;
   uint32_t *head = head_of(address), stripe = (uint32_t)(head - heads) % STRIPES;
@@ -206,9 +220,9 @@ static void insert(void *pointer, uint64_t bytes, uint32_t stack) {
     }
   }
   if (slot) {
-    blocks[slot - 1] = (struct block){address, bytes, stack, *head};
+    blocks[slot - 1] = (struct block){address, bytes, (uint16_t)header->epoch, stack, *head};
     __atomic_store_n(head, slot, __ATOMIC_RELEASE);
-    __atomic_add_fetch(&header->live, weight(bytes), __ATOMIC_RELAXED);
+    gain(weight(bytes));
   }
   unlock(lock_of(head));
 }
@@ -229,12 +243,22 @@ static int take(void *pointer, struct block *out) {
     b->address = 0;
     b->next = free_blocks[stripe];
     free_blocks[stripe] = slot;
-    __atomic_sub_fetch(&header->live, weight(out->bytes), __ATOMIC_RELAXED);
+    lose(weight(out->bytes), out->epoch);
     found = 1;
     break;
   }
   unlock(lock_of(head));
   return found;
+}
+
+static int find(void *pointer, struct block *out) {
+  uint64_t address = (uint64_t)(uintptr_t)pointer;
+  uint32_t *head = head_of(address), slot;
+  lock(lock_of(head));
+  for (slot = *head; slot && blocks[slot - 1].address != address; slot = blocks[slot - 1].next);
+  if (slot) *out = blocks[slot - 1];
+  unlock(lock_of(head));
+  return slot != 0;
 }
 
 static void remember(uint64_t address, uint64_t bytes, uint32_t stack) {
@@ -255,8 +279,6 @@ static uint32_t first_behind(uint64_t start) {
   return low;
 }
 
-static void lose(uint64_t bytes) { __atomic_sub_fetch(&header->live, bytes, __ATOMIC_RELAXED); }
-
 static void cut(uint64_t start, uint64_t end) {
   uint32_t i = first_behind(start), n = header->ranges;
   if (i < n && ranges[i].start < start) {
@@ -266,14 +288,14 @@ static void cut(uint64_t start, uint64_t end) {
       header->ranges = ++n;
       r[1].start = start;
     }
-    lose((r->end < end ? r->end : end) - start);
+    lose((r->end < end ? r->end : end) - start, r->epoch);
     r->end = start;
     i++;
   }
   uint32_t j = i;
-  for (; j < n && ranges[j].end <= end; j++) lose(ranges[j].end - ranges[j].start);
+  for (; j < n && ranges[j].end <= end; j++) lose(ranges[j].end - ranges[j].start, ranges[j].epoch);
   if (j < n && ranges[j].start < end) {
-    lose(end - ranges[j].start);
+    lose(end - ranges[j].start, ranges[j].epoch);
     ranges[j].start = end;
   }
   if (j > i) {
@@ -291,27 +313,41 @@ static void set_range(uint64_t start, uint64_t bytes, uint32_t stack) {
     uint32_t i = first_behind(start);
     if (header->ranges < RANGES) {
       memmove(ranges + i + 1, ranges + i, (header->ranges - i) * sizeof *ranges);
-      ranges[i] = (struct range){start, end, stack, 0};
+      ranges[i] = (struct range){start, end, stack, header->epoch};
       header->ranges++;
-      __atomic_add_fetch(&header->live, end - start, __ATOMIC_RELAXED);
+      gain(end - start);
     } else header->full = 1;
   }
   unlock(&range_lock);
 }
 
-static uint32_t stack_of_range(uint64_t address) {
+/* The range that an address is in; its stack is NO_STACK if there is none. */
+static struct range range_at(uint64_t address) {
+  struct range range = {0, 0, NO_STACK, 0};
   lock(&range_lock);
   uint32_t i = first_behind(address);
-  uint32_t stack = i < header->ranges && ranges[i].start <= address ? ranges[i].stack : NO_STACK;
+  if (i < header->ranges && ranges[i].start <= address) range = ranges[i];
   unlock(&range_lock);
-  return stack;
+  return range;
 }
 
 /* ---- being looked at */
 
-static void be_looked_at(uint64_t least) {
+static int may_ask(void) {
+  static uint32_t asks;
+  static int64_t last;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (__atomic_add_fetch(&asks, 1, __ATOMIC_RELAXED) > FREE_ASKS && now.tv_sec == __atomic_load_n(&last, __ATOMIC_RELAXED)) return 0;
+  __atomic_store_n(&last, now.tv_sec, __ATOMIC_RELAXED);
+  return 1;
+}
+
+/* `unseen`: what is about to go, nobody has looked at. */
+static void be_looked_at(uint64_t least, int unseen) {
   uint64_t live = __atomic_load_n(&header->live, __ATOMIC_RELAXED), looked = header->looked;
-  if (!header->watcher || live < looked + looked / 4 + least) return;
+  if (!header->watcher) return;
+  if (live < looked + looked / 8 + least && (!unseen || header->unseen < (int64_t)least || !may_ask())) return;
   uint32_t ticket = __atomic_add_fetch(&header->asked, 1, __ATOMIC_ACQ_REL);
   const struct timespec nap = {0, 2000000};
   for (int i = 0; i < PATIENCE * 500; i++) {
@@ -392,7 +428,7 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 __attribute__((destructor)) static void finish(void) {
-  if (recording && *recording && !own.inside) be_looked_at(GROWN / 4);
+  if (recording && *recording && !own.inside) be_looked_at(GROWN / 4, header->unseen >= (int64_t)GROWN / 4);
 }
 
 /* ---- the calls */
@@ -493,7 +529,7 @@ void free(void *p) {
     int saved = errno;
     own.inside++;
     /* While it is still there. */
-    if (malloc_usable_size(p) >= OCCASION) be_looked_at(GROWN);
+    if (malloc_usable_size(p) >= OCCASION && find(p, &block)) be_looked_at(GROWN, is_unseen(block.epoch));
     if (take(p, &block)) remember(block.address, block.bytes, block.stack);
     own.inside--;
     errno = saved;
@@ -543,7 +579,7 @@ int munmap(void *at, size_t bytes) {
   int on = ready();
   if (on && bytes >= OCCASION) {
     own.inside++;
-    be_looked_at(GROWN);
+    be_looked_at(GROWN, is_unseen(range_at((uint64_t)(uintptr_t)at).epoch));
     own.inside--;
   }
   /* Before it, for afterwards the place may be another thread's. */
@@ -556,7 +592,7 @@ void *mremap(void *old, size_t before, size_t bytes, int flags, ...) {
   va_start(list, flags);
   void *wish = flags & MREMAP_FIXED ? va_arg(list, void *) : NULL;
   va_end(list);
-  uint32_t stack = ready() ? stack_of_range((uint64_t)(uintptr_t)old) : NO_STACK;
+  uint32_t stack = ready() ? range_at((uint64_t)(uintptr_t)old).stack : NO_STACK;
   long got = syscall(SYS_mremap, old, before, bytes, flags, wish);
   if (got != -1 && ready() && stack != NO_STACK) {
     if (!(flags & MREMAP_DONTUNMAP)) set_range((uint64_t)(uintptr_t)old, before, NO_STACK);

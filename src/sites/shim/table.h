@@ -35,11 +35,15 @@ struct header {
   uint32_t freed; /* ever; the ring has the last ones */
   uint32_t exact; /* blocks of so many bytes and more are all recorded */
   uint32_t every; /* of smaller ones one for so many bytes, on average */
+  int64_t unseen; /* bytes of live blocks and ranges that came after the last look; the reader makes it 0 */
+  uint32_t epoch; /* looks so far */
+  uint32_t unused;
 };
-struct block { uint64_t address, bytes; uint32_t stack, next; };
+/* `epoch`: the low bits of the header's when it came, so 0 to 65,535 and again. */
+struct block { uint64_t address; uint64_t bytes : 48, epoch : 16; uint32_t stack, next; };
 struct stack { uint64_t hash; uint32_t first; uint16_t native, python; uint32_t next, unused; };
 struct freed { uint64_t address, bytes; uint32_t stack, unused; };
-struct range { uint64_t start, end; uint32_t stack, unused; };
+struct range { uint64_t start, end; uint32_t stack, epoch; };
 struct python_frame { uint64_t code; uint32_t check, at, line, name, file, next; };
 
 #define AT_HEADS 4096ull
@@ -53,5 +57,5 @@ struct python_frame { uint64_t code; uint32_t check, at, line, name, file, next;
 #define AT_TEXT (AT_PYTHON_FRAMES + sizeof(struct python_frame) * PYTHON_FRAMES)
 #define TABLE_BYTES (AT_TEXT + TEXT)
 
-_Static_assert(sizeof(struct header) == 80 && sizeof(struct block) == 24 && sizeof(struct stack) == 24, "as table.ts has it");
+_Static_assert(sizeof(struct header) == 96 && sizeof(struct block) == 24 && sizeof(struct stack) == 24, "as table.ts has it");
 _Static_assert(sizeof(struct freed) == 24 && sizeof(struct range) == 24 && sizeof(struct python_frame) == 32, "as table.ts has it");

@@ -1,7 +1,8 @@
 /*
  * Return addresses of the calling stack, from .eh_frame, so without frame pointers. For each return address the rule that
  * undoes its frame is worked out once and kept: CFA = rsp + n or rbp + n, the return address below it, rbp as it was or
- * saved in a known place. A frame then costs two reads. What has no .eh_frame (code made at run time) is taken to have a frame pointer.
+ * saved in a known place. A frame then costs two reads. What has no .eh_frame (code of V8, made at run time or built in) is taken to
+ * have a frame pointer.
  * Reads never leave the mapping that the stack is in. Source: DWARF 5, 6.4; System V ABI x86-64, 3.7; LSB, .eh_frame_hdr.
  */
 #define _GNU_SOURCE
@@ -180,7 +181,7 @@ static void step_to(struct frame_code *code, struct cursor c, uint64_t start, ui
   }
 }
 
-struct search { uint64_t pc; const uint8_t *fde; uint64_t function; int module; };
+struct search { uint64_t pc; const uint8_t *fde; uint64_t function; };
 
 /* The binary search table of the module that the address is in. */
 static int find_fde(struct dl_phdr_info *info, size_t size, void *into) {
@@ -194,7 +195,6 @@ static int find_fde(struct dl_phdr_info *info, size_t size, void *into) {
     if (p->p_type == PT_LOAD && search->pc - (info->dlpi_addr + p->p_vaddr) < p->p_memsz) inside = 1;
   }
   if (!inside) return 0;
-  search->module = 1;
   if (!header) return 1;
   const uint8_t *base = (const uint8_t *)(info->dlpi_addr + header->p_vaddr);
   struct cursor c = {base + 4, base + header->p_memsz};
@@ -221,10 +221,9 @@ static uint64_t interpreter_loop;
 
 static struct rule work_out(uint64_t pc) {
   const struct rule stop = {0, 0, STOP, BP_SAME}, frame_pointer = {16, -16, FROM_BP, BP_AT_CFA};
-  struct search search = {pc, NULL, 0, 0};
+  struct search search = {pc, NULL, 0};
   dl_iterate_phdr(find_fde, &search);
-  if (!search.module) return frame_pointer;
-  if (!search.fde) return stop;
+  if (!search.fde) return frame_pointer;
   struct cursor c = {search.fde, search.fde + 4};
   uint64_t length = fixed(&c, 4);
   if (length == 0 || length == 0xffffffff) return stop;
@@ -233,7 +232,7 @@ static struct rule work_out(uint64_t pc) {
   struct frame_code code;
   if (!read_cie(cie_field - fixed(&c, 4), &code) || code.signal) return stop;
   uint64_t start = encoded(&c, code.encoding, 0), bytes = encoded(&c, code.encoding & 0x0f, 0);
-  if (pc - start >= bytes) return stop;
+  if (pc - start >= bytes) return frame_pointer; /* behind the last function that has one */
   if (code.augmented) { uint64_t skip = uleb(&c); c.at += skip; }
   struct row row = {{0, 0, FROM_SP, BP_SAME}, 7, 8, 0, 0, 0};
   step_to(&code, code.instructions, start, pc, &row, NULL);
