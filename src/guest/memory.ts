@@ -7,8 +7,9 @@ import type { EngineMemory } from './engine.ts'
 
 /** Where bytes that the host wrote came from: `length` bytes of a regular file, whose descriptor is open, from `offset` on. */
 export interface Provenance {
-  /** the host's descriptor */
+  /** the host's descriptor, and what stands for it until it is closed (numbers are used again) */
   readonly fd: number
+  readonly opened: object
   readonly offset: number
 }
 

@@ -190,7 +190,7 @@ function readVector(
     }
     if (got > 0) {
       const regular = offset >= 0 && from.type === fileType.regular
-      memory.wrote(at, got, regular ? { fd: from.fd, offset } : undefined)
+      memory.wrote(at, got, regular ? { fd: from.fd, opened: from, offset } : undefined)
     }
     total += got
     if (position === undefined && from.position >= 0) from.position += got
