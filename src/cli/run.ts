@@ -7,12 +7,13 @@ import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
-import { examples, options, type PagerFlags, pagerOptions } from './arguments.ts'
+import { collect, examples, options, type PagerFlags, pagerOptions } from './arguments.ts'
 import { CommandError, UsageError } from './errors.ts'
+import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
 import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 
-interface RunFlags extends Omit<PagerFlags, 'json'>, SitesFlags {
+interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags, SitesFlags {
   readonly json?: string | true
   readonly verbose?: boolean
 }
@@ -22,8 +23,10 @@ const worthwhile = 16 << 20
 
 export function runCommand(): Command {
   return new Command('run')
-    .description('run a command and serve its memory from the start; ends as the command ends')
-    .argument('<command...>', 'the command and its arguments, after --')
+    .description(
+      'run a command, or a WebAssembly program, and serve its memory from the start; ends as it ends',
+    )
+    .argument('<command...>', 'the command and its arguments, after --; or prog.wasm -- its arguments')
     .passThroughOptions()
     .addOption(options.backing())
     .addOption(options.budget())
@@ -39,6 +42,10 @@ export function runCommand(): Command {
     .addOption(sitesOptions.folded())
     .addOption(sitesOptions.pprof())
     .addOption(options.state())
+    .optionsGroup('Of WebAssembly programs (WASI preview 1):')
+    .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
+    .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
+    .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',
       `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).
@@ -48,6 +55,7 @@ With --sites it is recorded instead of served, and looked at before memory goes;
           ['lethe run --budget 256M -- node app.js', 'keep at most 256 MiB of copies resident'],
           ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
           ['lethe run --sites -- python3 job.py', 'which lines own memory that files explain'],
+          ['lethe run --dir . prog.wasm -- in.txt', 'a WebAssembly program that may use this directory'],
         ],
       )}`,
     )
@@ -55,6 +63,8 @@ With --sites it is recorded instead of served, and looked at before memory goes;
 }
 
 async function run(command: string[], flags: RunFlags): Promise<void> {
+  const { isGuest, runGuest } = await import('./guest.ts')
+  if (isGuest(command[0] ?? '')) return runGuest(command, flags)
   const own = Number(process.env['LETHE_RUN_PID'])
   const argv = process.argv.slice(2)
   if (!Number.isSafeInteger(own) || own <= 0) {
