@@ -34,6 +34,7 @@ const benches = [
   'streams',
   'states',
   'heap',
+  'policies',
   'library',
 ] as const
 

@@ -51,7 +51,7 @@ const LEAST_BUDGET = 2 ** 20
 export interface MemoryOptions {
   /** Bytes of all regions that may be in memory: a number, or a text such as '64MiB'. At least 1 MiB. */
   readonly budget: number | string
-  /** Chooses what is dropped when the budget is full: 'lru', '2q', 's3-fifo', 'gdsf', … (src/policy). */
+  /** Chooses what is dropped when the budget is full: 'lru', '2q', 's3-fifo', 'gdsf', 'reuse', … (src/policy). */
   readonly policy?: PolicyName
   /** 'none': do without page faults even where they can be served. Default 'auto', or $LETHE_MMU. */
   readonly mmu?: 'auto' | 'none'

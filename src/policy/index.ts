@@ -10,6 +10,7 @@ import { Lru } from './lru.ts'
 import { Opt } from './opt.ts'
 import type { Policy } from './policy.ts'
 import { Random } from './random.ts'
+import { Reuse } from './reuse.ts'
 import { S3Fifo } from './s3-fifo.ts'
 import { Sieve } from './sieve.ts'
 import { Slru } from './slru.ts'
@@ -34,6 +35,7 @@ export const policyNames = [
   's3-fifo',
   'sieve',
   'gdsf',
+  'reuse',
   'random',
 ] as const
 export type PolicyName = (typeof policyNames)[number]
@@ -78,6 +80,8 @@ export function createPolicy(name: PolicyName, frames: number, options: PolicyOp
       return new S3Fifo(frames)
     case 'sieve':
       return new Sieve(frames)
+    case 'reuse':
+      return new Reuse(frames)
     case 'gdsf':
       return new Gdsf(frames)
     case 'random':

@@ -155,13 +155,31 @@ describe.each(policyNames)('%s as a pager uses it', name => {
   })
 })
 
-test('the cost-aware policy spends at least a fifth less on refills than the best cost-blind one', () => {
+const costAware = ['gdsf', 'reuse']
+
+test.each(costAware)('%s spends at least a fifth less on refills than the best cost-blind policy', name => {
   const next = fractions(11)
   const trace = Int32Array.from({ length: 40_000 }, () => Math.floor(600 * next() ** 2.5))
   const costs = Float64Array.from({ length: 600 }, (_, page) => (page % 3 === 0 ? 40 : 1))
-  const spent = (name: string): number => simulate(make(name, 120), trace, costs).cost
-  const blind = policyNames.filter(name => name !== 'gdsf').map(spent)
-  expect(spent('gdsf')).toBeLessThan(0.8 * Math.min(...blind))
+  const spent = (one: string): number => simulate(make(one, 120), trace, costs).cost
+  const blind = policyNames.filter(one => !costAware.includes(one)).map(spent)
+  expect(spent(name)).toBeLessThan(0.8 * Math.min(...blind))
+})
+
+test('reuse tells a loop from what is used now and then, and lets go of what has gone out of use', () => {
+  const next = fractions(9)
+  let loop = 0
+  const trace = Int32Array.from({ length: 40_000 }, () =>
+    next() < 0.5 ? 300 + (loop++ % 250) : Math.floor(300 * next() ** 3),
+  )
+  const drift = Int32Array.from({ length: 40_000 }, (_, i) => Math.floor(i / 30 + 120 * next() ** 2))
+  const costs = Float64Array.from({ length: 2000 }, (_, page) => 1 + (Math.imul(page, 40503) & 63))
+  const spent = (name: string, of: Int32Array, frames: number): number =>
+    simulate(make(name, frames), of, costs).cost
+  const blind = (of: Int32Array, frames: number): number =>
+    Math.min(...policyNames.filter(one => !costAware.includes(one)).map(one => spent(one, of, frames)))
+  expect(spent('reuse', trace, 137)).toBeLessThan(0.8 * blind(trace, 137))
+  expect(spent('reuse', drift, 145)).toBeLessThan(1.15 * blind(drift, 145))
 })
 
 test('the default resists a loop and a scan, and follows recency', () => {
