@@ -13,6 +13,7 @@ import { mallocCommand } from './malloc.ts'
 import { manCommand } from './man.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
+import { topCommand } from './top.ts'
 
 /** The version in package.json. */
 export function version(): string {
@@ -33,6 +34,7 @@ export function program(): Command {
     attachCommand(),
     detachCommand(),
     statusCommand(),
+    topCommand(),
     runCommand(),
     doctorCommand(),
     demoCommand(),
