@@ -32,7 +32,7 @@ interface TopFlags {
 }
 
 const help =
-  'q quit · ↑↓ select · s sort · r reverse · / filter · e sample now · a audit · t attach · d detach · h help'
+  'q quit · ↑↓ select · s sort · r reverse · / filter · e sample now, E all · a audit · t attach · d detach · h help'
 
 export function topCommand(): Command {
   return new Command('top')
@@ -293,6 +293,9 @@ class Screen {
         return
       case 'e':
         if (pid !== undefined && this.#flags.sample) this.#estimates.hurry(pid)
+        return
+      case 'E':
+        if (this.#flags.sample) this.#estimates.hurryAll()
         return
       case 'a':
         if (pid !== undefined) void this.#hand('audit', String(pid))

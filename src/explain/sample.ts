@@ -10,12 +10,18 @@ import type { Run } from '../process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory } from '../process/snapshot.ts'
 import { explain } from './explain.ts'
 import { IndexCache } from './index-cache.ts'
+import type { Candidate } from './pool.ts'
 import { indexStore } from './stores.ts'
 
 const PAGE = 4096
 /** Pages of a cluster, and clusters: 12 MiB in all. Neighbours help each other: a page with few anchors is found by the next. */
 const CLUSTER = 16
 const CLUSTERS = 192
+/** Files of the second tier: so many, and so many bytes, the largest first; they are many and small, and hold little. */
+const MOST_FILES = 300
+const MOST_BYTES = 2 ** 29
+/** Bytes of memory that are looked through for paths. */
+const MOST_FOR_PATHS = 2 ** 28
 
 export interface SampleOptions {
   /** Folder of the index cache; false for none. */
@@ -62,6 +68,28 @@ export function clustersOf(runs: readonly Run[], phase: number): Run[] {
   return chosen
 }
 
+// Files that could matter to so many bytes of memory.
+function likeliest(candidates: readonly Candidate[], bytes: number): Candidate[] {
+  let left = MOST_BYTES
+  return candidates
+    .filter(({ identity }) => identity.size <= 4 * bytes)
+    .toSorted((a, b) => b.identity.size - a.identity.size)
+    .slice(0, MOST_FILES)
+    .filter(({ identity }) => {
+      left -= identity.size
+      return left >= 0
+    })
+}
+
+function headOf(runs: readonly Run[]): Run[] {
+  let left = MOST_FOR_PATHS / PAGE
+  return runs.flatMap(({ start, pages }) => {
+    const taken = Math.min(pages, left)
+    left -= taken
+    return taken > 0 ? [{ start, pages: taken }] : []
+  })
+}
+
 /** Throws what reading a process that is gone, or not ours to read, throws. */
 export function sampleProcess(pid: number, options: SampleOptions = {}): Estimate {
   const { cacheFolder, pause } = options
@@ -70,9 +98,9 @@ export function sampleProcess(pid: number, options: SampleOptions = {}): Estimat
   if (pages === 0) return { explained: 0, sampled: 0, pages }
   const runs = clustersOf(all, Math.random())
   using memory = new ProcessMemory(pid, runs)
-  // Paths of files stand anywhere in memory: they are looked for in all of it.
-  const second = (_: readonly Run[], kernel: SearchKernel): ReturnType<typeof secondCandidates> =>
-    secondCandidates(pid, memory, all, kernel, pause)
+  // Paths of files stand anywhere in memory, not just in the sample.
+  const second = (_: readonly Run[], kernel: SearchKernel): readonly Candidate[] =>
+    likeliest(secondCandidates(pid, memory, headOf(all), kernel, pause), pages * PAGE)
   const sampled = runs.reduce((sum, run) => sum + run.pages, 0)
   const { counts } = explain(memory, [() => firstCandidates(pid), second], {
     store: indexStore(cacheFolder),

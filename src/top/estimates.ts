@@ -30,6 +30,7 @@ export class Estimates {
   #worker: Worker | undefined
   #busy: number | undefined
   #wanted: number | undefined
+  #all = false
   #rows: readonly ProcessRow[] = []
 
   constructor(options: EstimatesOptions) {
@@ -62,6 +63,14 @@ export class Estimates {
   /** Samples this one now, whatever it costs. */
   hurry(pid: number): void {
     this.#wanted = pid
+    Atomics.store(this.#flags, HURRY, 1)
+    this.#start()
+  }
+
+  /** Samples all, whatever it costs, and then keeps within its limit again. */
+  hurryAll(): void {
+    if (this.complete) return
+    this.#all = true
     Atomics.store(this.#flags, HURRY, 1)
     this.#start()
   }
@@ -116,10 +125,10 @@ export class Estimates {
         : { explained: result.explained, sampled: result.sampled, anonymous, at },
     )
     this.#busy = undefined
-    if (this.#wanted === pid) {
-      this.#wanted = undefined
-      if (this.#options.share !== undefined) Atomics.store(this.#flags, HURRY, 0)
-    }
+    if (this.#wanted === pid) this.#wanted = undefined
+    if (this.#next() === undefined) this.#all = false
+    const hurried = this.#all || this.#wanted !== undefined || this.#options.share === undefined
+    Atomics.store(this.#flags, HURRY, hurried ? 1 : 0)
     this.#start()
     this.#options.changed()
   }

@@ -2,7 +2,16 @@
  * All processes that we may read, as cheaply as can be: one small file a process and look. What does not change (whose it is, its
  * command) is read once; that a number stands for another process by now is noticed by its start time, which is looked at now and then.
  */
-import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { commandLine, startTime } from '../process/target.ts'
 
 const PAGE = 4096
@@ -80,9 +89,18 @@ export class Processes {
   }
 }
 
+const room = Buffer.alloc(256)
+
 function statm(pid: number): { readonly rss: number; readonly anonymous: number } | undefined {
   try {
-    const [, resident = 0, shared = 0] = readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ').map(Number)
+    const file = openSync(`/proc/${pid}/statm`, 'r')
+    let text: string
+    try {
+      text = room.toString('latin1', 0, readSync(file, room, 0, room.length, 0))
+    } finally {
+      closeSync(file)
+    }
+    const [, resident = 0, shared = 0] = text.split(' ', 3).map(Number)
     return { rss: resident * PAGE, anonymous: (resident - shared) * PAGE }
   } catch {
     return undefined
