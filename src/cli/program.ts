@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { attachCommand } from './attach.ts'
 import { auditCommand } from './audit.ts'
 import { completionCommand } from './completion.ts'
+import { daemonCommand } from './daemon.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
@@ -36,6 +37,7 @@ export function program(): Command {
     statusCommand(),
     topCommand(),
     runCommand(),
+    daemonCommand(),
     doctorCommand(),
     demoCommand(),
     mallocCommand(),

@@ -206,7 +206,7 @@ class Screen {
   draw(): void {
     if (this.#away) return
     const width = columns()
-    const height = process.stdout.rows ?? 24
+    const height = process.stdout.rows || 24
     const rows = this.#rows()
     const room = Math.max(1, height - 3)
     if (rows.every(row => row.pid !== this.#selected)) this.#selected = rows[0]?.pid
@@ -259,7 +259,7 @@ class Screen {
   }
 
   #command(text: string, key: Key): void {
-    const page = Math.max(1, (process.stdout.rows ?? 24) - 4)
+    const page = Math.max(1, (process.stdout.rows || 24) - 4)
     const steps: Readonly<Record<string, number>> = {
       up: -1,
       k: -1,

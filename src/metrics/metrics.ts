@@ -150,10 +150,10 @@ export class Metrics {
     }
   }
 
-  /** A gauge of its own, for what is not of one process. */
-  gauge(name: string, help: string): (value: number) => void {
+  /** A gauge of its own, for what is not of one process; `of` is asked when it is scraped. */
+  gauge(name: string, help: string, of: () => number): void {
     const gauge = new this.#client.Gauge({ name, help, registers: [this.#registry] })
-    return value => gauge.set(value)
+    this.#set.push(() => gauge.set(of()))
   }
 
   get contentType(): string {
