@@ -145,7 +145,7 @@ function buildDist() {
   const part = `${dist}.${process.pid}`
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin/tsc')
   run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', part], part)
-  for (const path of sources.filter(source => /\.(wasm|c)$/.test(source))) {
+  for (const path of sources.filter(source => /\.(wasm|c|h)$/.test(source))) {
     const copy = join(part, relative(join(root, 'src'), path))
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)

@@ -4,13 +4,15 @@ import { readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuditReport } from '../audit/audit.ts'
 import type { Progress } from '../explain/explain.ts'
+import type { ExplainProcessOptions } from '../explain/process.ts'
 import { memoryFigures } from '../process/target.ts'
 import { examples, options, parsePid } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { columns, printJson, say } from './output.ts'
+import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 import { formatSize } from './size.ts'
 
-interface AuditFlags {
+interface AuditFlags extends SitesFlags {
   readonly backing?: string[]
   readonly after?: number
   readonly json?: boolean
@@ -30,6 +32,9 @@ export function auditCommand(): Command {
     .addOption(options.after())
     .addOption(options.deep())
     .addOption(options.cpus())
+    .addOption(sitesOptions.sites())
+    .addOption(sitesOptions.folded())
+    .addOption(sitesOptions.pprof())
     .addOption(options.json())
     .option('--html <file>', 'write a report too: one page for a browser, which needs no network')
     .option('--diff <file>', "compare with an older audit: what 'lethe audit --json' wrote")
@@ -45,6 +50,7 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
         ['lethe audit --html report.html 1234', 'the whole picture, to look at in a browser'],
         ['lethe audit --diff before.json 1234', 'what has changed since'],
         ['lethe audit --after 10 -- ./server', 'look after 10 seconds'],
+        ['lethe audit --sites -- ./server', 'by who asked for the memory'],
       ])}`,
     )
     .action(auditWhat)
@@ -52,11 +58,19 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
 
 async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
   const word = words[0] ?? ''
+  checkSitesFlags(flags)
   if (!startsCommand(words)) {
+    if (flags.sites)
+      throw new UsageError('--sites needs to see a command from its start: lethe audit --sites -- COMMAND')
     if (words.length > 1)
       throw new UsageError(`audit takes one process id, or -- and a command; '${words[1] ?? ''}' is too much`)
     await show(parsePid(word), flags)
     return
+  }
+  if (flags.sites) {
+    const other = flags.html === undefined ? (flags.diff === undefined ? undefined : '--diff') : '--html'
+    if (other !== undefined) throw new UsageError(`${other} is of a whole audit; run it without --sites`)
+    return await auditSites(words, flags)
   }
   const child = await start(words)
   try {
@@ -64,6 +78,28 @@ async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
     await show(child.pid as number, flags)
   } finally {
     await end(child)
+  }
+}
+
+async function auditSites(words: string[], flags: AuditFlags): Promise<void> {
+  const { openRecording } = await import('../sites/recorder.ts')
+  const { findSites } = await import('../sites/sites.ts')
+  let recording: ReturnType<typeof openRecording>
+  try {
+    recording = openRecording(false)
+  } catch (error) {
+    throw recordingError(error, words[0] ?? '')
+  }
+  let child: ChildProcess | undefined
+  try {
+    child = await start(words, recording.environment)
+    await grown(child, flags.after)
+    const pid = child.pid as number
+    const report = findSites(pid, recording.tables().get(pid), searchOptions(flags))
+    await showSites([report], { ...flags, json: flags.json ? '' : undefined, stream: 1 })
+  } finally {
+    if (child !== undefined) await end(child)
+    recording.close()
   }
 }
 
@@ -149,14 +185,20 @@ export async function auditProcess(
   const virtual = virtualRuns(directory)
   const status = virtual && (await ask(directory, { ask: 'status' }, 10_000).catch(() => undefined))
   return audit(pid, {
+    ...searchOptions(flags),
     ...(status?.type === 'status' ? { pager: status } : {}),
     ...(flags.grain ? { grain: true } : {}),
-    backings: flags.backing ?? [],
-    ...(flags.deep ? { level: 'deep' } : {}),
-    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
     ...(progress === undefined ? {} : { progress }),
     ...(virtual === undefined ? {} : { virtual }),
   })
+}
+
+function searchOptions(flags: Pick<AuditFlags, 'backing' | 'deep' | 'cpu'>): ExplainProcessOptions {
+  return {
+    backings: flags.backing ?? [],
+    ...(flags.deep ? { level: 'deep' } : {}),
+    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
+  }
 }
 
 /** Writes an audit for people. */
@@ -166,8 +208,8 @@ export async function printAudit(report: AuditReport): Promise<void> {
   process.stdout.write(formatAudit(report, { width: columns(), colour }))
 }
 
-async function start(words: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'] })
+async function start(words: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<ChildProcess> {
+  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'], env })
   await new Promise((resolve, reject) => {
     child.once('spawn', resolve)
     child.once('error', (error: NodeJS.ErrnoException) =>
