@@ -218,10 +218,10 @@ function* views(
   for (let round = 0; round < ROUNDS; round++) {
     const left = findings.runsOf(UNEXPLAINED)
     const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
-    const all = bytes * standsFor
-    if (!deep && (all < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE)) return
+    const whole = bytes * standsFor
+    if (!deep && (whole < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE)) return
     const marked = deep ? allMarks : marks(memory, left)
-    const most = deep ? Number.POSITIVE_INFINITY : Math.max(VIEWED_FROM * 1024, 4 * all)
+    const most = deep ? Number.POSITIVE_INFINITY : Math.max(VIEWED_FROM * 1024, 4 * whole)
     known ??= files
       .filter(({ program, lens, identity: { size } }) => !program && !lens && size >= least && size <= most)
       .slice(0, deep ? files.length : MOST_VIEWED)
