@@ -2,12 +2,14 @@
 import { Command } from 'commander'
 import type { Pager } from '../pager/start.ts'
 import { examples, options, type PagerFlags, pagerOptions, parsePid } from './arguments.ts'
-import { CommandError } from './errors.ts'
+import { CommandError, UsageError } from './errors.ts'
 import { paint, print, printJson, say } from './output.ts'
 import { follow, summary } from './live.ts'
+import { metricsOption, openMetrics } from './metrics.ts'
 
 interface AttachFlags extends PagerFlags {
   readonly once?: boolean
+  readonly metrics?: string
 }
 
 export function attachCommand(): Command {
@@ -20,6 +22,7 @@ export function attachCommand(): Command {
     .addOption(options.pack())
     .addOption(options.deep())
     .addOption(options.cpu())
+    .addOption(metricsOption())
     .option('--once', 'make one pass, keep serving in the background, and return')
     .addOption(options.json('print JSON, one document a line'))
     .addOption(options.state())
@@ -30,6 +33,7 @@ export function attachCommand(): Command {
         ['lethe attach 1234 --once', 'attach and return; lethe detach 1234 ends it'],
         ['lethe attach 1234 --backing /data', 'look in these files too'],
         ['lethe attach 1234 --budget 64M', 'keep at most 64 MiB of it resident'],
+        ['lethe attach 1234 --metrics 9464', 'for Prometheus, at http://127.0.0.1:9464/metrics'],
         ['lethe attach 1234 --pressure', 'never make it wait for more than 1 % of its time'],
       ]),
     )
@@ -37,8 +41,29 @@ export function attachCommand(): Command {
 }
 
 async function attach(pid: number, flags: AttachFlags): Promise<void> {
+  if (flags.metrics === undefined) return serve(pid, flags)
+  if (flags.once)
+    throw new UsageError('--metrics needs attach to stay; leave out --once, or use lethe daemon')
+  // Before anything is touched: a port that is taken is said first.
+  let serving: Pager | undefined
+  const { server } = await openMetrics(flags.metrics, async () => {
+    const now = await serving?.status(2000).catch(() => undefined)
+    return now === undefined ? [] : [now]
+  })
+  try {
+    await serve(pid, flags, pager => {
+      serving = pager
+    })
+  } finally {
+    server.close()
+    server.closeAllConnections()
+  }
+}
+
+async function serve(pid: number, flags: AttachFlags, started?: (pager: Pager) => void): Promise<void> {
   const { startPager } = await import('../pager/start.ts')
   const pager = await startPager(pid, pagerOptions(flags))
+  started?.(pager)
   const detach = detachOnSignal(pager, flags.once === true, flags.json === true)
   const status = await settled(pager)
   if (status === undefined) {

@@ -50,7 +50,7 @@ _lethe() {
     [[ \${COMP_WORDS[i]} == -- ]] && { compopt -o default; COMPREPLY=($(compgen -c -- "$word")); return; }
   done
   case $before in
-    --backing|--state|--json) compopt -o default; COMPREPLY=(); [[ $before != --json ]] && return ;;
+    --backing|--state|--html|--diff|--policy|--json) compopt -o default; COMPREPLY=(); [[ $before != --json ]] && return ;;
   esac
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W "${lethe.commands.map(c => c.name()).join(' ')} --help --version" -- "$word"))
@@ -123,7 +123,7 @@ function fish(lethe: Command): string {
     for (const option of visible(command)) {
       const long = option.long === undefined ? '' : ` -l ${option.long.slice(2)}`
       const short = option.short === undefined ? '' : ` -s ${option.short.slice(1)}`
-      const value = option.required ? (/path|dir/.test(option.flags) ? ' -rF' : ' -x') : ''
+      const value = option.required ? (/path|dir|file/.test(option.flags) ? ' -rF' : ' -x') : ''
       lines.push(
         `complete -c lethe ${when}${short}${long}${value} -d '${option.description.replaceAll("'", "\\'")}'`,
       )

@@ -23,8 +23,8 @@ export function paint(style: Style, text: string): string {
   return styleText(style, text, { stream: process.stdout })
 }
 
-/** Width of the terminal, or 100. */
-export const columns = (): number => process.stdout.columns ?? 100
+/** Width of the terminal, or 100; one that does not know its size says 0. */
+export const columns = (): number => process.stdout.columns || 100
 
 /** Whoever reads our output may go away (`lethe status | head`): then we end quietly, as others do. */
 export function endWithReader(): void {

@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { attachCommand } from './attach.ts'
 import { auditCommand } from './audit.ts'
 import { completionCommand } from './completion.ts'
+import { daemonCommand } from './daemon.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
 import { doctorCommand } from './doctor.ts'
@@ -13,6 +14,7 @@ import { mallocCommand } from './malloc.ts'
 import { manCommand } from './man.ts'
 import { runCommand } from './run.ts'
 import { statusCommand } from './status.ts'
+import { topCommand } from './top.ts'
 
 /** The version in package.json. */
 export function version(): string {
@@ -33,7 +35,9 @@ export function program(): Command {
     attachCommand(),
     detachCommand(),
     statusCommand(),
+    topCommand(),
     runCommand(),
+    daemonCommand(),
     doctorCommand(),
     demoCommand(),
     mallocCommand(),

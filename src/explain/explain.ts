@@ -46,6 +46,8 @@ export interface ExplainOptions extends SearchOptions {
   readonly crew?: Crew
   /** Told now and then how far the search is. */
   readonly progress?: (progress: Progress) => void
+  /** The memory is a sample that stands for so many times as much. */
+  readonly standsFor?: number
 }
 
 /** How far a search is. */
@@ -97,7 +99,7 @@ export function explain(
   options: ExplainOptions = {},
 ): Explanations {
   const began = performance.now()
-  const { crew, deep = false, progress } = options
+  const { crew, deep = false, progress, standsFor = 1 } = options
   let stage = { kind: 'files' as Kind, planned: 1, before: 0, began }
   let told = began
   const tell = (): void => {
@@ -171,7 +173,7 @@ export function explain(
         )
       if (search.settled(NEARLY)) continue
       const least = deep ? PAGE : tier === tiers[0] ? VIEWED_FROM : VIEWED_LATER_FROM
-      for (const round of views(search, files, least, memory, deep, pause)) {
+      for (const round of views(search, files, least, memory, { deep, pause, standsFor })) {
         through(round, 'views', costOf)
         if (search.settled(NEARLY)) break
       }
@@ -210,16 +212,16 @@ function* views(
   files: readonly Candidate[],
   least: number,
   memory: MemorySource,
-  deep: boolean,
-  pause: () => void,
+  { deep, pause, standsFor }: { deep: boolean; pause: () => void; standsFor: number },
 ): Generator<Candidate[]> {
   let known: (readonly [Candidate, View])[] | undefined
   for (let round = 0; round < ROUNDS; round++) {
     const left = findings.runsOf(UNEXPLAINED)
     const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
-    if (!deep && (bytes < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE)) return
+    const whole = bytes * standsFor
+    if (!deep && (whole < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE)) return
     const marked = deep ? allMarks : marks(memory, left)
-    const most = deep ? Number.POSITIVE_INFINITY : Math.max(VIEWED_FROM * 1024, 4 * bytes)
+    const most = deep ? Number.POSITIVE_INFINITY : Math.max(VIEWED_FROM * 1024, 4 * whole)
     known ??= files
       .filter(({ program, lens, identity: { size } }) => !program && !lens && size >= least && size <= most)
       .slice(0, deep ? files.length : MOST_VIEWED)
