@@ -4,6 +4,7 @@ import { GuestError } from '../guest/errors.ts'
 import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
+import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
 import { frameText } from '../guest/traces.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { say } from './output.ts'
@@ -14,6 +15,8 @@ export interface GuestFlags {
   readonly env?: readonly string[]
   readonly invoke?: string
   readonly budget?: number
+  readonly malloc?: string
+  readonly mallocFunctions?: string
   readonly verbose?: boolean
   readonly json?: string | true
 }
@@ -47,11 +50,16 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
   try {
     const guest = load(path)
     await prepare(guest)
-    const options: RunOptions = {
+    let options: RunOptions = {
       args,
       dirs,
       env,
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
+    }
+    if (flags.malloc !== undefined) {
+      const { allocatorPolicy, together, withAllocator } = await import('../guest/malloc.ts')
+      const functions = mallocOf(path, guest.module, flags.mallocFunctions)
+      options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
     }
     ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
   } catch (error) {
@@ -71,7 +79,14 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
 
 async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
   const { runWithin } = await import('../guest/run-within.ts')
-  const { ending, counts } = await runWithin(guest, options, flags.budget as number)
+  // With another allocator, or where there is no name, nothing is given back.
+  const functions =
+    flags.malloc !== undefined
+      ? undefined
+      : flags.mallocFunctions === undefined
+        ? findMalloc(guest.module)
+        : mallocOf(guest.path, guest.module, flags.mallocFunctions)
+  const { ending, counts } = await runWithin(guest, options, flags.budget as number, functions)
   if (flags.verbose === true && counts !== undefined) say(budgetText(counts))
   record(flags, { type: 'budget', budget: flags.budget, ...counts })
   return ending
