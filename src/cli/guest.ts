@@ -5,12 +5,15 @@ import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
 import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
+import { together } from '../guest/together.ts'
 import { frameText } from '../guest/traces.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
+import type { MachineFlags } from './machine-options.ts'
 import { say } from './output.ts'
 import { formatSize } from './size.ts'
 
-export interface GuestFlags {
+export interface GuestFlags extends MachineFlags {
+  readonly mmu?: 'kernel' | 'machine'
   readonly dir?: readonly string[]
   readonly env?: readonly string[]
   readonly invoke?: string
@@ -57,11 +60,13 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
     }
     if (flags.malloc !== undefined) {
-      const { allocatorPolicy, together, withAllocator } = await import('../guest/malloc.ts')
+      const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const functions = mallocOf(path, guest.module, flags.mallocFunctions)
       options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
     }
-    ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
+    if (flags.mmu === 'machine') {
+      ending = await onMachine(guest, options, flags)
+    } else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
@@ -102,6 +107,28 @@ function budgetText(c: BudgetCounts): string {
     `${c.faults} faults brought ${size(c.fromFile)} from files, ${size(c.unpacked)} unpacked, ${size(c.zeros)} zeros; ` +
     `kept on the side at the end: ${formatSize(c.packedBytes)} for ${size(c.packedPages)}`
   )
+}
+
+async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
+  if (flags.budget !== undefined)
+    throw new UsageError('--budget is for the kernel: a machine has frames; say --set frames=N')
+  const { MachineRun } = await import('../guest/machine.ts')
+  const { chosenMachine } = await import('./machine-options.ts')
+  const { report } = await import('./machine-run.ts')
+  const { config } = chosenMachine(flags, 'x86-64')
+  const machine = new MachineRun(config)
+  const began = performance.now()
+  const ending = run(guest, together(options, machine.options))
+  const { counters, footprint } = machine.end()
+  const seconds = (performance.now() - began) / 1000
+  if (flags.json === undefined) {
+    const line = (text: string): void => void process.stderr.write(`${text}\n`)
+    line(
+      `${counters.accesses} accesses (${counters.reads} reads, ${counters.writes} writes) to ${footprint} pages in ${seconds.toFixed(2)} s`,
+    )
+    report(config, counters, line)
+  } else record(flags, { type: 'machine', machine: config, seconds, footprint, counters })
+  return ending
 }
 
 /** A line for --json: to the file, or to standard error. */

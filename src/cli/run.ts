@@ -12,7 +12,7 @@ import { CommandError, UsageError } from './errors.ts'
 import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
 
-interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags {
+interface RunFlags extends Omit<PagerFlags, 'json' | 'state'>, GuestFlags {
   readonly json?: string | true
   readonly verbose?: boolean
 }
@@ -49,6 +49,15 @@ export function runCommand(): Command {
       '--malloc-functions <list>',
       'where its malloc and free are, if it has no names: malloc=12,free=13',
     )
+    .addOption(
+      new Option('--mmu <which>', "whose page tables: the kernel's, or the simulated machine's").choices([
+        'kernel',
+        'machine',
+      ]),
+    )
+    .option('--preset <name>', 'the machine (see lethe machine run; default: x86-64)')
+    .option('--config <file>', 'the machine, as JSON')
+    .option('--set <parameter=value>', 'a parameter of the machine (repeatable)', collect)
     .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',
