@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { GuestError } from '../guest/errors.ts'
 import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts'
+import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
 import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
@@ -59,7 +60,12 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       env,
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
     }
-    if (flags.malloc !== undefined) {
+    let watch: MallocWatch | undefined
+    if (flags.malloc === 'observe') {
+      const { MallocWatch } = await import('../guest/malloc-sites.ts')
+      watch = new MallocWatch(mallocOf(path, guest.module, flags.mallocFunctions))
+      options = together(options, watch.options)
+    } else if (flags.malloc !== undefined) {
       const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const functions = mallocOf(path, guest.module, flags.mallocFunctions)
       options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
@@ -67,6 +73,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     if (flags.mmu === 'machine') {
       ending = await onMachine(guest, options, flags)
     } else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
+    if (watch !== undefined) tellSites(watch, flags)
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
@@ -129,6 +136,26 @@ async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): 
     report(config, counters, line)
   } else record(flags, { type: 'machine', machine: config, seconds, footprint, counters })
   return ending
+}
+
+/** Sites that are told without --json. */
+const mostSites = 20
+
+function tellSites(watch: MallocWatch, flags: GuestFlags): void {
+  const sites = watch.sites()
+  if (flags.json !== undefined) {
+    record(flags, { type: 'heap', peak: watch.peak, strangeFrees: watch.strange, sites: sites.length })
+    for (const site of sites) record(flags, { ...site, type: 'site' })
+    return
+  }
+  const line = (text: string): void => void process.stderr.write(`${text}\n`)
+  line(`${sites.length} places took memory; at most ${formatSize(watch.peak)} of blocks lived at a time`)
+  for (const { stack, blocks, bytes, freed, lived, peakBytes } of sites.slice(0, mostSites)) {
+    const life = freed === 0 ? 'none freed' : `${freed} freed after ${Math.round(lived / freed)} mallocs`
+    line(`${formatSize(bytes)} in ${blocks} blocks, at most ${formatSize(peakBytes)} at a time, ${life}`)
+    for (const frame of stack.slice(0, 8)) line(`    ${frameText(frame)}`)
+  }
+  if (sites.length > mostSites) line(`… and ${sites.length - mostSites} more; --json has all`)
 }
 
 /** A line for --json: to the file, or to standard error. */

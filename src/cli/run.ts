@@ -43,7 +43,7 @@ export function runCommand(): Command {
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
     .option(
       '--malloc <name>',
-      "an allocator in the place of the program's own: best, tree, 'explicit first', …",
+      "an allocator in the place of the program's own: best, tree, 'explicit first', …; or observe: which places take memory",
     )
     .option(
       '--malloc-functions <list>',

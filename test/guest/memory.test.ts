@@ -8,6 +8,8 @@ import { allocatorNames } from '../../src/heap/allocator.ts'
 import { MachineRun } from '../../src/guest/machine.ts'
 import { run } from '../../src/guest/instance.ts'
 import { load } from '../../src/guest/load.ts'
+import { findMalloc } from '../../src/guest/malloc-functions.ts'
+import { MallocWatch } from '../../src/guest/malloc-sites.ts'
 import { machineConfig } from '../../src/machine/configure.ts'
 import { guest, lethe, whyNoGuests } from './guests.ts'
 
@@ -105,12 +107,9 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
       ['run', '--budget', '2M', '--dir', folder, guest('pages'), '--', data, '12', '6'],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     )
-    const own = Number(
-      readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'latin1').trim() || child.pid,
-    )
     let most = 0
     const timer = setInterval(() => {
-      most = Math.max(most, largestResident(own || (child.pid as number)))
+      most = Math.max(most, servedResident(lastChild(child.pid as number)))
     }, 5)
     await new Promise(resolve => child.on('close', resolve))
     clearInterval(timer)
@@ -125,6 +124,28 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
       expect(stdout).toBe(lethe([guest('heap')]).stdout)
       expect(status).toBe(0)
     })
+
+  test('watched says which places took how much, by their stacks, and changes nothing', () => {
+    const watch = new MallocWatch(findMalloc(load(guest('pages')).module))
+    const out: Buffer[] = []
+    const stdout = (part: Uint8Array): void => void out.push(Buffer.from(part))
+    run(load(guest('pages')), {
+      ...watch.options,
+      args: [data, '12', '6', 'hold'],
+      dirs: [{ host: folder, guest: folder }],
+      stdin: () => 0,
+      stdout,
+    })
+    expect(Buffer.concat(out).toString()).toBe(`${plain}freed\n`)
+    const sites = watch.sites()
+    const [bytes, numbers, list] = sites
+    expect(bytes).toMatchObject({ blocks: 1, bytes: 12 * megabyte, freed: 1 })
+    expect(numbers).toMatchObject({ blocks: 1, bytes: 6 * megabyte, freed: 1 })
+    expect(list).toMatchObject({ blocks: 24_576, bytes: 24_576 * 48, freed: 24_576 })
+    for (const site of [bytes, numbers, list]) expect(site?.stack.map(frame => frame.name)).toContain('main')
+    expect(new Set(sites.slice(0, 3).map(site => site.stack[0]?.offset)).size).toBe(3)
+    expect(watch.strange).toBe(0)
+  })
 
   test('without names needs to be told where malloc is, and a wrong index is refused', () => {
     const stripped = guest('heap', '-Wl,--strip-all')
@@ -152,15 +173,22 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
   })
 })
 
-/** Bytes that are there of the largest reservation of address space of a process: the guest's memory, 4 GiB and more. */
-function largestResident(pid: number): number {
+/** The process that a shell script of ours waits for in the end. */
+function lastChild(pid: number): number {
   try {
-    let rss = 0
-    for (const part of readFileSync(`/proc/${pid}/smaps`, 'latin1').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)) {
-      if (!part.includes(' rw-p 00000000 00:00 0 \n') || !/VmFlags:.* um/.test(part)) continue
-      rss += 1024 * Number(/^Rss:\s+(\d+)/m.exec(part)?.[1] ?? 0)
-    }
-    return rss
+    const child = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ')[0])
+    return child > 0 ? lastChild(child) : pid
+  } catch {
+    return pid
+  }
+}
+
+/** Bytes that are there of memory that a userfaultfd serves: the guest's. */
+function servedResident(pid: number): number {
+  try {
+    const parts = readFileSync(`/proc/${pid}/smaps`, 'latin1').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    const served = parts.filter(part => /^VmFlags:.* um\b/m.test(part))
+    return served.reduce((sum, part) => sum + 1024 * Number(/^Rss:\s+(\d+)/m.exec(part)?.[1] ?? 0), 0)
   } catch {
     return 0
   }
