@@ -13,7 +13,7 @@ import type { MachineFlags } from './machine-options.ts'
 import { say } from './output.ts'
 import { formatSize } from './size.ts'
 
-export interface GuestFlags extends MachineFlags {
+export interface GuestFlags extends Omit<MachineFlags, 'state'> {
   readonly mmu?: 'kernel' | 'machine'
   readonly dir?: readonly string[]
   readonly env?: readonly string[]
@@ -50,6 +50,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
   const args = rest[0] === '--' ? rest.slice(1) : rest
   const dirs = (flags.dir ?? []).map(parseDir)
   const env = Object.fromEntries((flags.env ?? []).map(parseEnv))
+  if (typeof flags.json === 'string') writeFileSync(flags.json, '')
   let ending: Ending
   try {
     const guest = load(path)
@@ -122,7 +123,15 @@ async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): 
   const { MachineRun } = await import('../guest/machine.ts')
   const { chosenMachine } = await import('./machine-options.ts')
   const { report } = await import('./machine-run.ts')
-  const { config } = chosenMachine(flags, 'x86-64')
+  const { preset, config: file, set } = flags
+  const { config } = chosenMachine(
+    {
+      ...(preset === undefined ? {} : { preset }),
+      ...(file === undefined ? {} : { config: file }),
+      ...(set === undefined ? {} : { set }),
+    },
+    'x86-64',
+  )
   const machine = new MachineRun(config)
   const began = performance.now()
   const ending = run(guest, together(options, machine.options))

@@ -13,7 +13,7 @@ import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
 import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 
-interface RunFlags extends Omit<PagerFlags, 'json' | 'state'>, GuestFlags, SitesFlags {
+interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags, SitesFlags {
   readonly json?: string | true
   readonly verbose?: boolean
 }
@@ -88,7 +88,7 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
     // Not started through bin/lethe: become it.
     const launcher = fileURLToPath(new URL('../../bin/lethe', import.meta.url))
     process.removeAllListeners('warning')
-    process.execve?.(launcher, ['lethe', ...argv], process.env)
+    process.execve?.(launcher, ['lethe', ...argv], { ...process.env, LETHE_RUN_COMMAND: '1' })
     throw new CommandError(1, `${launcher} can't be started; run it instead of this file`)
   }
   checkSitesFlags(flags)

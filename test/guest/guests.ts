@@ -38,7 +38,9 @@ export function guest(name: string, ...flags: string[]): string {
   return wasm
 }
 
+export const launcher: string = join(root, 'bin/lethe')
+
 /** Runs `lethe run ARGS`. */
 export function lethe(args: readonly string[], input = ''): SpawnSyncReturns<string> {
-  return spawnSync(join(root, 'bin/lethe'), ['run', ...args], { encoding: 'utf8', input, timeout: 60_000 })
+  return spawnSync(launcher, ['run', ...args], { encoding: 'utf8', input, timeout: 60_000 })
 }

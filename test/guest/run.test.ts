@@ -1,10 +1,11 @@
+import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { run } from '../../src/guest/instance.ts'
 import { guestOf, load } from '../../src/guest/load.ts'
-import { guest, lethe, whyNoGuests } from './guests.ts'
+import { guest, launcher, lethe, whyNoGuests } from './guests.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -63,6 +64,15 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest (${whyNoGuests ?? 'compiled 
     expect(stdout).toBe('size 10\nlink: size 11, links 2, regular 1\nreadlink 1 b\n')
     expect(status).toBe(0)
     expect(readFileSync(join(work, 'd/b'), 'utf8')).toBe('012x')
+  })
+
+  test('is the process that was started: a signal ends it', async () => {
+    const child = spawn(launcher, ['run', guest('files'), 'copy'], { stdio: 'pipe' })
+    child.stdin.write('first line\n'.repeat(1000))
+    await new Promise(resolve => child.stdout.once('data', resolve))
+    child.kill('SIGTERM')
+    const signal = await new Promise(resolve => child.on('close', (_code, by) => resolve(by)))
+    expect(signal).toBe('SIGTERM')
   })
 
   test('sleeps as long as it asks', () => {
