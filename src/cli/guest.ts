@@ -5,7 +5,6 @@ import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
-import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
 import { together } from '../guest/together.ts'
 import { frameText } from '../guest/traces.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
@@ -64,10 +63,12 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     let watch: MallocWatch | undefined
     if (flags.malloc === 'observe') {
       const { MallocWatch } = await import('../guest/malloc-sites.ts')
+      const { mallocOf } = await import('../guest/malloc-functions.ts')
       watch = new MallocWatch(mallocOf(path, guest.module, flags.mallocFunctions))
       options = together(options, watch.options)
     } else if (flags.malloc !== undefined) {
       const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
+      const { mallocOf } = await import('../guest/malloc-functions.ts')
       const functions = mallocOf(path, guest.module, flags.mallocFunctions)
       options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
     }
@@ -92,6 +93,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
 
 async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
   const { runWithin } = await import('../guest/run-within.ts')
+  const { findMalloc, mallocOf } = await import('../guest/malloc-functions.ts')
   // With another allocator, or where there is no name, nothing is given back.
   const functions =
     flags.malloc !== undefined

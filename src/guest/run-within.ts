@@ -3,6 +3,7 @@ import { OP } from '../wasm/opcode-table.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Data } from '../wasm/module.ts'
 import { Budget, type BudgetCounts, type Segment } from './budget.ts'
+import { GuestError } from './errors.ts'
 import { type Ending, run, type RunOptions } from './instance.ts'
 import type { Guest } from './load.ts'
 import { withRelease } from './malloc.ts'
@@ -19,6 +20,13 @@ export async function runWithin(
   limit: number,
   functions?: MallocFunctions,
 ): Promise<{ ending: Ending; counts: BudgetCounts | undefined }> {
+  const { memories, imports } = guest.module
+  const types = [...imports.flatMap(one => (one.kind === 'memory' ? [one.type] : [])), ...memories]
+  if (types.some(one => one.shared || one.is64))
+    throw new GuestError(
+      'option',
+      `${guest.path} has a memory that is shared between threads or has 64-bit addresses: run it without --budget`,
+    )
   const budget = await Budget.open(limit)
   let counts: BudgetCounts | undefined
   let ending: Ending
