@@ -3,6 +3,8 @@
 // the program's own. Here, before that, a pager is started for this very process id; it waits until there is enough memory.
 //
 // bin/lethe (sh, $LETHE_RUN_PID) → node: this file → `words` on descriptor 3 → bin/lethe: exec COMMAND
+//
+// A WebAssembly program runs here, in node: bin/lethe, which sees by its first bytes what it is, has exec'd us then.
 import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
