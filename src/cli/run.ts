@@ -13,7 +13,7 @@ import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
 import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 
-interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags, SitesFlags {
+interface RunFlags extends Omit<PagerFlags, 'json' | 'state'>, GuestFlags, SitesFlags {
   readonly json?: string | true
   readonly verbose?: boolean
 }
@@ -45,6 +45,23 @@ export function runCommand(): Command {
     .optionsGroup('Of WebAssembly programs (WASI preview 1):')
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
+    .option(
+      '--malloc <name>',
+      "an allocator in the place of the program's own: best, tree, 'explicit first', …; or observe: which places take memory",
+    )
+    .option(
+      '--malloc-functions <list>',
+      'where its malloc and free are, if it has no names: malloc=12,free=13',
+    )
+    .addOption(
+      new Option('--mmu <which>', "whose page tables: the kernel's, or the simulated machine's").choices([
+        'kernel',
+        'machine',
+      ]),
+    )
+    .option('--preset <name>', 'the machine (see lethe machine run; default: x86-64)')
+    .option('--config <file>', 'the machine, as JSON')
+    .option('--set <parameter=value>', 'a parameter of the machine (repeatable)', collect)
     .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',

@@ -5,26 +5,34 @@ import type { Data } from '../wasm/module.ts'
 import { Budget, type BudgetCounts, type Segment } from './budget.ts'
 import { type Ending, run, type RunOptions } from './instance.ts'
 import type { Guest } from './load.ts'
+import { withRelease } from './malloc.ts'
+import type { MallocFunctions } from './malloc-functions.ts'
+import { together } from './together.ts'
 
-/** Runs the guest with at most `limit` bytes of its memory resident, and says what that took. */
+/**
+ * Runs the guest with at most `limit` bytes of its memory resident, and says what that took. Large blocks that these functions free are
+ * given back.
+ */
 export async function runWithin(
   guest: Guest,
   options: RunOptions,
   limit: number,
+  functions?: MallocFunctions,
 ): Promise<{ ending: Ending; counts: BudgetCounts | undefined }> {
   const budget = await Budget.open(limit)
   let counts: BudgetCounts | undefined
   let ending: Ending
+  const release =
+    functions !== undefined && functions.size > 0
+      ? withRelease(functions, (at, length) => budget.release(at, length))
+      : {}
   try {
-    ending = run(guest, {
-      ...options,
-      observer: { ...options.observer, ...budget.observer },
+    const kept: RunOptions = {
+      observer: budget.observer,
       bounces: budget.bounces,
-      ready: running => {
-        options.ready?.(running)
-        budget.attach(running.memory.memory, { path: guest.path, segments: segmentsOf(guest) })
-      },
-    })
+      ready: ({ memory }) => budget.attach(memory.memory, { path: guest.path, segments: segmentsOf(guest) }),
+    }
+    ending = run(guest, together(together(options, release), kept))
   } finally {
     counts = await budget.close()
   }
