@@ -36,6 +36,7 @@ const benches = [
   'heap',
   'library',
   'wasm',
+  'codec',
 ] as const
 
 function positive(text: string, name: string): number {
