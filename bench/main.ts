@@ -36,6 +36,8 @@ const benches = [
   'heap',
   'policies',
   'library',
+  'wasm',
+  'codec',
 ] as const
 
 function positive(text: string, name: string): number {

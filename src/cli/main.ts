@@ -3,11 +3,15 @@
 import { CommanderError } from 'commander'
 import { codeOf } from './errors.ts'
 import { endWithReader, say } from './output.ts'
-import { program } from './program.ts'
 
 endWithReader()
 try {
-  await program().parseAsync()
+  // `run` is started for short programs too: it does not load what all the others are made of.
+  const lethe =
+    process.argv[2] === 'run'
+      ? (await import('./frame.ts')).withCommands([(await import('./run.ts')).runCommand()])
+      : (await import('./program.ts')).program()
+  await lethe.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
     // Help and version come as errors too, with code 0; help for want of a command is a wrong use.

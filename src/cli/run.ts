@@ -3,6 +3,8 @@
 // the program's own. Here, before that, a pager is started for this very process id; it waits until there is enough memory.
 //
 // bin/lethe (sh, $LETHE_RUN_PID) → node: this file → `words` on descriptor 3 → bin/lethe: exec COMMAND
+//
+// A WebAssembly program runs here, in node: bin/lethe, which sees by its first bytes what it is, has exec'd us then.
 import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,6 +47,23 @@ export function runCommand(): Command {
     .optionsGroup('Of WebAssembly programs (WASI preview 1):')
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
+    .option(
+      '--malloc <name>',
+      "an allocator in the place of the program's own: best, tree, 'explicit first', …; or observe: which places take memory",
+    )
+    .option(
+      '--malloc-functions <list>',
+      'where its malloc and free are, if it has no names: malloc=12,free=13',
+    )
+    .addOption(
+      new Option('--mmu <which>', "whose page tables: the kernel's, or the simulated machine's").choices([
+        'kernel',
+        'machine',
+      ]),
+    )
+    .option('--preset <name>', 'the machine (see lethe machine run; default: x86-64)')
+    .option('--config <file>', 'the machine, as JSON')
+    .option('--set <parameter=value>', 'a parameter of the machine (repeatable)', collect)
     .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',
@@ -71,7 +90,7 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
     // Not started through bin/lethe: become it.
     const launcher = fileURLToPath(new URL('../../bin/lethe', import.meta.url))
     process.removeAllListeners('warning')
-    process.execve?.(launcher, ['lethe', ...argv], process.env)
+    process.execve?.(launcher, ['lethe', ...argv], { ...process.env, LETHE_RUN_COMMAND: '1' })
     throw new CommandError(1, `${launcher} can't be started; run it instead of this file`)
   }
   checkSitesFlags(flags)

@@ -3,28 +3,44 @@ import { OP } from '../wasm/opcode-table.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Data } from '../wasm/module.ts'
 import { Budget, type BudgetCounts, type Segment } from './budget.ts'
+import { GuestError } from './errors.ts'
 import { type Ending, run, type RunOptions } from './instance.ts'
 import type { Guest } from './load.ts'
+import { withRelease } from './malloc.ts'
+import type { MallocFunctions } from './malloc-functions.ts'
+import { together } from './together.ts'
 
-/** Runs the guest with at most `limit` bytes of its memory resident, and says what that took. */
+/**
+ * Runs the guest with at most `limit` bytes of its memory resident, and says what that took. Large blocks that these functions free are
+ * given back.
+ */
 export async function runWithin(
   guest: Guest,
   options: RunOptions,
   limit: number,
+  functions?: MallocFunctions,
 ): Promise<{ ending: Ending; counts: BudgetCounts | undefined }> {
+  const { memories, imports } = guest.module
+  const types = [...imports.flatMap(one => (one.kind === 'memory' ? [one.type] : [])), ...memories]
+  if (types.some(one => one.shared || one.is64))
+    throw new GuestError(
+      'option',
+      `${guest.path} has a memory that is shared between threads or has 64-bit addresses: run it without --budget`,
+    )
   const budget = await Budget.open(limit)
   let counts: BudgetCounts | undefined
   let ending: Ending
+  const release =
+    functions !== undefined && functions.size > 0
+      ? withRelease(functions, (at, length) => budget.release(at, length))
+      : {}
   try {
-    ending = run(guest, {
-      ...options,
-      observer: { ...options.observer, ...budget.observer },
+    const kept: RunOptions = {
+      observer: budget.observer,
       bounces: budget.bounces,
-      ready: running => {
-        options.ready?.(running)
-        budget.attach(running.memory.memory, { path: guest.path, segments: segmentsOf(guest) })
-      },
-    })
+      ready: ({ memory }) => budget.attach(memory.memory, { path: guest.path, segments: segmentsOf(guest) }),
+    }
+    ending = run(guest, together(together(options, release), kept))
   } finally {
     counts = await budget.close()
   }
