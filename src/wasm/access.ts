@@ -14,13 +14,25 @@ export const accessOps: readonly number[] = Array.from({ length: OPCODES }, (_, 
 /** The instructions that touch a whole piece of memory. */
 export const bulkOps: readonly number[] = [OP['memory.copy'], OP['memory.fill'], OP['memory.init']]
 
-/** What an access takes behind the address, the first one first; what it leaves (`undefined`: nothing). */
-export function accessTypes(op: number): { operands: readonly ValueType[]; result: ValueType | undefined } {
+export interface AccessTypes {
+  /** What an access takes behind the address, the first one first. */
+  readonly operands: readonly ValueType[]
+  /** What it leaves; `undefined`: nothing. */
+  readonly result: ValueType | undefined
+}
+
+const typesOf = accessOps.reduce<AccessTypes[]>((types, op) => {
   const [operands = '', results = ''] = (effects[op] as string).split(':')
-  return {
+  types[op] = {
     operands: Array.from(operands.slice(1), letter => letters[letter] as ValueType),
     result: letters[results],
   }
+  return types
+}, [])
+
+/** The types around an access, by its opcode. */
+export function accessTypes(op: number): AccessTypes {
+  return typesOf[op] as AccessTypes
 }
 
 /** Refuses a memory that a pass can't work on: one with 64-bit addresses. */
@@ -37,15 +49,14 @@ export function addOffset(out: Code, i: Cursor): void {
 
 /** Takes what an access has behind its address into scratch locals. Scratch 0 of i32 and of i64 stay free for the address. */
 export function save(op: number, out: Code, body: Body): number[] {
-  const used = new Map<ValueType, number>([
-    [I32, 1],
-    [I64, 1],
-  ])
-  const values = accessTypes(op).operands.map(type => {
-    const n = used.get(type) ?? 0
-    used.set(type, n + 1)
-    return body.scratch(type, n)
-  })
-  for (const value of values.toReversed()) out.set(value)
+  const { operands } = accessTypes(op)
+  const values: number[] = []
+  for (let n = 0; n < operands.length; n++) {
+    const type = operands[n] as ValueType
+    let before = type === I32 || type === I64 ? 1 : 0
+    for (let other = 0; other < n; other++) if (operands[other] === type) before++
+    values.push(body.scratch(type, before))
+  }
+  for (let n = values.length - 1; n >= 0; n--) out.set(values[n] as number)
   return values
 }

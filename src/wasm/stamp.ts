@@ -55,12 +55,21 @@ export function addStamps(rewriter: Rewriter, { memory = 0, pageBits = 12 }: Sta
     stamp(out)
     const width = widths[i.op] as number
     if (width > 1) {
-      // A store may go over the edge of its page.
+      // A store may go over the edge of its page: then the page of its last byte gets one too.
+      out.get(address)
+      addOffset(out, i)
       out
+        .i32(2 ** pageBits - 1)
+        .op(OP['i32.and'])
+        .i32(2 ** pageBits - width)
+        .op(OP['i32.gt_u'])
+      out
+        .block(OP.if)
         .get(address)
         .i32((i.offset + width - 1) | 0)
         .op(OP['i32.add'])
       stamp(out)
+      out.end()
     }
     out.get(address)
     for (const value of values) out.get(value)

@@ -41,7 +41,7 @@ export function addTranslate(
 export class SlowAccesses {
   readonly #context: TlbContext
   readonly #scratch: number
-  readonly #functions = new Map<string, number>()
+  readonly #functions = new Map<number, number>()
 
   /** `scratch`: where in the table's memory 16 bytes are free. */
   constructor(context: TlbContext, scratch: number) {
@@ -56,7 +56,7 @@ export class SlowAccesses {
     operands: readonly ValueType[],
     result: ValueType | undefined,
   ): number {
-    const key = `${op}:${lane ?? ''}`
+    const key = op * 32 + (lane ?? 31)
     let func = this.#functions.get(key)
     if (func === undefined) {
       func = this.#add(op, lane, operands, result)
