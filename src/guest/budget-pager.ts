@@ -118,9 +118,6 @@ class BudgetPager {
       case 'release':
         this.#pages?.release(ask.at, ask.length)
         return 0
-      case 'counts':
-        if (this.#pages !== undefined) this.#post({ kind: 'counts', counts: this.#pages.count() })
-        return 0
       case 'stop':
         if (this.#pages !== undefined) this.#post({ kind: 'counts', counts: this.#pages.count() })
         this.#pages?.close()
@@ -169,7 +166,10 @@ function openUserfaultfd(): { fd: number; faults: 'all' | 'user' } {
     fd = uffd.create(O_CLOEXEC | O_NONBLOCK | userModeOnly)
   }
   if (fd < 0)
-    throw new GuestError('impossible', `A budget needs userfaultfd, which says ${errnoName(fd)}; see lethe doctor`)
+    throw new GuestError(
+      'impossible',
+      `A budget needs userfaultfd, which says ${errnoName(fd)}; see lethe doctor`,
+    )
   const done = uffd.api(fd, features)
   if (done >= 0) return { fd, faults }
   fds.close(fd)

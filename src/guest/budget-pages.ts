@@ -211,13 +211,13 @@ export class BudgetPages implements Paged {
   #bring(from: number, to: number): boolean {
     const gone = this.#states[from] === state.gone
     const { bytes } = this.#buffer
-    for (let unit = Math.floor(from / unitPages); unit * unitPages < to; unit++) this.#frames.admit(this, unit)
+    for (let unit = Math.floor(from / unitPages); unit * unitPages < to; unit++)
+      this.#frames.admit(this, unit)
     if (gone) for (let p = from; p < to; p++) this.#make(p, bytes.subarray((p - from) * pageBytes))
     else bytes.fill(0, 0, (to - from) * pageBytes)
     if (!this.#fill(from, to, gone)) return false
     const { counts } = this
-    if (gone)
-      for (let p = from; p < to; p++) counts[this.#packedAt[p] === 0 ? 'fromFile' : 'unpacked']++
+    if (gone) for (let p = from; p < to; p++) counts[this.#packedAt[p] === 0 ? 'fromFile' : 'unpacked']++
     else counts.zeros += to - from
     return true
   }

@@ -2,9 +2,9 @@
 //
 //   Budget.open(limit) → a thread of ours (budget-pager.ts) → attach(memory) before the guest's first instruction
 //   → observer: what file reads bring is noted → the guest runs → close() → counts
-import { constants, fstatSync, openSync } from 'node:fs'
+import { constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import { defaultPolicy, type PolicyName } from '../policy/index.ts'
 import * as fds from '../sys/fd.ts'
 import { addressOf } from '../sys/ffi.ts'
@@ -75,7 +75,10 @@ export class Budget {
   }
 
   /** Serves this memory from now on. `module` has the file that the guest was read from, and where its data lie in memory. */
-  attach(memory: EngineMemory, module?: { readonly path: string; readonly segments: readonly Segment[] }): void {
+  attach(
+    memory: EngineMemory,
+    module?: { readonly path: string; readonly segments: readonly Segment[] },
+  ): void {
     const address = addressOf(memory.buffer)
     const bytes = reservedFrom(address)
     this.#origins = Origins.of(bytes)
@@ -118,21 +121,6 @@ export class Budget {
     return Atomics.load(this.#replies, 1)
   }
 
-  /** What it came to so far. Undefined before `attach`. */
-  counts(): BudgetCounts | undefined {
-    if (this.#counts === undefined) this.#ask({ kind: 'counts' })
-    this.#take()
-    return this.#counts
-  }
-
-  #take(): void {
-    for (;;) {
-      const got = receiveMessageOnPort(this.#worker as never) as { message: Note } | undefined
-      if (got === undefined) return
-      if (got.message.kind === 'counts') this.#counts = got.message.counts
-    }
-  }
-
   /** Ends the thread. Pages that are not there are zeros from now on: nobody may look at the memory any more. */
   async close(): Promise<BudgetCounts | undefined> {
     const counts = new Promise<void>(resolve => {
@@ -147,4 +135,14 @@ export class Budget {
     fds.close(this.#data.wake)
     return this.#counts
   }
+}
+
+// How much address space from there on is one reservation: the engine's guard pages behind the memory count, up to 4 GiB.
+function reservedFrom(address: number): number {
+  let end = address
+  for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
+    const [from = '', to = ''] = line.slice(0, line.indexOf(' ')).split('-')
+    if (Number.parseInt(from, 16) <= end && Number.parseInt(to, 16) > end) end = Number.parseInt(to, 16)
+  }
+  return Math.min(end - address, mostBytes)
 }

@@ -21,6 +21,8 @@ export interface MemoryObserver {
 
 export class GuestMemory {
   readonly memory: EngineMemory
+  /** System calls can't touch it. */
+  bounces = false
   readonly #observer: MemoryObserver | undefined
   #buffer: ArrayBuffer
   #bytes: Uint8Array

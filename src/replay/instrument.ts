@@ -14,7 +14,6 @@
 // memory.size and memory.grow work on a global, because a replay's memory is always as large as can be.
 import type { Writer } from '../wasm/bytes.ts'
 import { Writer as ByteWriter } from '../wasm/bytes.ts'
-import { encode } from '../wasm/encode.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import {
   type ConstExpr,
@@ -48,7 +47,7 @@ export interface Point {
 }
 
 export interface Instrumented {
-  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly module: Module
   readonly points: readonly Point[]
   /** How many of the guest's globals are mutable; they are exported as `lethe:m0`, … */
   readonly mutable: number
@@ -182,7 +181,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     customs: [],
   }
   const memory = module.exports.find(e => e.kind === 'memory')?.name ?? ''
-  return { bytes: encode(out), points, mutable, mostPages, memory }
+  return { module: out, points, mutable, mostPages, memory }
 }
 
 const same = (a: readonly ValueType[], b: readonly ValueType[]): boolean =>

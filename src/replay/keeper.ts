@@ -3,6 +3,7 @@
 //   fault    → the page is virtual: made by its lens; or was never there: zero
 //   epoch    → replayed; pages that came out right are asked for (Drops)
 //   idle     → pages that their last epoch alone does not make are tried again with older epochs and copies (later.ts)
+import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import { bufferAt, arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
@@ -379,7 +380,7 @@ if (parentPort !== null) {
     new Keeper(data, port).run()
   } catch (error) {
     // The guest may wait for a page that will never come.
-    process._rawDebug(`lethe: ${(error as Error).stack ?? String(error)}`)
+    writeSync(2, `lethe: ${(error as Error).stack ?? String(error)}\n`)
     exitNow(1)
   }
 }

@@ -9,6 +9,7 @@ import { decode } from '../wasm/decode.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Module } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
+import { copiers } from './copiers.ts'
 import type { Segment } from './epochs.ts'
 import { instrument } from './instrument.ts'
 import { type Drops, type FromKeeper, type KeeperData, type KeeperReport, sharedBytes, sharedOf, type ToKeeper, word } from './protocol.ts'
@@ -32,7 +33,7 @@ export interface SessionOptions extends RunOptions {
 /** Runs a guest so that what it makes is forgotten and made again. */
 export function runReplayed(guest: Guest, options: SessionOptions = {}): Session {
   const module = decode(guest.bytes)
-  const made = instrument(module)
+  const made = instrument(module, copiers(module))
   const pages = made.mostPages * 16
   const buffer = new SharedArrayBuffer(sharedBytes(pages))
   const shared = sharedOf(buffer, pages)
@@ -82,14 +83,17 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     worker = startKeeper(data, theirs)
     Atomics.wait(shared.control, word.keeper, 0)
     options.ready?.(running)
+  if (process.env.LETHE_REPLAY_DEBUG) console.error('starts', performance.now(), process.cpuUsage())
   }
+  if (process.env.LETHE_REPLAY_DEBUG) console.error('instrumented', performance.now(), process.cpuUsage())
   const ending = run(guest, {
     ...options,
-    passes: [{ name: `replay-${revision}`, apply: () => made.bytes }, ...(options.passes ?? [])],
+    passes: [{ name: `replay-${revision}`, apply: () => made.module }, ...(options.passes ?? [])],
     imports: { ...recorder.imports, ...options.imports },
     observer: { ...recorder.observer, ...options.observer },
     ready,
   })
+  if (process.env.LETHE_REPLAY_DEBUG) console.error('guest ended', performance.now(), process.cpuUsage())
   recorder.finish()
   post({ kind: 'report' })
   while (reports.length === 0) {
@@ -98,6 +102,7 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     if (asked === 0) Atomics.wait(shared.control, word.asked, 0, 5)
     else recorder.dropNow()
   }
+  if (process.env.LETHE_REPLAY_DEBUG) console.error('report', performance.now(), process.cpuUsage())
   post({ kind: 'stop' })
   worker?.unref()
   port.close()
