@@ -32,6 +32,12 @@ export interface Bodies {
   readonly helpers: HelperIndices
 }
 
+/** The indices of a function's two bodies that are entered at a point. */
+export interface Entered {
+  readonly plain: number
+  readonly traced: number
+}
+
 export interface Body {
   /** Added behind the function's own. */
   readonly locals: readonly ValueType[]
@@ -162,16 +168,30 @@ function count(w: Writer, b: Bodies): void {
   put(w, 'global.get', b.globals.budget)
 }
 
-function plainPoll(w: Writer, b: Bodies): void {
+// At the end of the budget the host may say that the activation shall go on traced.
+function plainPoll(e: Emitter, point: number, own: Entered): void {
+  const { w, b } = e
   count(w, b)
-  put(w, 'i32.eqz')
+  i32(w, 0)
+  put(w, 'i32.le_s')
   open(w, 'if')
   put(w, 'call', b.end)
+  open(w, 'if')
+  goOn(e, point, own.traced)
+  put(w, 'end')
   put(w, 'end')
 }
 
+// The activation ends, and another body of the function takes its place.
+function goOn(e: Emitter, point: number, target: number): void {
+  saveLocals(e.w, e.plan.locals)
+  i32(e.w, point)
+  put(e.w, 'global.set', e.b.globals.resume)
+  put(e.w, 'return_call', target)
+}
+
 /** The function as it was, with polls, and with the way to its traced body. */
-export function plain(plan: Plan, b: Bodies, index: number): Body {
+export function plain(plan: Plan, b: Bodies, index: number, own: Entered | undefined): Body {
   const e = new Emitter(plan, b, b.map)
   if (!plan.copies) {
     put(e.w, 'global.get', b.globals.tracking)
@@ -181,14 +201,23 @@ export function plain(plan: Plan, b: Bodies, index: number): Body {
     put(e.w, 'return_call', b.traced(index))
     put(e.w, 'end')
   }
-  e.poll = () => plainPoll(e.w, b)
+  if (own !== undefined) e.poll = (_, point) => plainPoll(e, point, own)
   e.run()
   put(e.w, 'end')
   return { locals: [], body: e.w.take() }
 }
 
-/** The function that also tells what it reads before it writes it. `own`: the index of its entered body. */
-export function traced(plan: Plan, b: Bodies, index: number, own: number | undefined): Body {
+/** The function that also tells what it reads before it writes it. */
+export function traced(plan: Plan, b: Bodies, index: number, own: Entered | undefined): Body {
+  return tracedBody(plan, b, index, own, false)
+}
+
+/** The same, entered at a point. */
+export function enteredTraced(plan: Plan, b: Bodies, index: number, own: Entered | undefined): Body {
+  return tracedBody(plan, b, index, own, true)
+}
+
+function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefined, enter: boolean): Body {
   const e = new Emitter(plan, b, f => b.traced(f))
   const { w } = e
   const type = b.sig.types[plan.func.type] as FuncType
@@ -200,7 +229,9 @@ export function traced(plan: Plan, b: Bodies, index: number, own: number | undef
     put(w, 'end')
     return { locals: [], body: w.take() }
   }
-  const scratch = new Scratch(plan.locals.length)
+  // The point that the way leads to is the first added local.
+  const r = plan.locals.length
+  const scratch = new Scratch(r + (enter ? 1 : 0))
   e.memoryAccess = (_, c) => tracedAccess(e, c, scratch)
   if (own === undefined) {
     e.run()
@@ -214,6 +245,7 @@ export function traced(plan: Plan, b: Bodies, index: number, own: number | undef
     put(w, 'i32.add')
     put(w, 'global.set', depth)
   }
+  if (enter) enterLocals(e, r)
   deeper(1)
   e.wrapped = true
   e.depth = 1
@@ -221,7 +253,7 @@ export function traced(plan: Plan, b: Bodies, index: number, own: number | undef
   // A block of the function's results: a type of its own if there are several.
   opcode(w, OP.block)
   blockType(w, type.results, b)
-  e.poll = (_, point) => {
+  const poll = (point: number): void => {
     count(w, b)
     i32(w, 0)
     put(w, 'i32.le_s')
@@ -233,11 +265,13 @@ export function traced(plan: Plan, b: Bodies, index: number, own: number | undef
     put(w, 'call', b.cut)
     open(w, 'if')
     deeper(-1)
-    put(w, 'return_call', own)
+    goOn(e, point, own.plain)
     put(w, 'end')
     put(w, 'end')
     put(w, 'end')
   }
+  e.poll = (_, point) => (enter ? enterPoll(e, point, r, () => poll(point)) : poll(point))
+  if (enter) guard(e, plan.shape, r)
   e.run()
   put(w, 'end')
   deeper(-1)
@@ -248,7 +282,7 @@ export function traced(plan: Plan, b: Bodies, index: number, own: number | undef
   put(w, 'call', b.left)
   put(w, 'end')
   put(w, 'end')
-  return { locals: scratch.types, body: w.take() }
+  return { locals: enter ? [I32, ...scratch.types] : scratch.types, body: w.take() }
 }
 
 function blockType(w: Writer, results: readonly ValueType[], b: Bodies): void {
@@ -356,31 +390,37 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
 }
 
 /** The function from one of its points on: point `resume`, with the locals that are in STATE. */
-export function entered(plan: Plan, b: Bodies): Body {
+export function entered(plan: Plan, b: Bodies, _index: number, own: Entered | undefined): Body {
   const e = new Emitter(plan, b, b.map)
-  const { w } = e
   const r = plan.locals.length
-  loadLocals(w, plan.locals)
-  put(w, 'global.get', b.globals.resume)
-  put(w, 'local.set', r)
-  e.poll = (_, point) => {
-    put(w, 'local.get', r)
-    open(w, 'if')
-    put(w, 'local.get', r)
-    i32(w, point)
-    put(w, 'i32.eq')
-    open(w, 'if')
-    i32(w, 0)
-    put(w, 'local.set', r)
-    put(w, 'end')
-    put(w, 'else')
-    plainPoll(w, b)
-    put(w, 'end')
-  }
+  enterLocals(e, r)
+  e.poll = (_, point) => enterPoll(e, point, r, () => plainPoll(e, point, own as Entered))
   guard(e, plan.shape, r)
   e.run()
+  put(e.w, 'end')
+  return { locals: [I32], body: e.w.take() }
+}
+
+function enterLocals(e: Emitter, r: number): void {
+  loadLocals(e.w, e.plan.locals)
+  put(e.w, 'global.get', e.b.globals.resume)
+  put(e.w, 'local.set', r)
+}
+
+// At a point: it is the one that was looked for, or not yet, or there is an ordinary poll.
+function enterPoll({ w }: Emitter, point: number, r: number, poll: () => void): void {
+  put(w, 'local.get', r)
+  open(w, 'if')
+  put(w, 'local.get', r)
+  i32(w, point)
+  put(w, 'i32.eq')
+  open(w, 'if')
+  i32(w, 0)
+  put(w, 'local.set', r)
   put(w, 'end')
-  return { locals: [I32], body: w.take() }
+  put(w, 'else')
+  poll()
+  put(w, 'end')
 }
 
 // While r is not 0 the way leads to point r, and what lies before it is jumped over: in each sequence of instructions, those

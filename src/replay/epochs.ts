@@ -1,8 +1,8 @@
 // What is kept of an epoch so that it can be replayed: the locals it began with, what it read before it wrote it, what the
 // host answered. Inputs are runs of bytes: a gap, a length with a bit that says whether the bytes are those of the
-// module's own data segments (which are not stored), and the bytes; deflated where that helps.
-import { deflateRawSync, inflateRawSync } from 'node:zlib'
+// module's own data segments (which are not stored), and the bytes; all of it packed.
 import { Writer } from '../wasm/bytes.ts'
+import type { Packer } from './pack.ts'
 import type { Epoch, HostCall } from './protocol.ts'
 
 /** A data segment: where it lies when the guest starts. */
@@ -20,12 +20,12 @@ export class KeptEpoch {
   readonly polls: number
   readonly calls: readonly HostCall[]
   readonly #inputs: Uint8Array
-  readonly #deflated: boolean
   readonly #image: Image
+  readonly #packer: Packer
   /** Pages whose lens needs this epoch. */
   users = 0
 
-  constructor(epoch: Epoch, image: Image) {
+  constructor(epoch: Epoch, image: Image, packer: Packer) {
     this.id = epoch.id
     this.point = epoch.point
     this.locals = epoch.locals
@@ -34,10 +34,8 @@ export class KeptEpoch {
     this.polls = epoch.polls
     this.calls = epoch.calls
     this.#image = image
-    const runs = encodeInputs(epoch.inputs, image)
-    const packed = runs.length < 160 ? runs : deflateRawSync(runs, { level: 1 })
-    this.#deflated = packed.length < runs.length
-    this.#inputs = this.#deflated ? new Uint8Array(packed) : runs
+    this.#packer = packer
+    this.#inputs = packer.pack(encodeInputs(epoch.inputs, image))
   }
 
   /** Bytes kept: of inputs with locals and globals, of calls. */
@@ -54,7 +52,7 @@ export class KeptEpoch {
   }
 
   putInputs(memory: Uint8Array): void {
-    const runs = this.#deflated ? inflateRawSync(this.#inputs) : this.#inputs
+    const runs = this.#packer.unpack(this.#inputs)
     let i = 0
     const next = (): number => {
       let value = 0

@@ -5,11 +5,12 @@
 //   traced (added)       which also keeps a tag for every byte of memory: 1 for bytes that were written, or logged, in this epoch.
 //                        A load of a byte without one logs the byte: it is an input of the epoch. At a point at which
 //                        the budget of polls is used up and the stack is shallow it saves its locals and calls `cut`.
-//   entered (added)      of functions with points: takes its locals from STATE and goes on behind the poll of point `resume`.
+//   entered (two added)  of functions with points: takes its locals from STATE and goes on behind the poll of point `resume`, plain or
+//                        traced. Replays begin so, and an activation goes over from plain to traced and back so.
 //
 // So nothing is ever unwound: the guest goes on where it is, and a replay is a call of an `entered` function. What an epoch needs is
-// the locals of the one activation that it began in; when that one returns, the epoch ends (`left`). Polls are counted alike in all
-// three, so a replay ends at the very poll at which the epoch did.
+// the locals of the one activation that it began in; when that one returns, the epoch ends (`left`). Polls are counted alike in
+// all of them, so a replay ends at the very poll at which the epoch did.
 //
 // memory.size and memory.grow work on a global, because a replay's memory is always as large as can be.
 import type { Writer } from '../wasm/bytes.ts'
@@ -18,13 +19,10 @@ import { Cursor } from '../wasm/instructions.ts'
 import {
   type ConstExpr,
   type Export,
-  F32,
-  F64,
   type Func,
   type FuncType,
   type Global,
   I32,
-  I64,
   type Import,
   importCount,
   type Module,
@@ -33,7 +31,7 @@ import {
 } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
 import { type HelperGlobals, type HelperIndices, helpers, i32, opcode } from './assemble.ts'
-import { type Bodies, entered, plain, type Plan, traced } from './bodies.ts'
+import { type Bodies, type Body, entered, type Entered, enteredTraced, plain, type Plan, traced } from './bodies.ts'
 import { localTypes, pointsOf, shapeOf, signatures } from './shape.ts'
 
 /** A loop head at which a replay may begin. */
@@ -84,7 +82,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     ...module.imports,
     { module: 'lethe', name: 'cut', kind: 'func', type: typeOf([I32], [I32]) },
     { module: 'lethe', name: 'left', kind: 'func', type: typeOf([], []) },
-    { module: 'lethe', name: 'end', kind: 'func', type: typeOf([], []) },
+    { module: 'lethe', name: 'end', kind: 'func', type: typeOf([], [I32]) },
   ]
 
   // Globals.
@@ -110,13 +108,13 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   const added = helpers(g as unknown as HelperGlobals, at, mostPages)
   const firstTraced = firstHelper + added.length
   const points: Point[] = []
-  const enteredIndex = new Map<number, number>()
+  const enteredIndex = new Map<number, Entered>()
   let nextEntered = firstTraced + defined
   const plans: Plan[] = module.functions.map((func, i) => {
     const shape = shapes[i] as ReturnType<typeof shapeOf>
     const found = copies.has(imported + i) ? [] : pointsOf(shape)
     const locals = localTypes(func, module.types)
-    if (found.length > 0) enteredIndex.set(i, nextEntered++)
+    if (found.length > 0) enteredIndex.set(i, { plain: nextEntered++, traced: nextEntered++ })
     const saved = locals.reduce((sum, t) => sum + (t === V128 ? 16 : 8), 0)
     // Blocks of the results, and calls that enter in the middle.
     if (found.length > 0) typeOf([], (module.types[func.type] as FuncType).results)
@@ -139,25 +137,22 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   const build = (type: number, params: number, locals: readonly ValueType[], body: Uint8Array): void => {
     functions.push({ type, locals: locals.slice(params).map(t => ({ count: 1, type: t })), body, offset: -1, original: -1 })
   }
-  const emit = (plan: Plan, make: typeof plain, type: number, params: number, index: number): void => {
-    const made = make(plan, bodies, index)
-    build(type, params, [...plan.locals, ...made.locals], made.body)
+  const emit = (i: number, make: Make, type?: number): void => {
+    const plan = plans[i] as Plan
+    const made = make(plan, bodies, imported + i, enteredIndex.get(i))
+    const params = type === undefined ? (module.types[plan.func.type] as FuncType).params.length : 0
+    build(type ?? plan.func.type, params, [...plan.locals, ...made.locals], made.body)
   }
-  const paramsOf = (func: Func): number => (module.types[func.type] as FuncType).params.length
-  plans.forEach((plan, i) => emit(plan, plain, plan.func.type, paramsOf(plan.func), imported + i))
+  plans.forEach((_, i) => emit(i, plain))
   for (const { params, results, locals, body } of added)
     build(typeOf(params, results), params.length, [...params, ...locals], body)
-  plans.forEach((plan, i) => {
-    const own = enteredIndex.get(i)
-    const make = (p: Plan, b: Bodies): ReturnType<typeof traced> => traced(p, b, imported + i, own)
-    emit(plan, make, plan.func.type, paramsOf(plan.func), imported + i)
-  })
-  plans.forEach((plan, i) => {
-    const index = enteredIndex.get(i)
-    if (index === undefined) return
-    emit(plan, entered, typeOf([], (module.types[plan.func.type] as FuncType).results), 0, imported + i)
+  plans.forEach((_, i) => emit(i, traced))
+  for (const [i, { plain: index }] of enteredIndex) {
+    const type = typeOf([], (module.types[(plans[i] as Plan).func.type] as FuncType).results)
+    emit(i, entered, type)
+    emit(i, enteredTraced, type)
     exports.push({ name: `lethe:f${imported + i}`, kind: 'func', index })
-  })
+  }
 
   exports.push({ name: 'lethe:tags', kind: 'memory', index: 1 }, { name: 'lethe:state', kind: 'memory', index: 2 })
   const out: Module = {
@@ -184,6 +179,8 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   return { module: out, points, mutable, mostPages, memory }
 }
 
+type Make = (plan: Plan, b: Bodies, index: number, own: Entered | undefined) => Body
+
 const same = (a: readonly ValueType[], b: readonly ValueType[]): boolean =>
   a.length === b.length && a.every((t, i) => t === b[i])
 
@@ -205,6 +202,3 @@ function renumber(expression: ConstExpr, map: (f: number) => number): ConstExpr 
   }
   return { bytes: w.take(), offset: expression.offset }
 }
-
-/** The types that a scratch local may have, in the order in which a traced body adds them. */
-export const scratchTypes: readonly ValueType[] = [I32, I32, I32, I64, F32, F64, V128]

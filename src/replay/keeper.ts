@@ -12,6 +12,7 @@ import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Image, KeptEpoch } from './epochs.ts'
 import { Later } from './later.ts'
+import { Packer } from './pack.ts'
 import { Lenses, pageBytes, type Piece, residualOf, whole } from './lenses.ts'
 import {
   type Epoch,
@@ -47,6 +48,7 @@ class Keeper {
   readonly #sources = new Sources()
   readonly #replayer: Replayer
   readonly #image: Image
+  readonly #packer = new Packer()
   readonly #lenses: Lenses
   readonly #later: Later
   readonly #epochs = new Map<number, KeptEpoch>()
@@ -82,7 +84,7 @@ class Keeper {
     this.#shared = sharedOf(data.shared, data.pages)
     this.#guest = new Uint8Array(bufferAt(data.base, data.pages * pageBytes))
     this.#image = new Image(data.image)
-    this.#lenses = new Lenses(data.pages)
+    this.#lenses = new Lenses(data.pages, this.#packer)
     this.#before = new Uint32Array(data.pages)
     this.#replayer = new Replayer(data, this.#sources.read)
     this.#later = new Later(data.pages)
@@ -150,7 +152,7 @@ class Keeper {
       this.#later.written(epoch, undefined)
       return
     }
-    const kept = new KeptEpoch(epoch, this.#image)
+    const kept = new KeptEpoch(epoch, this.#image, this.#packer)
     this.#later.copies(epoch)
     // Before anything of the guest's is read: pages written from now on are not those that we compare.
     const before = Atomics.load(shared.control, word.open)
@@ -173,7 +175,7 @@ class Keeper {
         }
         const at = p * pageBytes
         const wanted = this.#guest.subarray(at, at + pageBytes)
-        const residual = residualOf(made.subarray(at, at + pageBytes), wanted)
+        const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
         if (residual === null || (residual !== undefined && residual.length > 700)) {
           this.#later.candidate(p, epoch.id, made)
           this.#later.wanted(p)
@@ -194,7 +196,7 @@ class Keeper {
       return true
     } catch (error) {
       if (!(error instanceof Divergence) && !(error instanceof RangeError)) throw error
-      if (process.env.LETHE_REPLAY_DEBUG) console.error(kept.id, kept.point, String(error), String((error as Error).cause))
+      if (process.env.LETHE_REPLAY_DEBUG) writeSync(2, `${kept.id} ${kept.point} ${String(error)} ${String((error as Error).cause)}\n`)
       this.#counts.failed++
       return false
     } finally {
@@ -256,7 +258,7 @@ class Keeper {
       if (bad.has(i) || this.#shared.states[page] !== pageState.physical) return
       const at = page * pageBytes
       const wanted = this.#guest.subarray(at, at + pageBytes)
-      const residual = residualOf(images[i] as Uint8Array, wanted)
+      const residual = residualOf(images[i] as Uint8Array, wanted, this.#packer, false)
       if (residual === null) return
       this.#prove(page, pieces, residual, crc32(wanted), before)
       if (pieces.length > 1 || pieces[0]?.from !== at) this.#counts.copiedPages++
@@ -304,12 +306,14 @@ class Keeper {
   #refill(page: number): void {
     const { bytes } = this.#page
     const before = Atomics.load(this.#shared.control, word.open)
+    bytes.fill(0)
     for (const piece of this.#lenses.pieces(page)) {
       if (!this.#replay(this.#epochs.get(piece.epoch) as KeptEpoch)) this.#fail(page)
       bytes.set(this.#replayer.bytes.subarray(piece.from, piece.from + piece.length), piece.at)
     }
     if (!this.#lenses.finish(page, bytes)) {
       this.#counts.mismatches++
+      if (process.env.LETHE_REPLAY_DEBUG) writeSync(2, `${page} ${JSON.stringify(this.#lenses.pieces(page))}\n`)
       this.#fail(page)
     }
     this.#shared.states[page] = pageState.clean

@@ -2,9 +2,10 @@
 //
 // A piece is a range of bytes of what an epoch left in memory, maybe from another address (the bytes were copied since). Most pages
 // have one piece, the whole page of the epoch that wrote it last; it is kept in the table. What the pieces do not make
-// right is the residual: runs of bytes to put over them (a gap, a length, the bytes), deflated where that helps.
-import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
+// right is the residual: runs of bytes to put over them (a gap, a length, the bytes), packed.
+import { crc32 } from 'node:zlib'
 import { Writer } from '../wasm/bytes.ts'
+import type { Packer } from './pack.ts'
 
 export const pageBytes = 4096
 
@@ -26,7 +27,10 @@ export class Lenses {
   pieceBytes = 0
   pages = 0
 
-  constructor(pages: number) {
+  readonly #packer: Packer
+
+  constructor(pages: number, packer: Packer) {
+    this.#packer = packer
     this.#epochs = new Uint32Array(pages)
     this.#hashes = new Uint32Array(pages)
   }
@@ -68,7 +72,7 @@ export class Lenses {
   /** Makes the bytes that the pieces made into the page. Whether it is the page that was proved. */
   finish(page: number, bytes: Uint8Array): boolean {
     const residual = this.#residuals.get(page)
-    if (residual !== undefined) putResidual(residual, bytes)
+    if (residual !== undefined) putResidual(this.#packer.unpack(residual), bytes)
     return crc32(bytes) === this.#hashes[page]
   }
 }
@@ -80,18 +84,21 @@ export const whole = (page: number, epoch: number): Piece => ({
   length: pageBytes,
 })
 
+/** A residual that is packed to more than this is not worth it. */
 const mostResidual = 1536
-const deflated = 1
-const stored = 0
 
 /**
- * What turns `made` into `wanted`: undefined if nothing is missing, null if it would be too much to keep.
- * Both are one page.
+ * What turns `made` into `wanted` (both one page): undefined if nothing is missing, null if it would be too much to keep. `quick`: null
+ * also where only packing could make it small.
  */
-export function residualOf(made: Uint8Array, wanted: Uint8Array): Uint8Array | undefined | null {
+export function residualOf(
+  made: Uint8Array,
+  wanted: Uint8Array,
+  packer: Packer,
+  quick: boolean,
+): Uint8Array | undefined | null {
   if (Buffer.compare(made, wanted) === 0) return undefined
   const w = new Writer(512)
-  w.byte(stored)
   let end = 0
   for (let i = 0; i < pageBytes; i++) {
     if (made[i] === wanted[i]) continue
@@ -104,20 +111,13 @@ export function residualOf(made: Uint8Array, wanted: Uint8Array): Uint8Array | u
     w.u32(last + 1 - start)
     w.bytes(wanted, start, last + 1)
     end = last + 1
+    if (quick && w.length > mostResidual) return null
   }
-  const runs = w.take()
-  if (runs.length < 64) return runs
-  const packed = deflateRawSync(runs.subarray(1), { level: 3 })
-  if (packed.length + 1 >= runs.length) return runs.length <= mostResidual ? runs : null
-  if (packed.length > mostResidual) return null
-  const out = new Uint8Array(packed.length + 1)
-  out[0] = deflated
-  out.set(packed, 1)
-  return out
+  const packed = packer.pack(w.view())
+  return packed.length > mostResidual ? null : packed
 }
 
-function putResidual(residual: Uint8Array, bytes: Uint8Array): void {
-  const runs = residual[0] === deflated ? inflateRawSync(residual.subarray(1)) : residual.subarray(1)
+function putResidual(runs: Uint8Array, bytes: Uint8Array): void {
   let i = 0
   const next = (): number => {
     const low = runs[i++] as number

@@ -31,12 +31,10 @@ const pageBytes = 4096
 const chunkPages = 256
 /** How long an epoch should take, milliseconds. */
 const epochTime = 2.5
-/** Epochs that are looked at to tell whether the guest still makes pages, and how many pages each would then write. */
-const quietEpochs = 24
-const quietPages = 6
-/** A plain phase ends when it writes so many pages in each of so many cuts. */
-const busyCuts = 3
-const busyPages = 24
+/** Recording ends when over so much of the guest's time (ms) it wrote fewer pages a millisecond than the first, and begins again above the second. */
+const lookTime = 60
+const quietRate = 1
+const busyRate = 3
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -80,8 +78,9 @@ export class Recorder {
   #since = 0
   #budget = 20000
   #tracking = true
-  #quiet = 0
-  #busy = 0
+  /** Since the rate of writing was last looked at. */
+  #pages = 0
+  #time = 0
   readonly #chunks = new Set<number>()
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
@@ -116,6 +115,7 @@ export class Recorder {
     this.#set('live', 1)
     this.#set('cutDepth', 1)
     this.#set('tracking', 1)
+    this.#since = threadTime()
     this.#begin(atStart)
     this.#set('low', 0)
   }
@@ -185,60 +185,89 @@ export class Recorder {
     return id
   }
 
-  // A traced activation is at a point, its locals are saved, and the budget is used up.
+  // A traced activation is at a point, its locals are saved, and the budget is used up. 1: it shall go on plain.
   #cut(point: number): number {
+    if (process.env.DBG) console.error('cut', point, this.#tracking, this.#get('depth'), this.#get('budget'), this.#budget)
+    if (!this.#tracking) {
+      this.#set('budget', this.#budget)
+      return 1
+    }
     this.counts.cuts++
     const used = this.#begun.budget - this.#get('budget')
     const depth = this.#get('depth')
     if (this.#get('budget') < this.#get('limit')) this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
     const written = this.#scan()
     this.#post(used, false, written)
-    const time = performance.now() - this.#since
-    if (this.#begun.point !== nowhere && used > 100)
-      this.#budget = Math.max(500, Math.min(2e7, Math.round(used * Math.min(4, Math.max(0.25, epochTime / Math.max(time, 0.05))))))
-    this.#quiet = pagesIn(written) < quietPages ? this.#quiet + 1 : 0
+    const time = this.#lap()
+    if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
     this.#drop()
-    if (this.#quiet >= quietEpochs) {
+    if (this.#rate(written, time) < quietRate) {
       this.#plain()
-      this.#set('resume', (this.#parts.points[point] as Point).number)
       return 1
     }
     this.#begin(point)
     return 0
   }
 
+  /** Time of this thread since the last call, milliseconds. */
+  #lap(): number {
+    const now = threadTime()
+    const time = now - this.#since
+    this.#since = now
+    return time
+  }
+
+  // Polls that take the time of an epoch.
+  #adapt(used: number, time: number): void {
+    const factor = Math.min(1.5, Math.max(0.67, epochTime / Math.max(time, 0.01)))
+    this.#budget = Math.max(500, Math.min(2e7, Math.round(used * factor)))
+  }
+
+  /** Pages written a millisecond, once enough of the guest's time has gone by; until then neither few nor many. */
+  #rate(written: Uint32Array, time: number): number {
+    this.#pages += pagesIn(written)
+    this.#time += time
+    if (this.#time < lookTime) return (quietRate + busyRate) / 2
+    const rate = this.#pages / this.#time
+    this.#pages = this.#time = 0
+    return rate
+  }
+
   // The activation that the epoch began in has returned.
   #left(): void {
     this.counts.left++
+    if (process.env.DBG) console.error('left')
     const used = this.#begun.budget - this.#get('budget')
-    this.#post(0, false, this.#scan())
+    const written = this.#scan()
+    this.#post(0, false, written)
+    this.#rate(written, this.#lap())
     // Epochs that end long before their budget began too deep.
     if (used < this.#begun.budget / 4) this.#set('cutDepth', Math.max(1, this.#get('depth')))
     this.#begin(nowhere)
   }
 
-  // A plain phase: nothing is recorded.
-  #plainCut(): void {
+  // A plain phase: nothing is recorded. 1: the activation shall go on traced.
+  #plainCut(): number {
     this.counts.plainCuts++
-    const now = performance.now()
-    const time = now - this.#since
-    this.#since = now
-    this.#budget = Math.max(500, Math.min(2e7, Math.round(this.#budget * Math.min(4, Math.max(0.25, epochTime / Math.max(time, 0.05))))))
+    if (process.env.DBG) console.error('plaincut', this.#tracking, this.#get('budget'), this.#budget)
+    const time = this.#lap()
+    if (!this.#tracking) this.#adapt(this.#budget, time)
     this.#set('budget', this.#budget)
+    if (this.#tracking) return 1
     const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
-    if (!asked && this.counts.plainCuts % 8 !== 0) return
+    if (!asked && this.counts.plainCuts % 8 !== 0) {
+      this.#time += time
+      return 0
+    }
     const written = this.#scan()
     Atomics.add(this.#parts.shared.control, word.open, 1)
     this.#begun.id++
     this.#drop()
-    this.#busy = pagesIn(written) >= busyPages ? this.#busy + 1 : 0
-    if (this.#busy < busyCuts) return
-    // New activations are traced; an epoch can begin in one of these.
-    this.#busy = 0
-    this.#quiet = 0
+    if (this.#rate(written, time) < busyRate) return 0
     this.#tracking = true
     this.#set('tracking', 1)
     this.#begin(nowhere)
+    return 1
   }
 
   #plain(): void {
@@ -274,7 +303,6 @@ export class Recorder {
     this.#set('log', logAt)
     this.#set('copies', 0)
     if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
-    this.#since = performance.now()
   }
 
   #post(polls: number, last: boolean, written = this.#scan()): void {
@@ -363,6 +391,16 @@ export class Recorder {
     discard(this.base + first * pageBytes, (end - first) * pageBytes)
   }
 }
+
+/** CPU time of the calling thread where that is to be had, else the clock; milliseconds. */
+const threadTime: () => number = (() => {
+  const own = (process as unknown as { threadCpuUsage?: () => { user: number; system: number } }).threadCpuUsage
+  if (own === undefined) return () => performance.now()
+  return () => {
+    const { user, system } = own.call(process)
+    return (user + system) / 1000
+  }
+})()
 
 function pagesIn(runs: Uint32Array): number {
   let sum = 0

@@ -60,7 +60,7 @@ export class Replayer {
     }
     epoch.globals.forEach((value, i) => set(`m${i}`, value))
     set('size', epoch.size)
-    set('budget', epoch.polls)
+    set('budget', epoch.polls > 0 ? epoch.polls : 0x7fff_ffff)
     set('tracking', 0)
     set('live', 0)
     this.#calls = epoch.calls
