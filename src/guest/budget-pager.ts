@@ -2,7 +2,7 @@
 // leases that are being broken. It runs no code of the guest's and waits for nobody.
 //
 // It must not fail silently: without it a page that is not there would be zeros. So what it can't do ends the process.
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { fstatSync, openSync, writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { CpuFollower } from '../pager/follow.ts'
 import type { PolicyName } from '../policy/index.ts'
@@ -133,14 +133,14 @@ class BudgetPager {
     const known = this.#known.get(identity)
     const pages = this.#pages
     if (known !== undefined || pages === undefined || fds.lease(fd, leaseSignal) !== 0) {
-      closeSync(fd)
+      fds.close(fd)
       return known ?? 0
     }
     const end = (): void => {
       fds.unlease(fd)
       this.#leased.delete(fd)
       this.#known.delete(identity)
-      closeSync(fd)
+      fds.close(fd)
     }
     const number = pages.addFile(fd, end)
     if (number === 0) end()

@@ -19,8 +19,8 @@ export type { BudgetCounts } from './budget-pages.ts'
 
 /** Below this nothing runs well. */
 export const leastBudget: number = 256 << 10
-/** A read of less is not worth a file held open. */
-const leastRead = 4096
+/** A smaller file is not worth being held open, nor a smaller segment being noted. */
+const leastFile = 4096
 const mostBytes = 2 ** 32
 const noHugePages = 15
 
@@ -47,7 +47,8 @@ export class Budget {
     this.#data = data
     this.#replies = new Int32Array(data.replies)
     this.bounces = bounces
-    this.observer = { wrote: (at, length, provenance) => this.#wrote(at, length, provenance) }
+    // Told before: a read of more than the budget has pages leave while it goes on.
+    this.observer = { brings: (at, length, provenance) => this.#brings(at, length, provenance) }
   }
 
   /** Starts the thread. GuestError 'impossible' where this kernel or these privileges don't allow it. */
@@ -94,14 +95,14 @@ export class Budget {
     const file = this.#ask({ kind: 'file', fd: openSync(module.path, constants.O_RDONLY) })
     if (file > 0)
       for (const { at, length, offset } of module.segments)
-        if (length >= leastRead) this.#origins.put(file, at, length, offset)
+        if (length >= leastFile) this.#origins.put(file, at, length, offset)
   }
 
-  #wrote(at: number, length: number, provenance: Provenance | undefined): void {
-    if (provenance === undefined || this.#origins === undefined) return
+  #brings(at: number, length: number, provenance: Provenance): void {
+    if (this.#origins === undefined) return
     let file = this.#numbers.get(provenance.opened)
     if (file === undefined) {
-      if (length < leastRead && fstatSync(provenance.fd).size < leastRead) return
+      if (fstatSync(provenance.fd).size < leastFile) return
       file = this.#ask({ kind: 'file', fd: openSync(`/proc/self/fd/${provenance.fd}`, constants.O_RDONLY) })
       this.#numbers.set(provenance.opened, file)
     }

@@ -176,6 +176,9 @@ function readVector(
     memory.check(at, wanted)
     const { bytes } = memory
     const offset = position === undefined ? from.position : position + total
+    const regular = offset >= 0 && from.type === fileType.regular
+    const provenance = regular ? { fd: from.fd, opened: from, offset } : undefined
+    if (provenance !== undefined) memory.brings(at, wanted, provenance)
     let got = 0
     try {
       if (from.reader !== undefined) got = from.reader(bytes.subarray(at, at + wanted))
@@ -188,10 +191,7 @@ function readVector(
       if (total > 0) break
       throw error
     }
-    if (got > 0) {
-      const regular = offset >= 0 && from.type === fileType.regular
-      memory.wrote(at, got, regular ? { fd: from.fd, opened: from, offset } : undefined)
-    }
+    if (got > 0) memory.wrote(at, got, provenance)
     total += got
     if (position === undefined && from.position >= 0) from.position += got
     if (got < wanted) break
