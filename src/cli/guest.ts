@@ -14,6 +14,7 @@ export interface GuestFlags {
   readonly env?: readonly string[]
   readonly invoke?: string
   readonly budget?: number
+  readonly explain?: boolean
   readonly verbose?: boolean
   readonly json?: string | true
 }
@@ -53,7 +54,12 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       env,
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
     }
-    ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
+    ending =
+      flags.explain === true
+        ? await explained(guest, options, flags)
+        : flags.budget === undefined
+          ? run(guest, options)
+          : await withBudget(guest, options, flags)
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
@@ -74,6 +80,18 @@ async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags):
   const { ending, counts } = await runWithin(guest, options, flags.budget as number)
   if (flags.verbose === true && counts !== undefined) say(budgetText(counts))
   record(flags, { type: 'budget', budget: flags.budget, ...counts })
+  return ending
+}
+
+async function explained(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
+  const { runReplayed } = await import('../replay/session.ts')
+  const { explanationText } = await import('../replay/explain.ts')
+  const { ending, explanation } = runReplayed(guest, {
+    ...options,
+    ...(flags.budget === undefined ? {} : { budget: flags.budget }),
+  })
+  if (flags.json === undefined) process.stderr.write(explanationText(explanation))
+  record(flags, explanation)
   return ending
 }
 

@@ -42,6 +42,10 @@ export function runCommand(): Command {
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
     .option('--invoke <export>', 'call this export instead of _start')
+    .option(
+      '--explain',
+      'forget what its own code can make again, and tell at the end what that was (with --json: as a document)',
+    )
     .addHelpText(
       'after',
       `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).\n${examples(
@@ -50,6 +54,10 @@ export function runCommand(): Command {
           ['lethe run --budget 256M -- node app.js', 'keep at most 256 MiB of copies resident'],
           ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
           ['lethe run --dir . prog.wasm -- in.txt', 'a WebAssembly program that may use this directory'],
+          [
+            'lethe run --explain --dir . prog.wasm -- in.txt',
+            'the same, its memory rebuilt by replaying its own code',
+          ],
         ],
       )}`,
     )

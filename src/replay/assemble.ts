@@ -31,7 +31,11 @@ export function i32(w: Writer, value: number): void {
 }
 
 /** `block`, `loop` or `if` of no type, or of one result. */
-export function open(w: Writer, name: 'block' | 'loop' | 'if', result: ValueType | typeof BLOCK_EMPTY = BLOCK_EMPTY): void {
+export function open(
+  w: Writer,
+  name: 'block' | 'loop' | 'if',
+  result: ValueType | typeof BLOCK_EMPTY = BLOCK_EMPTY,
+): void {
   opcode(w, OP[name])
   w.byte(result & 0x7f)
 }
@@ -44,8 +48,20 @@ export function access(w: Writer, op: number | OpName, memory: number, offset = 
   w.u64(offset)
 }
 
-const loads: Readonly<Record<number, OpName>> = { [I32]: 'i32.load', [I64]: 'i64.load', [F32]: 'f32.load', [F64]: 'f64.load', [V128]: 'v128.load' }
-const stores: Readonly<Record<number, OpName>> = { [I32]: 'i32.store', [I64]: 'i64.store', [F32]: 'f32.store', [F64]: 'f64.store', [V128]: 'v128.store' }
+const loads: Readonly<Record<number, OpName>> = {
+  [I32]: 'i32.load',
+  [I64]: 'i64.load',
+  [F32]: 'f32.load',
+  [F64]: 'f64.load',
+  [V128]: 'v128.load',
+}
+const stores: Readonly<Record<number, OpName>> = {
+  [I32]: 'i32.store',
+  [I64]: 'i64.store',
+  [F32]: 'f32.store',
+  [F64]: 'f64.store',
+  [V128]: 'v128.store',
+}
 
 /** Bytes that a function's locals take in STATE, where they lie one behind the other from 0 on. */
 export function savedBytes(types: readonly ValueType[]): number {

@@ -4,7 +4,17 @@ import { Writer } from '../wasm/bytes.ts'
 import { BLOCK_EMPTY, Cursor } from '../wasm/instructions.ts'
 import { F32, F64, type Func, type FuncType, I32, I64, V128, type ValueType } from '../wasm/module.ts'
 import { Imm, immediates, isLoad, isStore, OP, type OpName, widths } from '../wasm/opcode-table.ts'
-import { access, type HelperIndices, i32, loadLocals, opcode, open, put, saveLocals, TAGS } from './assemble.ts'
+import {
+  access,
+  type HelperIndices,
+  i32,
+  loadLocals,
+  opcode,
+  open,
+  put,
+  saveLocals,
+  TAGS,
+} from './assemble.ts'
 import type { GlobalName } from './instrument.ts'
 import { type Construct, pointsOf, type Signatures } from './shape.ts'
 
@@ -288,7 +298,15 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
 function blockType(w: Writer, results: readonly ValueType[], b: Bodies): void {
   if (results.length === 0) w.byte(BLOCK_EMPTY & 0x7f)
   else if (results.length === 1) w.byte(results[0] as number)
-  else w.s32(b.sig.types.findIndex(t => t.params.length === 0 && t.results.length === results.length && t.results.every((r, i) => r === results[i])))
+  else
+    w.s32(
+      b.sig.types.findIndex(
+        t =>
+          t.params.length === 0 &&
+          t.results.length === results.length &&
+          t.results.every((r, i) => r === results[i]),
+      ),
+    )
 }
 
 /** Scratch locals of a traced body: made when first asked for. */
@@ -312,8 +330,18 @@ class Scratch {
   }
 }
 
-const tagLoads: Readonly<Record<number, OpName>> = { 1: 'i32.load8_u', 2: 'i32.load16_u', 4: 'i32.load', 8: 'i64.load' }
-const tagStores: Readonly<Record<number, OpName>> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store', 8: 'i64.store' }
+const tagLoads: Readonly<Record<number, OpName>> = {
+  1: 'i32.load8_u',
+  2: 'i32.load16_u',
+  4: 'i32.load',
+  8: 'i64.load',
+}
+const tagStores: Readonly<Record<number, OpName>> = {
+  1: 'i32.store8',
+  2: 'i32.store16',
+  4: 'i32.store',
+  8: 'i64.store',
+}
 
 function known(w: Writer, width: number): void {
   if (width === 8) {
@@ -368,7 +396,11 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
     if (lane) put(w, 'local.get', vector)
     w.bytes(body, c.at, c.end)
   } else {
-    const [to, from, length] = [scratch.get(I32, 'address'), scratch.get(I32, 'from'), scratch.get(I32, 'length')]
+    const [to, from, length] = [
+      scratch.get(I32, 'address'),
+      scratch.get(I32, 'from'),
+      scratch.get(I32, 'length'),
+    ]
     put(w, 'local.set', length)
     put(w, 'local.set', from)
     put(w, 'local.set', to)
@@ -426,7 +458,10 @@ function enterPoll({ w }: Emitter, point: number, r: number, poll: () => void): 
 // While r is not 0 the way leads to point r, and what lies before it is jumped over: in each sequence of instructions, those
 // between the constructs that have points, and constructs whose points are all before r.
 function guard(e: Emitter, node: Construct, r: number): void {
-  const arms = node.else < 0 ? [node.children] : [node.children.filter(c => c.at < node.else), node.children.filter(c => c.at > node.else)]
+  const arms =
+    node.else < 0
+      ? [node.children]
+      : [node.children.filter(c => c.at < node.else), node.children.filter(c => c.at > node.else)]
   arms.forEach((children, arm) => {
     const on = children.filter(c => c.to > c.from)
     let from = arm === 0 ? node.inside : node.else + 1

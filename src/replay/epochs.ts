@@ -106,7 +106,8 @@ export class Image {
 function encodeInputs(log: Uint8Array, image: Image): Uint8Array {
   const words = new Uint32Array(log.buffer, log.byteOffset, log.length / 4)
   const entries = new Float64Array(words.length / 2)
-  for (let i = 0; i < entries.length; i++) entries[i] = (words[2 * i] as number) * 256 + ((words[2 * i + 1] as number) & 255)
+  for (let i = 0; i < entries.length; i++)
+    entries[i] = (words[2 * i] as number) * 256 + ((words[2 * i + 1] as number) & 255)
   entries.sort()
   const w = new Writer(1024)
   let end = 0

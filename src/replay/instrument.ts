@@ -31,7 +31,16 @@ import {
 } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
 import { type HelperGlobals, type HelperIndices, helpers, i32, opcode } from './assemble.ts'
-import { type Bodies, type Body, entered, type Entered, enteredTraced, plain, type Plan, traced } from './bodies.ts'
+import {
+  type Bodies,
+  type Body,
+  entered,
+  type Entered,
+  enteredTraced,
+  plain,
+  type Plan,
+  traced,
+} from './bodies.ts'
 import { localTypes, pointsOf, shapeOf, signatures } from './shape.ts'
 
 /** A loop head at which a replay may begin. */
@@ -56,7 +65,19 @@ export interface Instrumented {
 }
 
 /** What the added globals are exported as. */
-export const globalNames = ['tracking', 'budget', 'limit', 'depth', 'low', 'cutDepth', 'resume', 'size', 'live', 'log', 'copies'] as const
+export const globalNames = [
+  'tracking',
+  'budget',
+  'limit',
+  'depth',
+  'low',
+  'cutDepth',
+  'resume',
+  'size',
+  'live',
+  'log',
+  'copies',
+] as const
 export type GlobalName = (typeof globalNames)[number]
 
 const hostImports = ['cut', 'left', 'end'] as const
@@ -91,7 +112,8 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   const exports: Export[] = module.exports.map(e => (e.kind === 'func' ? { ...e, index: map(e.index) } : e))
   let mutable = 0
   module.globals.forEach((global, i) => {
-    if (global.mutable) exports.push({ name: `lethe:m${mutable++}`, kind: 'global', index: importedGlobals + i })
+    if (global.mutable)
+      exports.push({ name: `lethe:m${mutable++}`, kind: 'global', index: importedGlobals + i })
   })
   const first = module.memories[0]
   const mostPages = first?.max ?? 65536
@@ -104,7 +126,12 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
 
   // Functions: plain where they were, then the helpers, the traced ones, the entered ones.
   const firstHelper = imported + shift + defined
-  const at: HelperIndices = { note: firstHelper, copied: firstHelper + 1, grow: firstHelper + 2, expired: firstHelper + 3 }
+  const at: HelperIndices = {
+    note: firstHelper,
+    copied: firstHelper + 1,
+    grow: firstHelper + 2,
+    expired: firstHelper + 3,
+  }
   const added = helpers(g as unknown as HelperGlobals, at, mostPages)
   const firstTraced = firstHelper + added.length
   const points: Point[] = []
@@ -135,7 +162,13 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
 
   const functions: Func[] = []
   const build = (type: number, params: number, locals: readonly ValueType[], body: Uint8Array): void => {
-    functions.push({ type, locals: locals.slice(params).map(t => ({ count: 1, type: t })), body, offset: -1, original: -1 })
+    functions.push({
+      type,
+      locals: locals.slice(params).map(t => ({ count: 1, type: t })),
+      body,
+      offset: -1,
+      original: -1,
+    })
   }
   const emit = (i: number, make: Make, type?: number): void => {
     const plan = plans[i] as Plan
@@ -154,7 +187,10 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     exports.push({ name: `lethe:f${imported + i}`, kind: 'func', index })
   }
 
-  exports.push({ name: 'lethe:tags', kind: 'memory', index: 1 }, { name: 'lethe:state', kind: 'memory', index: 2 })
+  exports.push(
+    { name: 'lethe:tags', kind: 'memory', index: 1 },
+    { name: 'lethe:state', kind: 'memory', index: 2 },
+  )
   const out: Module = {
     ...module,
     types,

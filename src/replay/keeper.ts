@@ -20,6 +20,7 @@ import {
   type KeeperData,
   type KeeperReport,
   nowhere,
+  type PageRun,
   pageState,
   type Shared,
   sharedOf,
@@ -58,7 +59,6 @@ class Keeper {
   /** Clean pages in the order in which they came back, and before which epoch each did. */
   readonly #came: number[] = []
   readonly #before: Uint32Array
-  #clean = 0
   #lastFault = -1
   #ahead = 0
   #running = true
@@ -196,7 +196,6 @@ class Keeper {
       return true
     } catch (error) {
       if (!(error instanceof Divergence) && !(error instanceof RangeError)) throw error
-      if (process.env.LETHE_REPLAY_DEBUG) writeSync(2, `${kept.id} ${kept.point} ${String(error)} ${String((error as Error).cause)}\n`)
       this.#counts.failed++
       return false
     } finally {
@@ -204,7 +203,13 @@ class Keeper {
     }
   }
 
-  #prove(page: number, pieces: readonly Piece[], residual: Uint8Array | undefined, hash: number, before: number): void {
+  #prove(
+    page: number,
+    pieces: readonly Piece[],
+    residual: Uint8Array | undefined,
+    hash: number,
+    before: number,
+  ): void {
     for (const { epoch } of pieces) (this.#epochs.get(epoch) as KeptEpoch).users++
     this.#forget(page)
     this.#lenses.set(page, pieces, residual, hash)
@@ -224,7 +229,9 @@ class Keeper {
 
   #ask(all: boolean): void {
     if (this.#askPages.length === 0 || (!all && this.#askPages.length < group)) return
-    const order = this.#askPages.map((_, i) => i).sort((a, b) => (this.#askPages[a] as number) - (this.#askPages[b] as number))
+    const order = this.#askPages
+      .map((_, i) => i)
+      .sort((a, b) => (this.#askPages[a] as number) - (this.#askPages[b] as number))
     const pages = Uint32Array.from(order, i => this.#askPages[i] as number)
     const before = Uint32Array.from(order, i => this.#askBefore[i] as number)
     this.#askPages = []
@@ -252,7 +259,10 @@ class Keeper {
           continue
         }
       }
-      ;(images[page] as Uint8Array).set(this.#replayer.bytes.subarray(piece.from, piece.from + piece.length), piece.at)
+      ;(images[page] as Uint8Array).set(
+        this.#replayer.bytes.subarray(piece.from, piece.from + piece.length),
+        piece.at,
+      )
     }
     batch.forEach(({ page, pieces }, i) => {
       if (bad.has(i) || this.#shared.states[page] !== pageState.physical) return
@@ -289,7 +299,10 @@ class Keeper {
       return
     }
     this.#counts.rebuilds++
-    this.#ahead = page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead ? Math.min(mostAhead, this.#ahead * 2 + 2) : 0
+    this.#ahead =
+      page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
+        ? Math.min(mostAhead, this.#ahead * 2 + 2)
+        : 0
     this.#lastFault = page
     this.#refill(page)
     for (let i = 1; i <= this.#ahead; i++) {
@@ -313,13 +326,11 @@ class Keeper {
     }
     if (!this.#lenses.finish(page, bytes)) {
       this.#counts.mismatches++
-      if (process.env.LETHE_REPLAY_DEBUG) writeSync(2, `${page} ${JSON.stringify(this.#lenses.pieces(page))}\n`)
       this.#fail(page)
     }
     this.#shared.states[page] = pageState.clean
     this.#before[page] = before
     this.#came.push(page)
-    this.#clean++
     this.#counts.rebuiltPages++
     const at = this.#data.base + page * pageBytes
     const done = uffd.copy(this.#data.uffd, at, this.#page.address, pageBytes, true)
@@ -337,7 +348,10 @@ class Keeper {
   }
 
   #evict(): void {
-    const limit = Math.max(64, Math.floor(this.#data.budget / pageBytes))
+    // A tenth of what the guest has written, unless somebody said something else.
+    const wished =
+      this.#data.budget > 0 ? this.#data.budget / pageBytes : (this.#shared.control[word.top] as number) / 10
+    const limit = Math.max(64, Math.floor(wished))
     if (this.#came.length <= limit) return
     const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
     for (const page of going) {
@@ -347,6 +361,45 @@ class Keeper {
       this.#askBefore.push(this.#before[page] as number)
     }
     this.#ask(true)
+  }
+
+  #runs(): PageRun[] {
+    const { states, control, lastWritten } = this.#shared
+    const runs: { -readonly [K in keyof PageRun]: PageRun[K] }[] = []
+    for (let page = 0; page < (control[word.top] as number); page++) {
+      if (lastWritten[page] === 0) continue
+      const state = states[page]
+      const there = state === pageState.virtual || state === pageState.clean
+      const pieces = there ? this.#lenses.pieces(page) : []
+      const [one] = pieces
+      const why =
+        one === undefined
+          ? this.#whyPhysical(page)
+          : pieces.length > 1 || one.from !== page * pageBytes
+            ? 'copied'
+            : one.epoch === lastWritten[page]
+              ? 'last'
+              : 'older'
+      const kind = state === pageState.virtual ? 'virtual' : there ? 'clean' : 'physical'
+      const point = one === undefined ? nowhere : (this.#epochs.get(one.epoch)?.point ?? nowhere)
+      const before = runs.at(-1)
+      if (
+        before !== undefined &&
+        before.first + before.count === page &&
+        before.kind === kind &&
+        before.why === why &&
+        before.point === point
+      )
+        before.count++
+      else runs.push({ first: page, count: 1, kind, why, point })
+    }
+    return runs
+  }
+
+  #whyPhysical(page: number): string {
+    const last = this.#shared.lastWritten[page] as number
+    if (this.#epochs.has(last)) return 'written in the last epochs, or replay made too little of it'
+    return 'written last where nothing is recorded: in a phase that made few pages, by an epoch that is not repeatable, or at the end'
   }
 
   #report(): void {
@@ -359,7 +412,8 @@ class Keeper {
       calls += kept.callBytes
     }
     this.#times.sort((a, b) => a - b)
-    const micros = (q: number): number => Math.round(1000 * (this.#times[Math.floor(this.#times.length * q)] ?? 0))
+    const micros = (q: number): number =>
+      Math.round(1000 * (this.#times[Math.floor(this.#times.length * q)] ?? 0))
     const virtual = this.#shared.states.reduce((sum, s) => sum + (s === pageState.virtual ? 1 : 0), 0)
     const report: KeeperReport = {
       kind: 'report',
@@ -372,6 +426,7 @@ class Keeper {
         tables: this.#lenses.pieceBytes + this.#lenses.pages * 8,
       },
       faultMicros: { median: micros(0.5), p99: micros(0.99) },
+      runs: this.#runs(),
     }
     this.#post(report)
     Atomics.add(this.#shared.control, word.asked, 1)

@@ -68,7 +68,10 @@ export class Later {
         const end = Math.min(to + length, (page + 1) * pageBytes)
         const before = end - start < pageBytes ? this.#piecesOf(page, 0, pageBytes, id) : []
         const kept = before.flatMap(p => cutOut(p, start - page * pageBytes, end - page * pageBytes))
-        const moved = this.#range(start - to + from, end - start, id).map(p => ({ ...p, at: p.at + start - page * pageBytes }))
+        const moved = this.#range(start - to + from, end - start, id).map(p => ({
+          ...p,
+          at: p.at + start - page * pageBytes,
+        }))
         added.push([page, [...kept, ...moved]])
       }
       for (const [page, pieces] of added) {
@@ -104,7 +107,8 @@ export class Later {
     }
     if (pieces.length === 0) {
       const epoch = this.#epoch[page] as number
-      if (epoch > 0 && epoch <= now) pieces.push({ epoch, from: page * pageBytes + start, at: start, length: end - start })
+      if (epoch > 0 && epoch <= now)
+        pieces.push({ epoch, from: page * pageBytes + start, at: start, length: end - start })
     }
     return pieces
   }

@@ -115,6 +115,15 @@ export interface Drops {
   readonly before: Uint32Array
 }
 
+/** Pages next to each other that are alike. `point`: where the epochs began that make them. */
+export interface PageRun {
+  readonly first: number
+  readonly count: number
+  readonly kind: 'virtual' | 'clean' | 'physical'
+  readonly why: string
+  readonly point: number
+}
+
 /** What the keeper has to tell. Bytes and counts. */
 export interface KeeperReport {
   readonly kind: 'report'
@@ -126,14 +135,24 @@ export interface KeeperReport {
   readonly provedPages: number
   readonly copiedPages: number
   readonly rebasedPages: number
-  readonly kept: { readonly inputs: number; readonly residuals: number; readonly calls: number; readonly tables: number }
+  readonly kept: {
+    readonly inputs: number
+    readonly residuals: number
+    readonly calls: number
+    readonly tables: number
+  }
   readonly rebuilds: number
   readonly rebuiltPages: number
   readonly mismatches: number
   readonly replayMs: number
   readonly faultMicros: { readonly median: number; readonly p99: number }
+  readonly runs: readonly PageRun[]
 }
-export type FromKeeper = Drops | KeeperReport | { readonly kind: 'ready' } | { readonly kind: 'failed'; readonly message: string }
+export type FromKeeper =
+  | Drops
+  | KeeperReport
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly message: string }
 
 export interface KeeperData {
   readonly module: object
@@ -148,6 +167,6 @@ export interface KeeperData {
   readonly mostPages: number
   readonly memory: string
   readonly image: readonly { readonly at: number; readonly bytes: Uint8Array }[]
-  /** Bytes of pages that may be there after they came back. */
+  /** Bytes of pages that may be there after they came back; 0: a tenth of what the guest has written. */
   readonly budget: number
 }

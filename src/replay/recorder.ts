@@ -11,6 +11,7 @@ import { addressOf } from '../sys/ffi.ts'
 import { advise, discard, page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt } from './assemble.ts'
+import { unrepeatableCalls } from './host-calls.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
   atStart,
@@ -37,9 +38,6 @@ const quietRate = 1
 const busyRate = 3
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
-
-/** Calls whose answer nobody can have again: an epoch with one of these is never replayed. */
-const unrepeatable = new Set(['clock_time_get', 'random_get', 'poll_oneoff'])
 
 export interface RecorderParts {
   readonly shared: Shared
@@ -94,7 +92,11 @@ export class Recorder {
   /** What the instrumented module imports. */
   get imports(): ImportObject {
     return {
-      lethe: { cut: (point: number) => this.#cut(point), left: () => this.#left(), end: () => this.#plainCut() },
+      lethe: {
+        cut: (point: number) => this.#cut(point),
+        left: () => this.#left(),
+        end: () => this.#plainCut(),
+      },
     }
   }
 
@@ -105,8 +107,8 @@ export class Recorder {
     this.#state = instance.exports['lethe:state'] as EngineMemory
     this.#tags = instance.exports['lethe:tags'] as EngineMemory
     this.#tagBytes = new Uint8Array(this.#tags.buffer)
-    this.#tagAddress = addressOf(this.#tagBytes)
-    this.base = addressOf(new Uint8Array(this.#memory.buffer))
+    this.#tagAddress = addressOf(this.#tags.buffer)
+    this.base = addressOf(this.#memory.buffer)
     const most = this.#parts.shared.states.length * pageBytes
     advise(this.base, most, 15 /* MADV_NOHUGEPAGE */)
     advise(this.#tagAddress, most, 15)
@@ -129,7 +131,7 @@ export class Recorder {
       after: (name, _args, result) => {
         this.#calls.push({ name, result, writes: this.#writes })
         this.#writes = []
-        if (unrepeatable.has(name) || !callKinds.has(name)) this.#forbidden ??= name
+        if (unrepeatableCalls.has(name) || !callKinds.has(name)) this.#forbidden ??= name
       },
       wrote: (at, length, provenance) => this.#hostWrote(at, length, provenance),
     }
@@ -187,7 +189,6 @@ export class Recorder {
 
   // A traced activation is at a point, its locals are saved, and the budget is used up. 1: it shall go on plain.
   #cut(point: number): number {
-    if (process.env.DBG) console.error('cut', point, this.#tracking, this.#get('depth'), this.#get('budget'), this.#budget)
     if (!this.#tracking) {
       this.#set('budget', this.#budget)
       return 1
@@ -195,7 +196,8 @@ export class Recorder {
     this.counts.cuts++
     const used = this.#begun.budget - this.#get('budget')
     const depth = this.#get('depth')
-    if (this.#get('budget') < this.#get('limit')) this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
+    if (this.#get('budget') < this.#get('limit'))
+      this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
     const written = this.#scan()
     this.#post(used, false, written)
     const time = this.#lap()
@@ -236,7 +238,6 @@ export class Recorder {
   // The activation that the epoch began in has returned.
   #left(): void {
     this.counts.left++
-    if (process.env.DBG) console.error('left')
     const used = this.#begun.budget - this.#get('budget')
     const written = this.#scan()
     this.#post(0, false, written)
@@ -249,7 +250,6 @@ export class Recorder {
   // A plain phase: nothing is recorded. 1: the activation shall go on traced.
   #plainCut(): number {
     this.counts.plainCuts++
-    if (process.env.DBG) console.error('plaincut', this.#tracking, this.#get('budget'), this.#budget)
     const time = this.#lap()
     if (!this.#tracking) this.#adapt(this.#budget, time)
     this.#set('budget', this.#budget)
@@ -316,7 +316,8 @@ export class Recorder {
       globals: begun.globals,
       size: begun.size,
       polls,
-      inputs: begun.point === nowhere ? new Uint8Array(0) : new Uint8Array(state).slice(logAt, this.#get('log')),
+      inputs:
+        begun.point === nowhere ? new Uint8Array(0) : new Uint8Array(state).slice(logAt, this.#get('log')),
       copies: new Uint32Array(state).slice(copiesAt / 4, (copiesAt + this.#get('copies')) / 4),
       calls: this.#calls,
       written,
@@ -341,7 +342,16 @@ export class Recorder {
         if (shared.states[p] === pageState.clean) shared.states[p] = pageState.physical
       if (first + count > (shared.control[word.top] as number)) shared.control[word.top] = first + count
     }
-    const done = scanPages(pagemap, this.base, this.base + length, page.present | page.written, 0, 0, found, true)
+    const done = scanPages(
+      pagemap,
+      this.base,
+      this.base + length,
+      page.present | page.written,
+      0,
+      0,
+      found,
+      true,
+    )
     if (done < 0) throw new Error(`lethe: PAGEMAP_SCAN failed (${done})`)
     this.counts.scanMs += performance.now() - t
     return Uint32Array.from(runs)
@@ -394,7 +404,8 @@ export class Recorder {
 
 /** CPU time of the calling thread where that is to be had, else the clock; milliseconds. */
 const threadTime: () => number = (() => {
-  const own = (process as unknown as { threadCpuUsage?: () => { user: number; system: number } }).threadCpuUsage
+  const own = (process as unknown as { threadCpuUsage?: () => { user: number; system: number } })
+    .threadCpuUsage
   if (own === undefined) return () => performance.now()
   return () => {
     const { user, system } = own.call(process)

@@ -1,5 +1,11 @@
 // An instance in which epochs are replayed: its memory is empty but for the epoch's inputs, its imports answer what they answered.
-import { engine, type EngineGlobal, type EngineInstance, type EngineMemory, type ImportObject } from '../guest/engine.ts'
+import {
+  engine,
+  type EngineGlobal,
+  type EngineInstance,
+  type EngineMemory,
+  type ImportObject,
+} from '../guest/engine.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { discard } from '../sys/memory.ts'
 import type { KeptEpoch } from './epochs.ts'
@@ -43,7 +49,7 @@ export class Replayer {
     this.#memory.grow(data.mostPages - this.#memory.buffer.byteLength / 65536)
     this.bytes = new Uint8Array(this.#memory.buffer)
     this.words = new BigUint64Array(this.#memory.buffer)
-    this.#address = addressOf(this.bytes)
+    this.#address = addressOf(this.#memory.buffer)
     this.#touched = this.bytes.length
   }
 
@@ -75,7 +81,8 @@ export class Replayer {
     try {
       ;(this.#instance.exports[name] as () => void)()
     } catch (error) {
-      if (error !== ended) throw new Divergence(`the replay ended otherwise: ${String(error)}`, { cause: error })
+      if (error !== ended)
+        throw new Divergence(`the replay ended otherwise: ${String(error)}`, { cause: error })
       polled = true
     }
     if (polled !== epoch.polls > 0) throw new Divergence('the replay returned where the guest did not')
@@ -103,7 +110,8 @@ export class Replayer {
 
   #answer(name: string): number | undefined {
     const call = this.#calls[this.#call++]
-    if (call?.name !== name) throw new Divergence(`the replay calls ${name}, the guest called ${call?.name ?? 'nothing'}`)
+    if (call?.name !== name)
+      throw new Divergence(`the replay calls ${name}, the guest called ${call?.name ?? 'nothing'}`)
     for (const write of call.writes)
       if ('bytes' in write) this.bytes.set(write.bytes, write.at)
       else this.#read(write.source, write.offset, this.bytes.subarray(write.at, write.at + write.length))

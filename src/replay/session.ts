@@ -6,13 +6,19 @@ import type { Guest } from '../guest/load.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
 import { decode } from '../wasm/decode.ts'
-import { Cursor } from '../wasm/instructions.ts'
-import type { Module } from '../wasm/module.ts'
-import { OP } from '../wasm/opcode-table.ts'
-import { copiers } from './copiers.ts'
-import type { Segment } from './epochs.ts'
+import { analyse, segmentsOf } from './analysis.ts'
+import { type Explanation, explanationOf } from './explain.ts'
 import { instrument } from './instrument.ts'
-import { type Drops, type FromKeeper, type KeeperData, type KeeperReport, sharedBytes, sharedOf, type ToKeeper, word } from './protocol.ts'
+import {
+  type Drops,
+  type FromKeeper,
+  type KeeperData,
+  type KeeperReport,
+  sharedBytes,
+  sharedOf,
+  type ToKeeper,
+  word,
+} from './protocol.ts'
 import { Recorder } from './recorder.ts'
 
 const O_CLOEXEC = 0o2000000
@@ -21,19 +27,21 @@ const USER_MODE_ONLY = 1
 
 export interface Session {
   readonly ending: Ending
-  readonly report: KeeperReport
-  readonly counts: Recorder['counts']
+  readonly explanation: Explanation
 }
 
 export interface SessionOptions extends RunOptions {
-  /** Bytes of refilled pages that may stay. Default: 8 MiB. */
+  /** Bytes of refilled pages that may stay. Default: a tenth of what the guest has written. */
   readonly budget?: number
 }
 
 /** Runs a guest so that what it makes is forgotten and made again. */
 export function runReplayed(guest: Guest, options: SessionOptions = {}): Session {
-  const module = decode(guest.bytes)
-  const made = instrument(module, copiers(module))
+  const began = performance.now()
+  const { analysis: made, cached } = analyse(guest)
+  const took = { milliseconds: performance.now() - began, cached }
+  if (made.refusal !== undefined)
+    return { ending: run(guest, options), explanation: refused(guest, made.refusal.message, took) }
   const pages = made.mostPages * 16
   const buffer = new SharedArrayBuffer(sharedBytes(pages))
   const shared = sharedOf(buffer, pages)
@@ -77,23 +85,23 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
       mutable: made.mutable,
       mostPages: made.mostPages,
       memory: made.memory,
-      image: segmentsOf(module),
-      budget: options.budget ?? 8 * 2 ** 20,
+      image: segmentsOf(decode(guest.bytes)),
+      budget: options.budget ?? 0,
     }
     worker = startKeeper(data, theirs)
     Atomics.wait(shared.control, word.keeper, 0)
     options.ready?.(running)
-  if (process.env.LETHE_REPLAY_DEBUG) console.error('starts', performance.now(), process.cpuUsage())
   }
-  if (process.env.LETHE_REPLAY_DEBUG) console.error('instrumented', performance.now(), process.cpuUsage())
   const ending = run(guest, {
     ...options,
-    passes: [{ name: `replay-${revision}`, apply: () => made.module }, ...(options.passes ?? [])],
+    passes: [
+      { name: `replay-${revision}`, apply: module => instrument(module, new Set(made.copies)).module },
+      ...(options.passes ?? []),
+    ],
     imports: { ...recorder.imports, ...options.imports },
     observer: { ...recorder.observer, ...options.observer },
     ready,
   })
-  if (process.env.LETHE_REPLAY_DEBUG) console.error('guest ended', performance.now(), process.cpuUsage())
   recorder.finish()
   post({ kind: 'report' })
   while (reports.length === 0) {
@@ -102,12 +110,18 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     if (asked === 0) Atomics.wait(shared.control, word.asked, 0, 5)
     else recorder.dropNow()
   }
-  if (process.env.LETHE_REPLAY_DEBUG) console.error('report', performance.now(), process.cpuUsage())
   post({ kind: 'stop' })
   worker?.unref()
   port.close()
   closeSync(pagemap)
-  return { ending, report: reports[0] as KeeperReport, counts: recorder.counts }
+  return {
+    ending,
+    explanation: explanationOf(guest, made, took, reports[0] as KeeperReport, recorder.counts),
+  }
+}
+
+function refused(guest: Guest, message: string, analysis: Explanation['analysis']): Explanation {
+  return { type: 'replay', guest: guest.path, hash: guest.hash, refused: message, analysis }
 }
 
 /** Part of the key of kept modules. */
@@ -129,15 +143,4 @@ function openUserfaultfd(): number {
   const done = uffd.api(fd, features)
   if (done < 0) throw new Error(`lethe: userfaultfd has no asynchronous write protection (${done})`)
   return fd
-}
-
-/** The data segments that lie in memory from the start, with where. */
-function segmentsOf(module: Module): Segment[] {
-  const segments: Segment[] = []
-  for (const { offset, bytes } of module.datas) {
-    if (offset === undefined) continue
-    const cursor = new Cursor(offset.bytes, offset.offset)
-    if (cursor.next() && cursor.op === OP['i32.const']) segments.push({ at: cursor.i32 >>> 0, bytes: bytes.slice() })
-  }
-  return segments
 }

@@ -2,7 +2,15 @@
 // function or of any block around them. There the function's state is its locals, and instrument.ts can make a copy
 // of the function that is entered at the loop. A loop that doesn't fit is no point, and that is all that happens.
 import { BLOCK_EMPTY, Cursor } from '../wasm/instructions.ts'
-import { type Func, type FuncType, importCount, indexSpaces, isReference, type Module, type ValueType } from '../wasm/module.ts'
+import {
+  type Func,
+  type FuncType,
+  importCount,
+  indexSpaces,
+  isReference,
+  type Module,
+  type ValueType,
+} from '../wasm/module.ts'
 import { effects, OP } from '../wasm/opcode-table.ts'
 
 /** The function itself, a block, a loop, or an if. `from` and `to` are the points inside (from ≤ p < to), 1 is the first. */
@@ -106,8 +114,27 @@ function read(func: Func, sig: Signatures): Construct {
   return root
 }
 
-function construct(kind: Construct['kind'], at: number, inside: number, results: number, passable: boolean): Construct {
-  return { kind, at, inside, else: -1, end: 0, after: 0, results, passable, children: [], point: 0, from: 0, to: 0 }
+function construct(
+  kind: Construct['kind'],
+  at: number,
+  inside: number,
+  results: number,
+  passable: boolean,
+): Construct {
+  return {
+    kind,
+    at,
+    inside,
+    else: -1,
+    end: 0,
+    after: 0,
+    results,
+    passable,
+    children: [],
+    point: 0,
+    from: 0,
+    to: 0,
+  }
 }
 
 function endsFlow(op: number): boolean {
@@ -168,7 +195,10 @@ const called = (type: FuncType): number => type.results.length - type.params.len
 function prune(node: Construct, fits: boolean): number {
   if (!fits) node.passable = false
   let points = node.kind === 'loop' && node.passable ? 1 : 0
-  const arms = node.else < 0 ? [node.children] : [node.children.filter(c => c.at < node.else), node.children.filter(c => c.at > node.else)]
+  const arms =
+    node.else < 0
+      ? [node.children]
+      : [node.children.filter(c => c.at < node.else), node.children.filter(c => c.at > node.else)]
   for (const arm of arms) {
     let later = false
     for (const child of arm.slice().reverse()) {

@@ -120,9 +120,6 @@ export function arenaAt(address: number, length: number): Arena {
 /** Our own memory at `address` as an ArrayBuffer, which does not own it: `transfer(0)` ends the view, never the memory. */
 export const bufferAt = (address: number, length: number): ArrayBuffer => koffi.view(address, length)
 
-/** Where the bytes of a view are in memory; for buffers that V8 doesn't move, such as a WebAssembly memory's. */
-export const addressOf = (view: Uint8Array): number => Number(koffi.address(view))
-
 /** New zeroed memory of `length` bytes, rounded up to whole pages, for as long as the process lives. */
 export function arena(length: number): Arena {
   const size = Math.ceil(length / 4096) * 4096
