@@ -30,8 +30,13 @@ import {
 const pageBytes = 4096
 /** Pages for which missing ones are made faults at once: fewer would split the mapping too often. */
 const chunkPages = 256
-/** How long an epoch should take, milliseconds. */
-const epochTime = 2.5
+/**
+ * How long an epoch should take, milliseconds: longer ones cost more at a fault, but share more inputs. It goes up while epochs read more
+ * than so many bytes of before for each page that they write, and down else.
+ */
+const shortestEpoch = 2.5
+const longestEpoch = 5
+const inputsPerPage = 16
 /** Recording ends when over so much of the guest's time (ms) it wrote fewer pages a millisecond than the first, and begins again above the second. */
 const lookTime = 60
 const quietRate = 1
@@ -75,6 +80,7 @@ export class Recorder {
   #forbidden: string | undefined
   #since = 0
   #budget = 20000
+  #epochTime = shortestEpoch
   #tracking = true
   /** Since the rate of writing was last looked at. */
   #pages = 0
@@ -199,6 +205,8 @@ export class Recorder {
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
     const written = this.#scan()
+    const many = (this.#get('log') - logAt) / 8 > inputsPerPage * pagesIn(written)
+    this.#epochTime = Math.min(longestEpoch, Math.max(shortestEpoch, this.#epochTime * (many ? 1.1 : 0.95)))
     this.#post(used, false, written)
     const time = this.#lap()
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
@@ -221,7 +229,7 @@ export class Recorder {
 
   // Polls that take the time of an epoch.
   #adapt(used: number, time: number): void {
-    const factor = Math.min(1.5, Math.max(0.67, epochTime / Math.max(time, 0.01)))
+    const factor = Math.min(1.5, Math.max(0.67, this.#epochTime / Math.max(time, 0.01)))
     this.#budget = Math.max(500, Math.min(2e7, Math.round(used * factor)))
   }
 
