@@ -20,6 +20,7 @@ export interface GuestFlags extends Omit<MachineFlags, 'state'> {
   readonly budget?: number
   readonly malloc?: string
   readonly mallocFunctions?: string
+  readonly explain?: boolean
   readonly verbose?: boolean
   readonly json?: string | true
 }
@@ -47,6 +48,10 @@ export function isGuest(path: string): boolean {
 /** Runs it and sets the exit code: the guest's own, or 134 for a trap. */
 export async function runGuest([path = '', ...rest]: readonly string[], flags: GuestFlags): Promise<void> {
   const args = rest[0] === '--' ? rest.slice(1) : rest
+  if (flags.explain === true && (flags.malloc !== undefined || flags.mmu === 'machine'))
+    throw new UsageError(
+      `--explain is of the kernel's MMU and the guest's own malloc: leave out ${flags.malloc === undefined ? '--mmu machine' : '--malloc'}`,
+    )
   const dirs = (flags.dir ?? []).map(parseDir)
   const env = Object.fromEntries((flags.env ?? []).map(parseEnv))
   if (typeof flags.json === 'string') writeFileSync(flags.json, '')
@@ -74,7 +79,8 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     }
     if (flags.mmu === 'machine') {
       ending = await onMachine(guest, options, flags)
-    } else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
+    } else if (flags.explain === true) ending = await explained(guest, options, flags)
+    else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
     if (watch !== undefined) tellSites(watch, flags)
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
@@ -104,6 +110,18 @@ async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags):
   const { ending, counts } = await runWithin(guest, options, flags.budget as number, functions)
   if (flags.verbose === true && counts !== undefined) say(budgetText(counts))
   record(flags, { type: 'budget', budget: flags.budget, ...counts })
+  return ending
+}
+
+async function explained(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
+  const { runReplayed } = await import('../replay/session.ts')
+  const { explanationText } = await import('../replay/explain.ts')
+  const { ending, explanation } = runReplayed(guest, {
+    ...options,
+    ...(flags.budget === undefined ? {} : { budget: flags.budget }),
+  })
+  if (flags.json === undefined) process.stderr.write(explanationText(explanation))
+  record(flags, explanation)
   return ending
 }
 

@@ -65,6 +65,10 @@ export function runCommand(): Command {
     .option('--config <file>', 'the machine, as JSON')
     .option('--set <parameter=value>', 'a parameter of the machine (repeatable)', collect)
     .option('--invoke <export>', 'call this export instead of _start')
+    .option(
+      '--explain',
+      'forget what its own code can make again, and tell at the end what that was (with --json: as a document)',
+    )
     .addHelpText(
       'after',
       `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).
@@ -75,6 +79,10 @@ With --sites it is recorded instead of served, and looked at before memory goes;
           ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
           ['lethe run --sites -- python3 job.py', 'which lines own memory that files explain'],
           ['lethe run --dir . prog.wasm -- in.txt', 'a WebAssembly program that may use this directory'],
+          [
+            'lethe run --explain --dir . prog.wasm -- in.txt',
+            'the same, its memory rebuilt by replaying its own code',
+          ],
         ],
       )}`,
     )

@@ -41,6 +41,7 @@ const PAGEMAP_SCAN = ((3 << 30) | (96 << 16) | (0x66 << 8) | 16) >>> 0
 /**
  * Runs of pages in [start, end) of the process whose /proc/PID/pagemap is open as `fd`, that have all of
  * `required`, none of `excluded` and, if it is not 0, one of `any`. Calls `found(start, end, categories)` for each. 0, or a negative errno.
+ * `protect` write-protects what it finds, at the same time (userfaultfd with WP_ASYNC).
  */
 export function scanPages(
   fd: number,
@@ -50,12 +51,14 @@ export function scanPages(
   excluded: number,
   any: number,
   found: (start: number, end: number, categories: number) => void,
+  protect = false,
 ): number {
   const capacity = 2048
   const out = memory.address + 8192
   for (let at = start; at < end; ) {
     u32.fill(0, 16, 16 + 24)
     putAddress(u32, 16, 96)
+    u32[18] = protect ? 1 : 0 // PM_SCAN_WP_MATCHING
     putAddress(u32, 20, at)
     putAddress(u32, 22, end)
     putAddress(u32, 26, out)

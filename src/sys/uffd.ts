@@ -72,10 +72,18 @@ export function api(fd: number, features: number): number {
   return done < 0 ? done : (w[2] as number)
 }
 
-/** Registers whole mappings for missing pages and write protection. */
-export function register(fd: number, start: number, length: number): number {
+/** What a range is registered for: missing pages are faults, writes to protected pages are. */
+export const mode = { missing: 1, wp: 2 } as const
+
+/** Registers whole mappings, for missing pages and write protection if nothing else is said. Again: with the new modes. */
+export function register(
+  fd: number,
+  start: number,
+  length: number,
+  modes: number = mode.missing | mode.wp,
+): number {
   range(start, length)
-  putAddress(w, 4, 3)
+  putAddress(w, 4, modes)
   return call3(nr.ioctl, fd, REGISTER, argument.address)
 }
 

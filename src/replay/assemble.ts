@@ -1,0 +1,333 @@
+// Instructions as TypeScript: `put(w, 'local.get', 0)`, and the helper functions that every instrumented module gets.
+import { Writer } from '../wasm/bytes.ts'
+import { BLOCK_EMPTY } from '../wasm/instructions.ts'
+import { F32, F64, I32, I64, V128, type ValueType } from '../wasm/module.ts'
+import { OP, type OpName } from '../wasm/opcode-table.ts'
+
+/** The memories of an instrumented module: the guest's, a byte of tag per byte of it, saved locals and the log. */
+export const GUEST = 0
+export const TAGS = 1
+export const STATE = 2
+
+/** Writes an opcode by our number. */
+export function opcode(w: Writer, op: number): void {
+  if (op < 0x100) w.byte(op)
+  else {
+    const prefix = op < 0x200 ? 0xfc : op < 0x400 ? 0xfd : 0xfe
+    w.byte(prefix)
+    w.u32(op - (prefix === 0xfc ? 0x100 : prefix === 0xfd ? 0x200 : 0x400))
+  }
+}
+
+/** Writes an instruction whose immediates are unsigned numbers (indices, labels). */
+export function put(w: Writer, name: OpName, ...immediates: number[]): void {
+  opcode(w, OP[name])
+  for (const n of immediates) w.u32(n)
+}
+
+export function i32(w: Writer, value: number): void {
+  opcode(w, OP['i32.const'])
+  w.s32(value)
+}
+
+/** `block`, `loop` or `if` of no type, or of one result. */
+export function open(
+  w: Writer,
+  name: 'block' | 'loop' | 'if',
+  result: ValueType | typeof BLOCK_EMPTY = BLOCK_EMPTY,
+): void {
+  opcode(w, OP[name])
+  w.byte(result & 0x7f)
+}
+
+/** An access of memory `memory`, said to be unaligned: that is always right. */
+export function access(w: Writer, op: number | OpName, memory: number, offset = 0): void {
+  opcode(w, typeof op === 'number' ? op : OP[op])
+  w.byte(memory === 0 ? 0 : 0x40)
+  if (memory !== 0) w.u32(memory)
+  w.u64(offset)
+}
+
+const loads: Readonly<Record<number, OpName>> = {
+  [I32]: 'i32.load',
+  [I64]: 'i64.load',
+  [F32]: 'f32.load',
+  [F64]: 'f64.load',
+  [V128]: 'v128.load',
+}
+const stores: Readonly<Record<number, OpName>> = {
+  [I32]: 'i32.store',
+  [I64]: 'i64.store',
+  [F32]: 'f32.store',
+  [F64]: 'f64.store',
+  [V128]: 'v128.store',
+}
+
+/** Bytes that a function's locals take in STATE, where they lie one behind the other from 0 on. */
+export function savedBytes(types: readonly ValueType[]): number {
+  return types.reduce((sum, type) => sum + (type === V128 ? 16 : 8), 0)
+}
+
+export function saveLocals(w: Writer, types: readonly ValueType[]): void {
+  let at = 0
+  types.forEach((type, i) => {
+    i32(w, 0)
+    put(w, 'local.get', i)
+    access(w, stores[type] as OpName, STATE, at)
+    at += type === V128 ? 16 : 8
+  })
+}
+
+export function loadLocals(w: Writer, types: readonly ValueType[]): void {
+  let at = 0
+  types.forEach((type, i) => {
+    i32(w, 0)
+    access(w, loads[type] as OpName, STATE, at)
+    put(w, 'local.set', i)
+    at += type === V128 ? 16 : 8
+  })
+}
+
+/** Where in STATE the table of large copies and the log begin. */
+export const copiesAt = 57344
+export const mostCopies = 680
+export const logAt = 65536
+/** Copies below this many bytes have their unknown bytes logged instead. */
+const largeCopy = 1024
+
+export interface HelperGlobals {
+  readonly budget: number
+  readonly limit: number
+  readonly depth: number
+  readonly cutDepth: number
+  readonly size: number
+  readonly live: number
+  readonly log: number
+  readonly copies: number
+}
+
+export interface HelperCode {
+  readonly name: keyof HelperIndices
+  readonly params: readonly ValueType[]
+  readonly results: readonly ValueType[]
+  readonly locals: readonly ValueType[]
+  readonly body: Uint8Array
+}
+export interface HelperIndices {
+  readonly note: number
+  readonly copied: number
+  readonly grow: number
+  readonly expired: number
+}
+
+export function helpers(g: HelperGlobals, at: HelperIndices, mostPages: number): HelperCode[] {
+  return [
+    { name: 'note', params: [I32, I32, I32], results: [], locals: [I32, I32, I32, I32], body: note(g) },
+    { name: 'copied', params: [I32, I32, I32], results: [], locals: [], body: copied(g, at) },
+    { name: 'grow', params: [I32], results: [I32], locals: [I32], body: grow(g, mostPages) },
+    { name: 'expired', params: [], results: [I32], locals: [], body: expired(g) },
+  ]
+}
+
+/**
+ * note(address, offset, width): logs each byte that is not known yet, and makes it known. A byte that a large copy brought
+ * is logged where it was copied from: a replay makes the copy again, which would overwrite it where it is now.
+ */
+function note(g: HelperGlobals): Uint8Array {
+  const w = new Writer(256)
+  const [address, offset, width, i, at, copy, value] = [0, 1, 2, 3, 4, 5, 6] as const
+  open(w, 'block')
+  open(w, 'loop')
+  put(w, 'local.get', i)
+  put(w, 'local.get', width)
+  put(w, 'i32.ge_u')
+  put(w, 'br_if', 1)
+  put(w, 'local.get', address)
+  put(w, 'local.get', offset)
+  put(w, 'i32.add')
+  put(w, 'local.get', i)
+  put(w, 'i32.add')
+  put(w, 'local.set', at)
+  // Eight known bytes at once.
+  put(w, 'local.get', i)
+  i32(w, 8)
+  put(w, 'i32.add')
+  put(w, 'local.get', width)
+  put(w, 'i32.le_u')
+  open(w, 'if')
+  put(w, 'local.get', at)
+  access(w, 'i64.load', TAGS)
+  opcode(w, OP['i64.const'])
+  w.s64(0x0101_0101_0101_0101n)
+  put(w, 'i64.eq')
+  open(w, 'if')
+  put(w, 'local.get', i)
+  i32(w, 8)
+  put(w, 'i32.add')
+  put(w, 'local.set', i)
+  put(w, 'br', 2)
+  put(w, 'end')
+  put(w, 'end')
+  put(w, 'local.get', at)
+  access(w, 'i32.load8_u', TAGS)
+  put(w, 'i32.eqz')
+  open(w, 'if')
+  put(w, 'local.get', at)
+  access(w, 'i32.load8_u', GUEST)
+  put(w, 'local.set', value)
+  put(w, 'local.get', at)
+  i32(w, 1)
+  access(w, 'i32.store8', TAGS)
+  put(w, 'global.get', g.copies)
+  put(w, 'local.set', copy)
+  open(w, 'block')
+  open(w, 'loop')
+  put(w, 'local.get', copy)
+  put(w, 'i32.eqz')
+  put(w, 'br_if', 1)
+  put(w, 'local.get', copy)
+  i32(w, 12)
+  put(w, 'i32.sub')
+  put(w, 'local.set', copy)
+  // at - to <u length: at += from - to
+  put(w, 'local.get', at)
+  put(w, 'local.get', copy)
+  access(w, 'i32.load', STATE, copiesAt)
+  put(w, 'i32.sub')
+  put(w, 'local.get', copy)
+  access(w, 'i32.load', STATE, copiesAt + 8)
+  put(w, 'i32.lt_u')
+  open(w, 'if')
+  put(w, 'local.get', at)
+  put(w, 'local.get', copy)
+  access(w, 'i32.load', STATE, copiesAt)
+  put(w, 'i32.sub')
+  put(w, 'local.get', copy)
+  access(w, 'i32.load', STATE, copiesAt + 4)
+  put(w, 'i32.add')
+  put(w, 'local.set', at)
+  put(w, 'end')
+  put(w, 'br', 0)
+  put(w, 'end')
+  put(w, 'end')
+  // Room for one more entry.
+  put(w, 'global.get', g.log)
+  i32(w, 8)
+  put(w, 'i32.add')
+  put(w, 'memory.size', STATE)
+  i32(w, 16)
+  put(w, 'i32.shl')
+  put(w, 'i32.gt_u')
+  open(w, 'if')
+  i32(w, 64)
+  put(w, 'memory.grow', STATE)
+  put(w, 'drop')
+  put(w, 'end')
+  put(w, 'global.get', g.log)
+  put(w, 'local.get', at)
+  access(w, 'i32.store', STATE)
+  put(w, 'global.get', g.log)
+  put(w, 'local.get', value)
+  access(w, 'i32.store', STATE, 4)
+  put(w, 'global.get', g.log)
+  i32(w, 8)
+  put(w, 'i32.add')
+  put(w, 'global.set', g.log)
+  put(w, 'end')
+  put(w, 'local.get', i)
+  i32(w, 1)
+  put(w, 'i32.add')
+  put(w, 'local.set', i)
+  put(w, 'br', 0)
+  put(w, 'end')
+  put(w, 'end')
+  put(w, 'end')
+  return w.take()
+}
+
+/** copied(to, from, length), before memory is copied: what is known of the source is known of the copy. */
+function copied(g: HelperGlobals, at: HelperIndices): Uint8Array {
+  const w = new Writer(128)
+  const [to, from, length] = [0, 1, 2] as const
+  put(w, 'local.get', length)
+  i32(w, largeCopy)
+  put(w, 'i32.lt_u')
+  put(w, 'global.get', g.copies)
+  i32(w, mostCopies * 12)
+  put(w, 'i32.ge_u')
+  put(w, 'i32.or')
+  open(w, 'if')
+  put(w, 'local.get', from)
+  i32(w, 0)
+  put(w, 'local.get', length)
+  put(w, 'call', at.note)
+  put(w, 'local.get', to)
+  i32(w, 1)
+  put(w, 'local.get', length)
+  put(w, 'memory.fill', TAGS)
+  put(w, 'else')
+  put(w, 'local.get', to)
+  put(w, 'local.get', from)
+  put(w, 'local.get', length)
+  put(w, 'memory.copy', TAGS, TAGS)
+  for (const [field, local] of [to, from, length].entries()) {
+    put(w, 'global.get', g.copies)
+    put(w, 'local.get', local)
+    access(w, 'i32.store', STATE, copiesAt + 4 * field)
+  }
+  put(w, 'global.get', g.copies)
+  i32(w, 12)
+  put(w, 'i32.add')
+  put(w, 'global.set', g.copies)
+  put(w, 'end')
+  put(w, 'end')
+  return w.take()
+}
+
+/** memory.grow whose outcome a replay can make again: only `live` asks the engine. */
+function grow(g: HelperGlobals, mostPages: number): Uint8Array {
+  const w = new Writer(64)
+  put(w, 'global.get', g.size)
+  put(w, 'local.set', 1)
+  put(w, 'local.get', 0)
+  i32(w, mostPages)
+  put(w, 'local.get', 1)
+  put(w, 'i32.sub')
+  put(w, 'i32.gt_u')
+  open(w, 'if')
+  i32(w, -1)
+  put(w, 'return')
+  put(w, 'end')
+  put(w, 'global.get', g.live)
+  open(w, 'if')
+  put(w, 'local.get', 0)
+  put(w, 'memory.grow', GUEST)
+  i32(w, -1)
+  put(w, 'i32.eq')
+  open(w, 'if')
+  i32(w, -1)
+  put(w, 'return')
+  put(w, 'end')
+  put(w, 'end')
+  put(w, 'local.get', 1)
+  put(w, 'local.get', 0)
+  put(w, 'i32.add')
+  put(w, 'global.set', g.size)
+  put(w, 'local.get', 1)
+  put(w, 'end')
+  return w.take()
+}
+
+/** Whether an epoch may end at a poll after its budget: where the stack is as shallow as wished, or else much later anywhere. */
+function expired(g: HelperGlobals): Uint8Array {
+  const w = new Writer(32)
+  put(w, 'global.get', g.depth)
+  put(w, 'global.get', g.cutDepth)
+  put(w, 'i32.le_s')
+  put(w, 'global.get', g.budget)
+  put(w, 'global.get', g.limit)
+  put(w, 'i32.lt_s')
+  put(w, 'i32.or')
+  put(w, 'end')
+  return w.take()
+}

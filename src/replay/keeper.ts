@@ -1,0 +1,445 @@
+// The keeper's thread: replays what the recorder sends, proves pages, and answers the faults of the guest.
+//
+//   fault    → the page is virtual: made by its lens; or was never there: zero
+//   epoch    → replayed; pages that came out right are asked for (Drops)
+//   idle     → pages that their last epoch alone does not make are tried again with older epochs and copies (later.ts)
+import { writeSync } from 'node:fs'
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { crc32 } from 'node:zlib'
+import { bufferAt, arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
+import { EEXIST, EINTR } from '../sys/errno.ts'
+import * as fds from '../sys/fd.ts'
+import * as uffd from '../sys/uffd.ts'
+import { Image, KeptEpoch } from './epochs.ts'
+import { Later } from './later.ts'
+import { Packer } from './pack.ts'
+import { Lenses, pageBytes, type Piece, residualOf, whole } from './lenses.ts'
+import {
+  type Epoch,
+  type FromKeeper,
+  type KeeperData,
+  type KeeperReport,
+  nowhere,
+  type PageRun,
+  pageState,
+  type Shared,
+  sharedOf,
+  type ToKeeper,
+  word,
+} from './protocol.ts'
+import { Divergence, Replayer } from './replayer.ts'
+import { Sources } from './sources.ts'
+
+const inboxSlots = 16
+/** Pages around a faulting one that are made of the same replay, when faults go on in one direction. */
+const mostAhead = 64
+/** Drops are asked for in groups. */
+const group = 256
+/** A page is tried again when it was not written for so many epochs. */
+const quietFor = 6
+
+class Keeper {
+  readonly #data: KeeperData
+  readonly #port: MessagePort
+  readonly #shared: Shared
+  readonly #guest: Uint8Array
+  readonly #poller = new fds.Poller()
+  readonly #inbox = arena(inboxSlots * uffd.messageSize)
+  readonly #page = arena(pageBytes)
+  readonly #sources = new Sources()
+  readonly #replayer: Replayer
+  readonly #image: Image
+  readonly #packer = new Packer()
+  readonly #lenses: Lenses
+  readonly #later: Later
+  readonly #epochs = new Map<number, KeptEpoch>()
+  readonly #queue: Epoch[] = []
+  #askPages: number[] = []
+  #askBefore: number[] = []
+  /** Clean pages in the order in which they came back, and before which epoch each did. */
+  readonly #came: number[] = []
+  readonly #before: Uint32Array
+  #lastFault = -1
+  #ahead = 0
+  #running = true
+  #reportWanted = false
+  readonly #times: number[] = []
+  readonly #counts = {
+    epochs: 0,
+    replayable: 0,
+    failed: 0,
+    forbidden: {} as Record<string, number>,
+    provedPages: 0,
+    copiedPages: 0,
+    rebasedPages: 0,
+    rebuilds: 0,
+    rebuiltPages: 0,
+    mismatches: 0,
+    replayMs: 0,
+  }
+
+  constructor(data: KeeperData, port: MessagePort) {
+    this.#data = data
+    this.#port = port
+    this.#shared = sharedOf(data.shared, data.pages)
+    this.#guest = new Uint8Array(bufferAt(data.base, data.pages * pageBytes))
+    this.#image = new Image(data.image)
+    this.#lenses = new Lenses(data.pages, this.#packer)
+    this.#before = new Uint32Array(data.pages)
+    this.#replayer = new Replayer(data, this.#sources.read)
+    this.#later = new Later(data.pages)
+    this.#poller.add(data.uffd)
+    this.#poller.add(data.wake)
+    this.#poller.add(this.#sources.descriptor)
+    Atomics.store(this.#shared.control, word.keeper, 1)
+    Atomics.notify(this.#shared.control, word.keeper)
+  }
+
+  run(): void {
+    while (this.#running) {
+      const busy = this.#queue.length > 0 || this.#later.ready > 0
+      const ready = this.#poller.wait(busy ? 0 : 200)
+      for (let i = 0; i < ready; i++) {
+        const fd = this.#poller.ready(i)
+        if (fd === this.#data.uffd) this.#faults()
+        else if (fd === this.#sources.descriptor) this.#sources.look()
+        else {
+          fds.clearEvent(fd)
+          this.#messages()
+        }
+      }
+      const epoch = this.#queue.shift()
+      if (epoch !== undefined) this.#take(epoch)
+      else if (this.#later.ready > 0) this.#tryAgain()
+      else {
+        this.#ask(true)
+        this.#later.look(this.#shared, quietFor)
+        if (this.#later.ready === 0 && this.#reportWanted) this.#report()
+      }
+    }
+  }
+
+  #post(message: FromKeeper): void {
+    this.#port.postMessage(message)
+  }
+
+  #messages(): void {
+    for (;;) {
+      const got = receiveMessageOnPort(this.#port) as { message: ToKeeper } | undefined
+      if (got === undefined) return
+      const { message } = got
+      if (message.kind === 'epoch') this.#queue.push(message)
+      else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
+      else if (message.kind === 'report') this.#reportWanted = true
+      else this.#running = false
+    }
+  }
+
+  // Between two pieces of work that take long.
+  #between(): void {
+    if (this.#poller.wait(0) > 0) this.#faults()
+  }
+
+  #take(epoch: Epoch): void {
+    const shared = this.#shared
+    this.#counts.epochs++
+    if (epoch.forbidden !== undefined && epoch.point !== nowhere) {
+      const { forbidden } = this.#counts
+      forbidden[epoch.forbidden] = (forbidden[epoch.forbidden] ?? 0) + 1
+    }
+    const replayable = epoch.point !== nowhere && epoch.forbidden === undefined
+    if (!replayable) {
+      this.#later.written(epoch, undefined)
+      return
+    }
+    const kept = new KeptEpoch(epoch, this.#image, this.#packer)
+    this.#later.copies(epoch)
+    // Before anything of the guest's is read: pages written from now on are not those that we compare.
+    const before = Atomics.load(shared.control, word.open)
+    if (!this.#replay(kept)) {
+      this.#later.written(epoch, undefined)
+      return
+    }
+    this.#counts.replayable++
+    this.#epochs.set(kept.id, kept)
+    const made = this.#replayer.bytes
+    const { written } = epoch
+    for (let r = 0; r < written.length; r += 2) {
+      const first = written[r] as number
+      const end = first + (written[r + 1] as number)
+      for (let p = first; p < end; p++) {
+        const state = shared.states[p]
+        if (state !== pageState.physical || (shared.lastWritten[p] as number) > epoch.id) {
+          this.#later.candidate(p, epoch.id, made)
+          continue
+        }
+        const at = p * pageBytes
+        const wanted = this.#guest.subarray(at, at + pageBytes)
+        const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
+        if (residual === null || (residual !== undefined && residual.length > 700)) {
+          this.#later.candidate(p, epoch.id, made)
+          this.#later.wanted(p)
+        } else {
+          this.#later.candidate(p, epoch.id, made)
+          this.#prove(p, [whole(p, epoch.id)], residual, crc32(wanted), before)
+          this.#counts.provedPages++
+        }
+      }
+    }
+    this.#ask(false)
+  }
+
+  #replay(kept: KeptEpoch): boolean {
+    const start = performance.now()
+    try {
+      this.#replayer.replay(kept)
+      return true
+    } catch (error) {
+      if (!(error instanceof Divergence) && !(error instanceof RangeError)) throw error
+      this.#counts.failed++
+      return false
+    } finally {
+      this.#counts.replayMs += performance.now() - start
+    }
+  }
+
+  #prove(
+    page: number,
+    pieces: readonly Piece[],
+    residual: Uint8Array | undefined,
+    hash: number,
+    before: number,
+  ): void {
+    for (const { epoch } of pieces) (this.#epochs.get(epoch) as KeptEpoch).users++
+    this.#forget(page)
+    this.#lenses.set(page, pieces, residual, hash)
+    this.#shared.states[page] = pageState.asked
+    this.#askPages.push(page)
+    this.#askBefore.push(before)
+  }
+
+  #forget(page: number): void {
+    if (!this.#lenses.has(page)) return
+    for (const { epoch } of this.#lenses.pieces(page)) {
+      const kept = this.#epochs.get(epoch)
+      if (kept !== undefined) kept.users--
+    }
+    this.#lenses.delete(page)
+  }
+
+  #ask(all: boolean): void {
+    if (this.#askPages.length === 0 || (!all && this.#askPages.length < group)) return
+    const order = this.#askPages
+      .map((_, i) => i)
+      .sort((a, b) => (this.#askPages[a] as number) - (this.#askPages[b] as number))
+    const pages = Uint32Array.from(order, i => this.#askPages[i] as number)
+    const before = Uint32Array.from(order, i => this.#askBefore[i] as number)
+    this.#askPages = []
+    this.#askBefore = []
+    this.#post({ kind: 'drops', pages, before })
+    Atomics.add(this.#shared.control, word.asked, 1)
+  }
+
+  // Pages of older epochs, a batch of pages at a time.
+  #tryAgain(): void {
+    const before = Atomics.load(this.#shared.control, word.open)
+    const batch = this.#later.take(this.#shared, id => this.#epochs.has(id))
+    const images = batch.map(() => new Uint8Array(pageBytes))
+    const bad = new Set<number>()
+    const jobs: { epoch: number; page: number; piece: Piece }[] = []
+    batch.forEach(({ pieces }, i) => {
+      for (const piece of pieces) jobs.push({ epoch: piece.epoch, page: i, piece })
+    })
+    jobs.sort((a, b) => a.epoch - b.epoch)
+    for (const { epoch, page, piece } of jobs) {
+      if (this.#replayer.holds !== epoch) {
+        this.#between()
+        if (!this.#replay(this.#epochs.get(epoch) as KeptEpoch)) {
+          bad.add(page)
+          continue
+        }
+      }
+      ;(images[page] as Uint8Array).set(
+        this.#replayer.bytes.subarray(piece.from, piece.from + piece.length),
+        piece.at,
+      )
+    }
+    batch.forEach(({ page, pieces }, i) => {
+      if (bad.has(i) || this.#shared.states[page] !== pageState.physical) return
+      const at = page * pageBytes
+      const wanted = this.#guest.subarray(at, at + pageBytes)
+      const residual = residualOf(images[i] as Uint8Array, wanted, this.#packer, false)
+      if (residual === null) return
+      this.#prove(page, pieces, residual, crc32(wanted), before)
+      if (pieces.length > 1 || pieces[0]?.from !== at) this.#counts.copiedPages++
+      else this.#counts.rebasedPages++
+    })
+    this.#ask(false)
+  }
+
+  #faults(): void {
+    const { u32, address } = this.#inbox
+    for (;;) {
+      const n = call3(nr.read, this.#data.uffd, address, inboxSlots * uffd.messageSize)
+      if (n === -EINTR) continue
+      if (n <= 0) return
+      for (let slot = 0; slot < n / uffd.messageSize; slot++) {
+        if (((u32[slot * 8] as number) & 0xff) !== uffd.event.pagefault) continue
+        this.#fault(Math.floor((getAddress(u32, slot * 8 + 4) - this.#data.base) / pageBytes))
+      }
+    }
+  }
+
+  #fault(page: number): void {
+    const start = performance.now()
+    const at = this.#data.base + page * pageBytes
+    if (this.#shared.states[page] !== pageState.virtual) {
+      uffd.zeropage(this.#data.uffd, at, pageBytes)
+      uffd.wake(this.#data.uffd, at, pageBytes)
+      return
+    }
+    this.#counts.rebuilds++
+    this.#ahead =
+      page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
+        ? Math.min(mostAhead, this.#ahead * 2 + 2)
+        : 0
+    this.#lastFault = page
+    this.#refill(page)
+    for (let i = 1; i <= this.#ahead; i++) {
+      const next = page + i
+      if (next >= this.#data.pages || this.#shared.states[next] !== pageState.virtual) break
+      if (this.#lenses.pieces(next).some(p => p.epoch !== this.#replayer.holds)) break
+      this.#refill(next)
+      this.#lastFault = next
+    }
+    if (this.#times.length < 1e6) this.#times.push(performance.now() - start)
+    this.#evict()
+  }
+
+  #refill(page: number): void {
+    const { bytes } = this.#page
+    const before = Atomics.load(this.#shared.control, word.open)
+    bytes.fill(0)
+    for (const piece of this.#lenses.pieces(page)) {
+      if (!this.#replay(this.#epochs.get(piece.epoch) as KeptEpoch)) this.#fail(page)
+      bytes.set(this.#replayer.bytes.subarray(piece.from, piece.from + piece.length), piece.at)
+    }
+    if (!this.#lenses.finish(page, bytes)) {
+      this.#counts.mismatches++
+      this.#fail(page)
+    }
+    this.#shared.states[page] = pageState.clean
+    this.#before[page] = before
+    this.#came.push(page)
+    this.#counts.rebuiltPages++
+    const at = this.#data.base + page * pageBytes
+    const done = uffd.copy(this.#data.uffd, at, this.#page.address, pageBytes, true)
+    if (done < 0) {
+      if (done !== -EEXIST) throw new Error(`lethe: UFFDIO_COPY failed (${done})`)
+      uffd.wake(this.#data.uffd, at, pageBytes)
+    }
+  }
+
+  // Never wrong bytes: the guest can't go on without this page.
+  #fail(page: number): never {
+    throw new Error(
+      `the page at ${page * pageBytes} of the guest's memory could not be made again as it was; run the program without --explain`,
+    )
+  }
+
+  #evict(): void {
+    // A tenth of what the guest has written, unless somebody said something else.
+    const wished =
+      this.#data.budget > 0 ? this.#data.budget / pageBytes : (this.#shared.control[word.top] as number) / 10
+    const limit = Math.max(64, Math.floor(wished))
+    if (this.#came.length <= limit) return
+    const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
+    for (const page of going) {
+      if (this.#shared.states[page] !== pageState.clean) continue
+      this.#shared.states[page] = pageState.asked
+      this.#askPages.push(page)
+      this.#askBefore.push(this.#before[page] as number)
+    }
+    this.#ask(true)
+  }
+
+  #runs(): PageRun[] {
+    const { states, control, lastWritten } = this.#shared
+    const runs: { -readonly [K in keyof PageRun]: PageRun[K] }[] = []
+    for (let page = 0; page < (control[word.top] as number); page++) {
+      if (lastWritten[page] === 0) continue
+      const state = states[page]
+      const there = state === pageState.virtual || state === pageState.clean
+      const pieces = there ? this.#lenses.pieces(page) : []
+      const [one] = pieces
+      const why =
+        one === undefined
+          ? this.#whyPhysical(page)
+          : pieces.length > 1 || one.from !== page * pageBytes
+            ? 'copied'
+            : one.epoch === lastWritten[page]
+              ? 'last'
+              : 'older'
+      const kind = state === pageState.virtual ? 'virtual' : there ? 'clean' : 'physical'
+      const point = one === undefined ? nowhere : (this.#epochs.get(one.epoch)?.point ?? nowhere)
+      const before = runs.at(-1)
+      if (
+        before !== undefined &&
+        before.first + before.count === page &&
+        before.kind === kind &&
+        before.why === why &&
+        before.point === point
+      )
+        before.count++
+      else runs.push({ first: page, count: 1, kind, why, point })
+    }
+    return runs
+  }
+
+  #whyPhysical(page: number): string {
+    const last = this.#shared.lastWritten[page] as number
+    if (this.#epochs.has(last)) return 'written in the last epochs, or replay made too little of it'
+    return 'written last where nothing is recorded: in a phase that made few pages, by an epoch that is not repeatable, or at the end'
+  }
+
+  #report(): void {
+    this.#reportWanted = false
+    let inputs = 0
+    let calls = 0
+    for (const kept of this.#epochs.values()) {
+      if (kept.users === 0) continue
+      inputs += kept.inputBytes
+      calls += kept.callBytes
+    }
+    this.#times.sort((a, b) => a - b)
+    const micros = (q: number): number =>
+      Math.round(1000 * (this.#times[Math.floor(this.#times.length * q)] ?? 0))
+    const virtual = this.#shared.states.reduce((sum, s) => sum + (s === pageState.virtual ? 1 : 0), 0)
+    const report: KeeperReport = {
+      kind: 'report',
+      ...this.#counts,
+      virtual,
+      kept: {
+        inputs,
+        calls,
+        residuals: this.#lenses.residualBytes,
+        tables: this.#lenses.pieceBytes + this.#lenses.pages * 8,
+      },
+      faultMicros: { median: micros(0.5), p99: micros(0.99) },
+      runs: this.#runs(),
+    }
+    this.#post(report)
+    Atomics.add(this.#shared.control, word.asked, 1)
+  }
+}
+
+if (parentPort !== null) {
+  const { data, port } = workerData as { data: KeeperData; port: MessagePort }
+  try {
+    new Keeper(data, port).run()
+  } catch (error) {
+    // The guest may wait for a page that will never come.
+    writeSync(2, `lethe: ${(error as Error).stack ?? String(error)}\n`)
+    exitNow(1)
+  }
+}

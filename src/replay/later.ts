@@ -1,0 +1,164 @@
+// Pages that the epoch which wrote them last does not make by itself: another epoch made most of them, or they were copied from elsewhere.
+// For each page the epoch that made most of it, or the pieces of a large copy, are remembered while epochs go by; when
+// the page has not been written for a while, that is tried.
+import { pageBytes, type Piece, whole } from './lenses.ts'
+import { type Epoch, pageState, type Shared, word } from './protocol.ts'
+
+/** Pages in one go. */
+const most = 512
+
+export interface Trial {
+  readonly page: number
+  readonly pieces: readonly Piece[]
+}
+
+export class Later {
+  /** The epoch that made most of a page's bytes since they were last overwritten, and how many words it made. */
+  readonly #epoch: Uint32Array
+  readonly #gain: Uint16Array
+  readonly #copied = new Map<number, readonly Piece[]>()
+  /** Pages to be tried, with the epoch of the write before which they were last tried. */
+  readonly #wanted = new Set<number>()
+  readonly #tried: Uint32Array
+  #ready: number[] = []
+
+  constructor(pages: number) {
+    this.#epoch = new Uint32Array(pages)
+    this.#gain = new Uint16Array(pages)
+    this.#tried = new Uint32Array(pages)
+  }
+
+  get ready(): number {
+    return this.#ready.length
+  }
+
+  wanted(page: number): void {
+    this.#wanted.add(page)
+  }
+
+  /** An epoch that can't be replayed wrote pages. */
+  written({ written }: Epoch, _made: undefined): void {
+    for (let r = 0; r < written.length; r += 2) {
+      const first = written[r] as number
+      for (let p = first; p < first + (written[r + 1] as number); p++) this.#wanted.add(p)
+    }
+  }
+
+  /** What an epoch made of a page. */
+  candidate(page: number, epoch: number, made: Uint8Array): void {
+    const words = new BigUint64Array(made.buffer, made.byteOffset + page * pageBytes, pageBytes / 8)
+    let gain = 0
+    for (let i = 0; i < words.length; i++) if (words[i] !== 0n) gain++
+    if (this.#epoch[page] === 0 || gain >= (this.#gain[page] as number)) {
+      this.#epoch[page] = epoch
+      this.#gain[page] = gain
+      // Most of it is new: what was copied there is gone.
+      if (gain > 256) this.#copied.delete(page)
+    }
+    this.#wanted.add(page)
+  }
+
+  /** The large copies of an epoch, in their order. */
+  copies({ copies, id }: Epoch): void {
+    for (let i = 0; i < copies.length; i += 3) {
+      const [to, from, length] = [copies[i] as number, copies[i + 1] as number, copies[i + 2] as number]
+      const added: [number, readonly Piece[]][] = []
+      for (let page = Math.floor(to / pageBytes); page * pageBytes < to + length; page++) {
+        const start = Math.max(to, page * pageBytes)
+        const end = Math.min(to + length, (page + 1) * pageBytes)
+        const before = end - start < pageBytes ? this.#piecesOf(page, 0, pageBytes, id) : []
+        const kept = before.flatMap(p => cutOut(p, start - page * pageBytes, end - page * pageBytes))
+        const moved = this.#range(start - to + from, end - start, id).map(p => ({
+          ...p,
+          at: p.at + start - page * pageBytes,
+        }))
+        added.push([page, [...kept, ...moved]])
+      }
+      for (const [page, pieces] of added) {
+        if (pieces.length === 0 || pieces.length > 16) continue
+        this.#copied.set(page, pieces)
+        this.#epoch[page] = 0
+        this.#gain[page] = 0
+        this.#wanted.add(page)
+      }
+    }
+  }
+
+  // Where the bytes at [at, at + length) came from, as pieces whose `at` counts from the start of the range.
+  #range(at: number, length: number, now: number): Piece[] {
+    const pieces: Piece[] = []
+    for (let from = at; from < at + length; ) {
+      const page = Math.floor(from / pageBytes)
+      const end = Math.min(at + length, (page + 1) * pageBytes)
+      for (const p of this.#piecesOf(page, from - page * pageBytes, end - page * pageBytes, now))
+        pieces.push({ ...p, at: p.at - (from - page * pageBytes) + (from - at) })
+      from = end
+    }
+    return pieces
+  }
+
+  // The pieces of a part of a page, in the page's own offsets.
+  #piecesOf(page: number, start: number, end: number, now: number): Piece[] {
+    const pieces: Piece[] = []
+    for (const p of this.#copied.get(page) ?? []) {
+      const from = Math.max(start, p.at)
+      const to = Math.min(end, p.at + p.length)
+      if (from < to) pieces.push({ epoch: p.epoch, from: p.from + from - p.at, at: from, length: to - from })
+    }
+    if (pieces.length === 0) {
+      const epoch = this.#epoch[page] as number
+      if (epoch > 0 && epoch <= now)
+        pieces.push({ epoch, from: page * pageBytes + start, at: start, length: end - start })
+    }
+    return pieces
+  }
+
+  /** Finds pages that can be tried now. */
+  look(shared: Shared, quiet: number): void {
+    const open = Atomics.load(shared.control, word.open)
+    for (const page of this.#wanted) {
+      if (shared.states[page] !== pageState.physical) {
+        this.#wanted.delete(page)
+        continue
+      }
+      const last = shared.lastWritten[page] as number
+      if (last + quiet > open) continue
+      this.#wanted.delete(page)
+      if (this.#tried[page] === last) continue
+      this.#tried[page] = last
+      this.#ready.push(page)
+    }
+    this.#ready.sort((a, b) => this.#firstEpoch(a) - this.#firstEpoch(b))
+  }
+
+  #firstEpoch(page: number): number {
+    return this.#copied.get(page)?.[0]?.epoch ?? (this.#epoch[page] as number)
+  }
+
+  /** Some of these, with what may make them. */
+  take(shared: Shared, have: (epoch: number) => boolean): Trial[] {
+    const trials: Trial[] = []
+    while (trials.length < most && this.#ready.length > 0) {
+      const page = this.#ready.shift() as number
+      if (shared.states[page] !== pageState.physical) continue
+      const copied = this.#copied.get(page)
+      const epoch = this.#epoch[page] as number
+      const pieces = copied ?? (epoch > 0 ? [whole(page, epoch)] : [])
+      const usable = pieces.filter(p => have(p.epoch))
+      if (usable.length > 0) trials.push({ page, pieces: usable })
+    }
+    return trials
+  }
+}
+
+// A piece without what lies in [from, to) of its page.
+function cutOut(p: Piece, from: number, to: number): Piece[] {
+  const out: Piece[] = []
+  if (p.at < from) out.push({ ...p, length: Math.min(p.length, from - p.at) })
+  const end = p.at + p.length
+  if (end > to) {
+    const at = Math.max(p.at, to)
+    out.push({ epoch: p.epoch, from: p.from + at - p.at, at, length: end - at })
+  }
+  return out
+}

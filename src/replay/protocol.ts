@@ -1,0 +1,172 @@
+// Replay as a lens: what a page holds is what the program's own code made of what it read.
+//
+//   guest thread (recorder.ts)                                keeper thread (keeper.ts)
+//   runs traced code; at a poll: `cut`
+//     scan written pages, take the log  ── Epoch ──>          replays it in an instance of its own, from nothing
+//     begin the next epoch                                    but its inputs; compares the pages it wrote with the guest's
+//     drop what is asked for  <── Drops ──                    asks for the pages that came out right
+//   touches a dropped page: fault ─────────────>              replays, checks the page's hash, UFFDIO_COPY
+//
+// Rules
+//  - A page is dropped by the guest's own thread, at a cut, when none of its code runs. So there is no race: it first scans what was
+//    written (userfaultfd with WP_ASYNC, PAGEMAP_SCAN) and drops only pages that were not written since the keeper read them to
+//    compare. `lastWritten[page]` is the epoch of the last write; a drop names the epoch that was open before the keeper looked.
+//  - Whatever the recorder believes is a guess: of the inputs, of what a function does, of which bytes a copy moved. Only the
+//    comparison makes it a proof, and every page that is dropped has been made once, from what is kept, before.
+//  - The keeper touches no page of the guest's that may be absent, takes no lock and waits for nobody.
+//  - Files that epochs read are held under a lease; who wants to write one waits until the keeper has a copy (sources.ts).
+//  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.
+
+/** States of a page, in `Shared.states`. */
+export const pageState = {
+  /** The guest's: never proved, or written since. */
+  physical: 0,
+  /** The keeper has asked for its drop. */
+  asked: 1,
+  /** Dropped. */
+  virtual: 2,
+  /** Came back by a replay and is as it was made, as far as is known. */
+  clean: 3,
+} as const
+
+/** Words of `Shared.control`. */
+export const word = {
+  /** The number of the open epoch. */
+  open: 0,
+  /** Drops wait for the guest. */
+  asked: 1,
+  /** The keeper is at work: 1, or failed: 2. */
+  keeper: 2,
+  /** Pages that are virtual. */
+  virtual: 3,
+  /** Highest page written, plus one. */
+  top: 4,
+} as const
+
+/** What both threads see. */
+export interface Shared {
+  readonly control: Int32Array
+  readonly states: Uint8Array
+  readonly lastWritten: Uint32Array
+}
+
+export function sharedOf(buffer: SharedArrayBuffer, pages: number): Shared {
+  return {
+    control: new Int32Array(buffer, 0, 64),
+    states: new Uint8Array(buffer, 256, pages),
+    lastWritten: new Uint32Array(buffer, 256 + pages, pages),
+  }
+}
+export const sharedBytes = (pages: number): number => 256 + pages * 5
+
+/** Bytes that the host wrote for the guest: themselves, or where in a file they are. */
+export type HostWrite =
+  | { readonly at: number; readonly bytes: Uint8Array }
+  | { readonly at: number; readonly source: number; readonly offset: number; readonly length: number }
+
+/** A call of an import: what it answered and wrote. */
+export interface HostCall {
+  readonly name: string
+  readonly result: number | undefined
+  readonly writes: readonly HostWrite[]
+}
+
+/** A stretch of the guest's run. Only one that began at a point (or at the start) can be replayed. */
+export interface Epoch {
+  readonly kind: 'epoch'
+  readonly id: number
+  /** Index into the points, `atStart`, or `nowhere`. */
+  readonly point: number
+  readonly locals: Uint8Array
+  readonly globals: readonly (number | bigint)[]
+  /** Wasm pages of memory when it began. */
+  readonly size: number
+  /** Polls from its beginning to its end; 0 if it ended by returning. */
+  readonly polls: number
+  /** Entries of 8 bytes: an address and the byte that was there. */
+  readonly inputs: Uint8Array
+  /** Large copies: to, from, length. */
+  readonly copies: Uint32Array
+  readonly calls: readonly HostCall[]
+  /** Runs of pages written: first, count. */
+  readonly written: Uint32Array
+  /** Why it can't be replayed: the import that forbids it. */
+  readonly forbidden: string | undefined
+}
+export const atStart = -1
+export const nowhere = -2
+
+/** A file that epochs refer to by `id`. The descriptor is the keeper's from now on. */
+export interface SourceMessage {
+  readonly kind: 'source'
+  readonly id: number
+  readonly fd: number
+}
+
+export interface AskMessage {
+  readonly kind: 'report' | 'stop'
+}
+export type ToKeeper = Epoch | SourceMessage | AskMessage
+
+/** Pages to drop, ascending, and for each the epoch before which its last write must have been. */
+export interface Drops {
+  readonly kind: 'drops'
+  readonly pages: Uint32Array
+  readonly before: Uint32Array
+}
+
+/** Pages next to each other that are alike. `point`: where the epochs began that make them. */
+export interface PageRun {
+  readonly first: number
+  readonly count: number
+  readonly kind: 'virtual' | 'clean' | 'physical'
+  readonly why: string
+  readonly point: number
+}
+
+/** What the keeper has to tell. Bytes and counts. */
+export interface KeeperReport {
+  readonly kind: 'report'
+  readonly epochs: number
+  readonly replayable: number
+  readonly failed: number
+  readonly forbidden: Readonly<Record<string, number>>
+  readonly virtual: number
+  readonly provedPages: number
+  readonly copiedPages: number
+  readonly rebasedPages: number
+  readonly kept: {
+    readonly inputs: number
+    readonly residuals: number
+    readonly calls: number
+    readonly tables: number
+  }
+  readonly rebuilds: number
+  readonly rebuiltPages: number
+  readonly mismatches: number
+  readonly replayMs: number
+  readonly faultMicros: { readonly median: number; readonly p99: number }
+  readonly runs: readonly PageRun[]
+}
+export type FromKeeper =
+  | Drops
+  | KeeperReport
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly message: string }
+
+export interface KeeperData {
+  readonly module: object
+  readonly shared: SharedArrayBuffer
+  readonly pages: number
+  readonly uffd: number
+  /** Where the guest's memory begins. */
+  readonly base: number
+  readonly wake: number
+  readonly points: readonly { readonly func: number; readonly number: number; readonly saved: number }[]
+  readonly mutable: number
+  readonly mostPages: number
+  readonly memory: string
+  readonly image: readonly { readonly at: number; readonly bytes: Uint8Array }[]
+  /** Bytes of pages that may be there after they came back; 0: a tenth of what the guest has written. */
+  readonly budget: number
+}

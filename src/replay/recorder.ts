@@ -1,0 +1,428 @@
+// The guest thread's side: cuts the run into epochs, tells the keeper what each needs, and drops what the keeper has proved.
+//
+// Two modes. While the guest makes new pages it runs traced, and epochs are replayable. When it only reads and writes a few pages it
+// runs plain; what it writes then stays physical, and a cut is only a moment at which pages can be dropped.
+import { openSync } from 'node:fs'
+import type { EngineGlobal, EngineMemory, ImportObject } from '../guest/engine.ts'
+import type { Observer, Running } from '../guest/instance.ts'
+import type { Provenance } from '../guest/memory.ts'
+import { callKinds } from '../guest/wasi.ts'
+import { addressOf } from '../sys/ffi.ts'
+import { advise, discard, page, scanPages } from '../sys/memory.ts'
+import * as uffd from '../sys/uffd.ts'
+import { copiesAt, logAt } from './assemble.ts'
+import { unrepeatableCalls } from './host-calls.ts'
+import type { GlobalName, Point } from './instrument.ts'
+import {
+  atStart,
+  type Drops,
+  type Epoch,
+  type HostCall,
+  type HostWrite,
+  nowhere,
+  pageState,
+  type Shared,
+  type SourceMessage,
+  type ToKeeper,
+  word,
+} from './protocol.ts'
+
+const pageBytes = 4096
+/** Pages for which missing ones are made faults at once: fewer would split the mapping too often. */
+const chunkPages = 256
+/**
+ * How long an epoch should take, milliseconds: longer ones cost more at a fault, but share more inputs. It goes up while epochs read more
+ * than so many bytes of before for each page that they write, and down else.
+ */
+const shortestEpoch = 2.5
+const longestEpoch = 5
+const inputsPerPage = 16
+/** Recording ends when over so much of the guest's time (ms) it wrote fewer pages a millisecond than the first, and begins again above the second. */
+const lookTime = 60
+const quietRate = 1
+const busyRate = 3
+/** Reads of a file shorter than this are kept as bytes. */
+const shortRead = 96
+
+export interface RecorderParts {
+  readonly shared: Shared
+  readonly points: readonly Point[]
+  readonly mutable: number
+  /** A userfaultfd with write protection that resolves itself. */
+  readonly uffd: number
+  /** /proc/self/pagemap */
+  readonly pagemap: number
+  readonly post: (message: ToKeeper) => void
+  readonly takeDrops: () => Drops | undefined
+}
+
+interface Begun {
+  id: number
+  point: number
+  locals: Uint8Array
+  globals: (number | bigint)[]
+  size: number
+  budget: number
+}
+
+export class Recorder {
+  readonly #parts: RecorderParts
+  #globals: Record<string, EngineGlobal> = {}
+  #memory: EngineMemory | undefined
+  #state: EngineMemory | undefined
+  #tags: EngineMemory | undefined
+  #tagBytes: Uint8Array = new Uint8Array(0)
+  #tagAddress = 0
+  base = 0
+  #begun: Begun = { id: 0, point: nowhere, locals: new Uint8Array(0), globals: [], size: 0, budget: 0 }
+  #calls: HostCall[] = []
+  #writes: HostWrite[] = []
+  #forbidden: string | undefined
+  #since = 0
+  #budget = 20000
+  #epochTime = shortestEpoch
+  #tracking = true
+  /** Since the rate of writing was last looked at. */
+  #pages = 0
+  #time = 0
+  readonly #chunks = new Set<number>()
+  readonly #sources = new WeakMap<object, number>()
+  #nextSource = 0
+  /** Counts for the report. */
+  readonly counts = { cuts: 0, left: 0, plainCuts: 0, dropped: 0, refused: 0, plainPhases: 0, scanMs: 0 }
+
+  constructor(parts: RecorderParts) {
+    this.#parts = parts
+  }
+
+  /** What the instrumented module imports. */
+  get imports(): ImportObject {
+    return {
+      lethe: {
+        cut: (point: number) => this.#cut(point),
+        left: () => this.#left(),
+        end: () => this.#plainCut(),
+      },
+    }
+  }
+
+  /** To be called when there is an instance; `served` gets the address of its memory before anything is dropped. */
+  ready({ instance, memory }: Running): void {
+    this.#globals = instance.exports as unknown as Record<string, EngineGlobal>
+    this.#memory = memory.memory as unknown as EngineMemory
+    this.#state = instance.exports['lethe:state'] as EngineMemory
+    this.#tags = instance.exports['lethe:tags'] as EngineMemory
+    this.#tagBytes = new Uint8Array(this.#tags.buffer)
+    this.#tagAddress = addressOf(this.#tags.buffer)
+    this.base = addressOf(this.#memory.buffer)
+    const most = this.#parts.shared.states.length * pageBytes
+    advise(this.base, most, 15 /* MADV_NOHUGEPAGE */)
+    advise(this.#tagAddress, most, 15)
+    const done = uffd.register(this.#parts.uffd, this.base, most, uffd.mode.wp)
+    if (done < 0) throw new Error(`lethe: userfaultfd refuses the guest's memory (${done})`)
+    this.#set('live', 1)
+    this.#set('cutDepth', 1)
+    this.#set('tracking', 1)
+    this.#since = threadTime()
+    this.#begin(atStart)
+    this.#set('low', 0)
+  }
+
+  /** What the guest's run is observed with. */
+  get observer(): Observer {
+    return {
+      before: () => {
+        this.#writes = []
+      },
+      after: (name, _args, result) => {
+        this.#calls.push({ name, result, writes: this.#writes })
+        this.#writes = []
+        if (unrepeatableCalls.has(name) || !callKinds.has(name)) this.#forbidden ??= name
+      },
+      wrote: (at, length, provenance) => this.#hostWrote(at, length, provenance),
+    }
+  }
+
+  /** The guest has ended. */
+  finish(): void {
+    this.#post(0, true)
+    Atomics.add(this.#parts.shared.control, word.open, 100)
+    this.#begun.id += 100
+  }
+
+  /** The guest does not run. */
+  dropNow(): void {
+    this.#scan()
+    this.#drop()
+  }
+
+  #set(name: GlobalName, value: number): void {
+    ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value
+  }
+  #get(name: GlobalName): number {
+    return (this.#globals[`lethe:${name}`] as EngineGlobal).value as number
+  }
+
+  #hostWrote(at: number, length: number, provenance: Provenance | undefined): void {
+    if (!this.#tracking || length === 0) return
+    this.#tagBytes.fill(1, at, at + length)
+    if (provenance !== undefined && length >= shortRead) {
+      const source = this.#source(provenance)
+      if (source >= 0) {
+        this.#writes.push({ at, source, offset: provenance.offset, length })
+        return
+      }
+    }
+    const memory = new Uint8Array((this.#memory as EngineMemory).buffer)
+    this.#writes.push({ at, bytes: memory.slice(at, at + length) })
+  }
+
+  #source(provenance: Provenance): number {
+    const { opened } = provenance
+    let id = this.#sources.get(opened)
+    if (id === undefined) {
+      try {
+        const fd = openSync(`/proc/self/fd/${provenance.fd}`, 'r')
+        id = this.#nextSource++
+        this.#parts.post({ kind: 'source', id, fd } satisfies SourceMessage)
+      } catch {
+        id = -1
+      }
+      this.#sources.set(opened, id)
+    }
+    return id
+  }
+
+  // A traced activation is at a point, its locals are saved, and the budget is used up. 1: it shall go on plain.
+  #cut(point: number): number {
+    if (!this.#tracking) {
+      this.#set('budget', this.#budget)
+      return 1
+    }
+    this.counts.cuts++
+    const used = this.#begun.budget - this.#get('budget')
+    const depth = this.#get('depth')
+    if (this.#get('budget') < this.#get('limit'))
+      this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
+    const written = this.#scan()
+    const many = (this.#get('log') - logAt) / 8 > inputsPerPage * pagesIn(written)
+    this.#epochTime = Math.min(longestEpoch, Math.max(shortestEpoch, this.#epochTime * (many ? 1.1 : 0.95)))
+    this.#post(used, false, written)
+    const time = this.#lap()
+    if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
+    this.#drop()
+    if (this.#rate(written, time) < quietRate) {
+      this.#plain()
+      return 1
+    }
+    this.#begin(point)
+    return 0
+  }
+
+  /** Time of this thread since the last call, milliseconds. */
+  #lap(): number {
+    const now = threadTime()
+    const time = now - this.#since
+    this.#since = now
+    return time
+  }
+
+  // Polls that take the time of an epoch.
+  #adapt(used: number, time: number): void {
+    const factor = Math.min(1.5, Math.max(0.67, this.#epochTime / Math.max(time, 0.01)))
+    this.#budget = Math.max(500, Math.min(2e7, Math.round(used * factor)))
+  }
+
+  /** Pages written a millisecond, once enough of the guest's time has gone by; until then neither few nor many. */
+  #rate(written: Uint32Array, time: number): number {
+    this.#pages += pagesIn(written)
+    this.#time += time
+    if (this.#time < lookTime) return (quietRate + busyRate) / 2
+    const rate = this.#pages / this.#time
+    this.#pages = this.#time = 0
+    return rate
+  }
+
+  // The activation that the epoch began in has returned.
+  #left(): void {
+    this.counts.left++
+    const used = this.#begun.budget - this.#get('budget')
+    const written = this.#scan()
+    this.#post(0, false, written)
+    this.#rate(written, this.#lap())
+    // Epochs that end long before their budget began too deep.
+    if (used < this.#begun.budget / 4) this.#set('cutDepth', Math.max(1, this.#get('depth')))
+    this.#begin(nowhere)
+  }
+
+  // A plain phase: nothing is recorded. 1: the activation shall go on traced.
+  #plainCut(): number {
+    this.counts.plainCuts++
+    const time = this.#lap()
+    if (!this.#tracking) this.#adapt(this.#budget, time)
+    this.#set('budget', this.#budget)
+    if (this.#tracking) return 1
+    const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
+    if (!asked && this.counts.plainCuts % 8 !== 0) {
+      this.#time += time
+      return 0
+    }
+    const written = this.#scan()
+    Atomics.add(this.#parts.shared.control, word.open, 1)
+    this.#begun.id++
+    this.#drop()
+    if (this.#rate(written, time) < busyRate) return 0
+    this.#tracking = true
+    this.#set('tracking', 1)
+    this.#begin(nowhere)
+    return 1
+  }
+
+  #plain(): void {
+    this.counts.plainPhases++
+    this.#tracking = false
+    this.#set('tracking', 0)
+    this.#set('low', 0)
+    this.#begin(nowhere)
+    this.#set('budget', this.#budget)
+  }
+
+  #begin(point: number): void {
+    const { shared, points, mutable } = this.#parts
+    const id = Atomics.add(shared.control, word.open, 1) + 1
+    const saved = point < 0 ? 0 : (points[point] as Point).saved
+    const globals: (number | bigint)[] = []
+    for (let i = 0; i < mutable; i++) globals.push((this.#globals[`lethe:m${i}`] as EngineGlobal).value)
+    // From nowhere the next point will do, whatever the budget.
+    const budget = point === nowhere ? 0 : this.#budget
+    this.#begun = {
+      id,
+      point,
+      locals: new Uint8Array((this.#state as EngineMemory).buffer).slice(0, saved),
+      globals,
+      size: this.#get('size'),
+      budget,
+    }
+    this.#calls = []
+    this.#forbidden = undefined
+    this.#set('budget', budget)
+    this.#set('limit', point === nowhere ? -this.#budget : -3 * this.#budget)
+    this.#set('low', point === nowhere ? 0 : this.#get('depth'))
+    this.#set('log', logAt)
+    this.#set('copies', 0)
+    if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
+  }
+
+  #post(polls: number, last: boolean, written = this.#scan()): void {
+    const begun = this.#begun
+    const state = (this.#state as EngineMemory).buffer
+    const epoch: Epoch = {
+      kind: 'epoch',
+      id: begun.id,
+      point: begun.point,
+      locals: begun.locals,
+      globals: begun.globals,
+      size: begun.size,
+      polls,
+      inputs:
+        begun.point === nowhere ? new Uint8Array(0) : new Uint8Array(state).slice(logAt, this.#get('log')),
+      copies: new Uint32Array(state).slice(copiesAt / 4, (copiesAt + this.#get('copies')) / 4),
+      calls: this.#calls,
+      written,
+      forbidden: last ? 'the end of the run' : this.#forbidden,
+    }
+    this.#parts.post(epoch)
+  }
+
+  /** Notes which pages were written since the last scan, and protects them again. */
+  #scan(): Uint32Array {
+    const t = performance.now()
+    const { shared, pagemap } = this.#parts
+    const { id } = this.#begun
+    const length = (this.#memory as EngineMemory).buffer.byteLength
+    const runs: number[] = []
+    const found = (start: number, end: number): void => {
+      const first = (start - this.base) / pageBytes
+      const count = (end - start) / pageBytes
+      runs.push(first, count)
+      shared.lastWritten.fill(id, first, first + count)
+      for (let p = first; p < first + count; p++)
+        if (shared.states[p] === pageState.clean) shared.states[p] = pageState.physical
+      if (first + count > (shared.control[word.top] as number)) shared.control[word.top] = first + count
+    }
+    const done = scanPages(
+      pagemap,
+      this.base,
+      this.base + length,
+      page.present | page.written,
+      0,
+      0,
+      found,
+      true,
+    )
+    if (done < 0) throw new Error(`lethe: PAGEMAP_SCAN failed (${done})`)
+    this.counts.scanMs += performance.now() - t
+    return Uint32Array.from(runs)
+  }
+
+  // Right after a scan, in the guest's own thread: nobody writes meanwhile.
+  #drop(): void {
+    const { shared, takeDrops } = this.#parts
+    const { control, states, lastWritten } = shared
+    while (Atomics.load(control, word.asked) > 0) {
+      const drops = takeDrops()
+      if (drops === undefined) return
+      Atomics.sub(control, word.asked, 1)
+      const { pages, before } = drops
+      let first = -1
+      let next = -1
+      const flush = (): void => {
+        if (first >= 0) this.#forget(first, next)
+        first = -1
+      }
+      for (let i = 0; i < pages.length; i++) {
+        const p = pages[i] as number
+        if ((lastWritten[p] as number) >= (before[i] as number)) {
+          if (states[p] === pageState.asked) states[p] = pageState.physical
+          this.counts.refused++
+          continue
+        }
+        // Before it is gone: the keeper may be asked for it at once.
+        states[p] = pageState.virtual
+        this.counts.dropped++
+        if (p !== next) flush()
+        if (first < 0) first = p
+        next = p + 1
+      }
+      flush()
+    }
+  }
+
+  #forget(first: number, end: number): void {
+    for (let chunk = Math.floor(first / chunkPages); chunk * chunkPages < end; chunk++) {
+      if (this.#chunks.has(chunk)) continue
+      this.#chunks.add(chunk)
+      const at = this.base + chunk * chunkPages * pageBytes
+      const done = uffd.register(this.#parts.uffd, at, chunkPages * pageBytes)
+      if (done < 0) throw new Error(`lethe: userfaultfd refuses ${at.toString(16)} (${done})`)
+    }
+    discard(this.base + first * pageBytes, (end - first) * pageBytes)
+  }
+}
+
+/** CPU time of the calling thread where that is to be had, else the clock; milliseconds. */
+const threadTime: () => number = (() => {
+  const own = (process as unknown as { threadCpuUsage?: () => { user: number; system: number } })
+    .threadCpuUsage
+  if (own === undefined) return () => performance.now()
+  return () => {
+    const { user, system } = own.call(process)
+    return (user + system) / 1000
+  }
+})()
+
+function pagesIn(runs: Uint32Array): number {
+  let sum = 0
+  for (let i = 1; i < runs.length; i += 2) sum += runs[i] as number
+  return sum
+}

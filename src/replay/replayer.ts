@@ -1,0 +1,120 @@
+// An instance in which epochs are replayed: its memory is empty but for the epoch's inputs, its imports answer what they answered.
+import {
+  engine,
+  type EngineGlobal,
+  type EngineInstance,
+  type EngineMemory,
+  type ImportObject,
+} from '../guest/engine.ts'
+import { addressOf } from '../sys/ffi.ts'
+import { discard } from '../sys/memory.ts'
+import type { KeptEpoch } from './epochs.ts'
+import { atStart, type HostCall, type KeeperData } from './protocol.ts'
+
+/** Reads bytes of a source, all of them or it throws. */
+export type ReadSource = (source: number, offset: number, into: Uint8Array) => void
+
+/** Thrown by the last poll of an epoch. */
+const ended = { replay: 'ended' }
+
+/** The replay did something that the guest did not: what was recorded is wrong or incomplete. */
+export class Divergence extends Error {
+  override readonly name = 'Divergence'
+}
+
+export class Replayer {
+  readonly #data: KeeperData
+  readonly #instance: EngineInstance
+  readonly #memory: EngineMemory
+  readonly #state: EngineMemory
+  readonly #address: number
+  readonly #read: ReadSource
+  readonly #globals: Record<string, EngineGlobal>
+  #calls: readonly HostCall[] = []
+  #call = 0
+  #touched = 0
+  /** The epoch whose outcome is in memory. */
+  holds = -1
+  bytes: Uint8Array
+  words: BigUint64Array
+
+  constructor(data: KeeperData, read: ReadSource) {
+    this.#data = data
+    this.#read = read
+    this.#instance = new engine.Instance(data.module, this.#imports())
+    const { exports } = this.#instance
+    this.#memory = exports[data.memory] as EngineMemory
+    this.#state = exports['lethe:state'] as EngineMemory
+    this.#globals = exports as unknown as Record<string, EngineGlobal>
+    this.#memory.grow(data.mostPages - this.#memory.buffer.byteLength / 65536)
+    this.bytes = new Uint8Array(this.#memory.buffer)
+    this.words = new BigUint64Array(this.#memory.buffer)
+    this.#address = addressOf(this.#memory.buffer)
+    this.#touched = this.bytes.length
+  }
+
+  /** Makes memory what it was at the end of the epoch, as far as the epoch made it. */
+  replay(epoch: KeptEpoch): void {
+    if (this.holds === epoch.id) return
+    this.holds = -1
+    discard(this.#address, this.#touched)
+    this.#touched = Math.min(this.bytes.length, epoch.size * 65536 + 2 ** 26)
+    epoch.putInputs(this.bytes)
+    new Uint8Array(this.#state.buffer).set(epoch.locals, 0)
+    const set = (name: string, value: number | bigint): void => {
+      ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value
+    }
+    epoch.globals.forEach((value, i) => set(`m${i}`, value))
+    set('size', epoch.size)
+    set('budget', epoch.polls > 0 ? epoch.polls : 0x7fff_ffff)
+    set('tracking', 0)
+    set('live', 0)
+    this.#calls = epoch.calls
+    this.#call = 0
+    let name = '_start'
+    if (epoch.point !== atStart) {
+      const { func, number } = this.#data.points[epoch.point] as { func: number; number: number }
+      name = `lethe:f${func}`
+      set('resume', number)
+    }
+    let polled = false
+    try {
+      ;(this.#instance.exports[name] as () => void)()
+    } catch (error) {
+      if (error !== ended)
+        throw new Divergence(`the replay ended otherwise: ${String(error)}`, { cause: error })
+      polled = true
+    }
+    if (polled !== epoch.polls > 0) throw new Divergence('the replay returned where the guest did not')
+    if (this.#call !== this.#calls.length) throw new Divergence('the replay made fewer calls of the host')
+    this.holds = epoch.id
+  }
+
+  #imports(): ImportObject {
+    const imports: ImportObject = {
+      lethe: {
+        cut: () => 0,
+        left: () => undefined,
+        end: () => {
+          throw ended
+        },
+      },
+    }
+    for (const { module, name, kind } of engine.Module.imports(this.#data.module)) {
+      if (module === 'lethe' || kind !== 'function') continue
+      imports[module] ??= {}
+      ;(imports[module] as Record<string, unknown>)[name] = () => this.#answer(name)
+    }
+    return imports
+  }
+
+  #answer(name: string): number | undefined {
+    const call = this.#calls[this.#call++]
+    if (call?.name !== name)
+      throw new Divergence(`the replay calls ${name}, the guest called ${call?.name ?? 'nothing'}`)
+    for (const write of call.writes)
+      if ('bytes' in write) this.bytes.set(write.bytes, write.at)
+      else this.#read(write.source, write.offset, this.bytes.subarray(write.at, write.at + write.length))
+    return call.result
+  }
+}

@@ -1,0 +1,146 @@
+// One run of a guest under replay: the guest on the calling thread, the keeper on one of its own.
+import { closeSync, openSync } from 'node:fs'
+import { type MessagePort, MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { type Ending, run, type Running, type RunOptions } from '../guest/instance.ts'
+import type { Guest } from '../guest/load.ts'
+import * as fds from '../sys/fd.ts'
+import * as uffd from '../sys/uffd.ts'
+import { decode } from '../wasm/decode.ts'
+import { analyse, segmentsOf } from './analysis.ts'
+import { type Explanation, explanationOf } from './explain.ts'
+import { instrument } from './instrument.ts'
+import {
+  type Drops,
+  type FromKeeper,
+  type KeeperData,
+  type KeeperReport,
+  sharedBytes,
+  sharedOf,
+  type ToKeeper,
+  word,
+} from './protocol.ts'
+import { Recorder } from './recorder.ts'
+
+const O_CLOEXEC = 0o2000000
+const O_NONBLOCK = 0o4000
+const USER_MODE_ONLY = 1
+
+export interface Session {
+  readonly ending: Ending
+  readonly explanation: Explanation
+}
+
+export interface SessionOptions extends RunOptions {
+  /** Bytes of refilled pages that may stay. Default: a tenth of what the guest has written. */
+  readonly budget?: number
+}
+
+/** Runs a guest so that what it makes is forgotten and made again. */
+export function runReplayed(guest: Guest, options: SessionOptions = {}): Session {
+  const began = performance.now()
+  const { analysis: made, cached } = analyse(guest)
+  const took = { milliseconds: performance.now() - began, cached }
+  if (made.refusal !== undefined)
+    return { ending: run(guest, options), explanation: refused(guest, made.refusal.message, took) }
+  const pages = made.mostPages * 16
+  const buffer = new SharedArrayBuffer(sharedBytes(pages))
+  const shared = sharedOf(buffer, pages)
+  const { port1: port, port2: theirs } = new MessageChannel()
+  const wake = fds.eventfd()
+  const fault = openUserfaultfd()
+  const pagemap = openSync('/proc/self/pagemap', 'r')
+  const reports: KeeperReport[] = []
+  const take = (): Drops | undefined => {
+    for (;;) {
+      const got = receiveMessageOnPort(port) as { message: FromKeeper } | undefined
+      if (got === undefined) return undefined
+      if (got.message.kind === 'drops') return got.message
+      if (got.message.kind === 'report') reports.push(got.message)
+    }
+  }
+  const post = (message: ToKeeper): void => {
+    port.postMessage(message)
+    fds.signalEvent(wake)
+  }
+  const recorder = new Recorder({
+    shared,
+    points: made.points,
+    mutable: made.mutable,
+    uffd: fault,
+    pagemap,
+    post,
+    takeDrops: take,
+  })
+  let worker: Worker | undefined
+  const ready = (running: Running): void => {
+    recorder.ready(running)
+    const data: KeeperData = {
+      module: running.module,
+      shared: buffer,
+      pages,
+      uffd: fault,
+      base: recorder.base,
+      wake,
+      points: made.points,
+      mutable: made.mutable,
+      mostPages: made.mostPages,
+      memory: made.memory,
+      image: segmentsOf(decode(guest.bytes)),
+      budget: options.budget ?? 0,
+    }
+    worker = startKeeper(data, theirs)
+    Atomics.wait(shared.control, word.keeper, 0)
+    options.ready?.(running)
+  }
+  const ending = run(guest, {
+    ...options,
+    passes: [
+      { name: `replay-${revision}`, apply: module => instrument(module, new Set(made.copies)).module },
+      ...(options.passes ?? []),
+    ],
+    imports: { ...recorder.imports, ...options.imports },
+    observer: { ...recorder.observer, ...options.observer },
+    ready,
+  })
+  recorder.finish()
+  post({ kind: 'report' })
+  while (reports.length === 0) {
+    // Pages that the keeper proves now can be dropped now.
+    const asked = Atomics.load(shared.control, word.asked)
+    if (asked === 0) Atomics.wait(shared.control, word.asked, 0, 5)
+    else recorder.dropNow()
+  }
+  post({ kind: 'stop' })
+  worker?.unref()
+  port.close()
+  closeSync(pagemap)
+  return {
+    ending,
+    explanation: explanationOf(guest, made, took, reports[0] as KeeperReport, recorder.counts),
+  }
+}
+
+function refused(guest: Guest, message: string, analysis: Explanation['analysis']): Explanation {
+  return { type: 'replay', guest: guest.path, hash: guest.hash, refused: message, analysis }
+}
+
+/** Part of the key of kept modules. */
+const revision = '1'
+
+function startKeeper(data: KeeperData, port: MessagePort): Worker {
+  return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
+    workerData: { data, port },
+    transferList: [port],
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  })
+}
+
+function openUserfaultfd(): number {
+  const features = uffd.feature.pagefaultFlagWp | uffd.feature.wpUnpopulated | uffd.feature.wpAsync
+  let fd = uffd.create(O_CLOEXEC | O_NONBLOCK)
+  if (fd < 0) fd = uffd.create(O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY)
+  if (fd < 0) throw new Error(`lethe: no userfaultfd (${fd})`)
+  const done = uffd.api(fd, features)
+  if (done < 0) throw new Error(`lethe: userfaultfd has no asynchronous write protection (${done})`)
+  return fd
+}

@@ -1,0 +1,166 @@
+// Replay as a lens, on programs that are compiled here and know nothing of it.
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { analyse } from '../src/replay/analysis.ts'
+import type { Explanation } from '../src/replay/explain.ts'
+import { refusal } from '../src/replay/fitness.ts'
+import { levels, Purity } from '../src/replay/purity.ts'
+import { load } from '../src/guest/load.ts'
+import { decode } from '../src/wasm/decode.ts'
+import { readNames } from '../src/wasm/names.ts'
+import { knownMisses, labels } from './guests/labels.ts'
+
+const bin = resolve(import.meta.dirname, '../bin/lethe')
+const hasClang = (() => {
+  const made = spawnSync('clang', ['--target=wasm32-wasi', '-x', 'c', '-', '-o', '/dev/null'], {
+    input: '#include <stdio.h>\nint main(void) { puts("x"); }',
+  })
+  return made.status === 0
+})()
+
+let folder = ''
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lethe-replay-test-'))
+  process.env['XDG_CACHE_HOME'] = folder
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+// Compiled and linked in two steps, so that no optimizer takes the names away.
+function compile(source: string, name: string): string {
+  const object = join(folder, `${name}.o`)
+  const out = join(folder, `${name}.wasm`)
+  execFileSync('clang', ['--target=wasm32-wasi', '-O1', '-w', '-c', '-o', object, source])
+  execFileSync('clang', ['--target=wasm32-wasi', '-w', '-o', out, object, '-lm'])
+  return out
+}
+
+function run(args: readonly string[]): { out: string; status: number | null; err: string } {
+  const { stdout, stderr, status } = spawnSync(bin, ['run', ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, XDG_CACHE_HOME: folder },
+  })
+  return { out: stdout, err: stderr, status }
+}
+
+function points(lines: number, seed: number): string {
+  let text = ''
+  for (let i = 0, x = seed; i < lines; i++) {
+    x = (x * 1103515245 + 12345) % 2147483648
+    text += `${x % 1000003}=${((x >> 8) % 99991) / 100}\n`
+  }
+  return text
+}
+
+describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 120_000 }, () => {
+  test('the judge of purity agrees with a person, but for what is known', () => {
+    const module = decode(load(compile('test/guests/purity.c', 'purity')).bytes)
+    const purity = new Purity(module)
+    const indices = new Map([...readNames(module).functions].map(([index, name]) => [name, index]))
+    const wrong: string[] = []
+    for (const [name, label] of Object.entries(labels)) {
+      const index = indices.get(name)
+      if (index === undefined) continue
+      const { level } = purity.of(index)
+      expect(levels).toContain(level)
+      if (level !== label) wrong.push(name)
+    }
+    expect(Object.keys(labels).filter(name => indices.has(name)).length).toBeGreaterThanOrEqual(60)
+    expect(wrong.filter(name => !knownMisses.includes(name))).toEqual([])
+  })
+
+  test('a program is the same under replay, and its array is virtual', () => {
+    const seed = Math.floor(Math.random() * 1e6)
+    console.log(`seed ${seed}`)
+    const guest = compile('examples/sscanf/points.c', 'points')
+    const file = join(folder, 'points.txt')
+    const json = join(folder, 'explain.json')
+    writeFileSync(file, points(60_000, seed))
+    for (const queries of [['100'], ['400000', 'local']]) {
+      const plain = run(['--dir', folder, guest, '--', file, ...queries])
+      rmSync(json, { force: true })
+      const replayed = run(['--explain', '--json', json, '--dir', folder, guest, '--', file, ...queries])
+      expect(replayed.err).toContain('loaded 60000 points')
+      expect({ out: replayed.out, status: replayed.status }).toEqual({ out: plain.out, status: 0 })
+      const { memory, epochs, runs } = JSON.parse(readFileSync(json, 'utf8')) as Explanation
+      expect(epochs?.mismatches).toBe(0)
+      expect(memory?.virtual ?? 0).toBeGreaterThan((memory?.written ?? 0) * 0.6)
+      expect(memory?.kept.all ?? 1e9).toBeLessThan((memory?.virtual ?? 0) * 0.35)
+      expect(runs?.some(r => r.state === 'virtual' && r.why.includes("the program's own code"))).toBe(true)
+    }
+  })
+
+  test('the file that a program was made of can be rewritten under it', async () => {
+    const guest = compile('examples/sscanf/points.c', 'rewritten')
+    const file = join(folder, 'rewritten.txt')
+    writeFileSync(file, points(60_000, 7))
+    const args = ['--dir', folder, guest, '--', file, '300000', 'local']
+    const plain = run(args)
+    const child = spawn(bin, ['run', '--explain', ...args], {
+      env: { ...process.env, XDG_CACHE_HOME: folder },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const said = { out: '', err: '' }
+    child.stdout.on('data', (data: Buffer) => (said.out += String(data)))
+    child.stderr.on('data', (data: Buffer) => {
+      if (!said.err.includes('loaded') && String(data).includes('loaded'))
+        writeFileSync(file, 'x'.repeat(100_000))
+      said.err += String(data)
+    })
+    const status = await new Promise(done => child.on('close', done))
+    expect({ status, out: said.out }).toEqual({ status: 0, out: plain.out })
+    expect(said.err).toContain('wrong ones: 0')
+  })
+
+  test('the analysis is kept by the hash of the module', () => {
+    const guest = load(compile('test/guests/purity.c', 'kept'))
+    const first = analyse(guest)
+    const second = analyse(guest)
+    expect([first.cached, second.cached]).toEqual([false, true])
+    expect(second.analysis.points).toEqual(first.analysis.points)
+    expect(second.analysis.functions.map(f => f.verdict.level)).toEqual(
+      first.analysis.functions.map(f => f.verdict.level),
+    )
+  })
+
+  test('what a program makes of the clock stays physical, and the import is named', () => {
+    const source = join(folder, 'clock.c')
+    writeFileSync(
+      source,
+      `#include <stdio.h>
+      #include <stdlib.h>
+      #include <time.h>
+      int main(void) {
+        int *a = malloc(16 << 20), n = 0, wrong = 0;
+        for (int i = 0; i < 4 << 20; i++) { if (i % 64 == 0) n = (int)(clock() / 100000); a[i] = n ^ i; if ((a[i] ^ i) != n) wrong++; }
+        for (int i = 1; i < 4 << 20; i++) if ((a[i] ^ i) < (a[i - 1] ^ (i - 1))) wrong++;
+        printf("%d\\n", wrong);
+      }`,
+    )
+    const out = join(folder, 'clock.wasm')
+    execFileSync('clang', [
+      '--target=wasm32-wasi',
+      '-O2',
+      '-D_WASI_EMULATED_PROCESS_CLOCKS',
+      '-w',
+      '-o',
+      out,
+      source,
+      '-lwasi-emulated-process-clocks',
+    ])
+    const { out: printed, err, status } = run(['--explain', out])
+    expect({ printed, status }).toEqual({ printed: '0\n', status: 0 })
+    expect(err).toContain('not repeatable: clock_time_get')
+  })
+})
+
+test('threads, tables that change and 64-bit memories are refused by name', () => {
+  const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
+  const shared = Uint8Array.from([...header, 5, 4, 1, 3, 1, 2])
+  expect(refusal(decode(shared))?.code).toBe('threads')
+  const wide = Uint8Array.from([...header, 5, 3, 1, 4, 1])
+  expect(refusal(decode(wide))?.code).toBe('memory64')
+  expect(refusal(decode(Uint8Array.from(header)))?.message).toContain('0 memories')
+})
