@@ -1,7 +1,7 @@
 /** Sites for people: a line or two each, those with most explained bytes first. */
 import { basename } from 'node:path'
 import { styleText } from 'node:util'
-import { formatBytes } from '../audit/print.ts'
+import { formatBytes } from '../audit/words.ts'
 import type { Site, SitesReport } from './sites.ts'
 import type { Frame } from './symbols.ts'
 
