@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define EXACT 1024u
@@ -78,10 +79,19 @@ static struct part block_part = {AT_BLOCKS, AT_STACKS - AT_BLOCKS, 0}, stack_par
 static struct part frame_part = {AT_FRAMES, AT_PYTHON_FRAMES - AT_FRAMES, 0};
 static struct part python_part = {AT_PYTHON_FRAMES, AT_TEXT - AT_PYTHON_FRAMES, 0}, text_part = {AT_TEXT, TEXT, 0};
 
+static struct stat table_is;
+
+/* A program may have closed our descriptor with others, and its number may be another file's by now. */
+static int still_ours(void) {
+  struct stat now;
+  return fstat(table_file, &now) == 0 && now.st_ino == table_is.st_ino && now.st_dev == table_is.st_dev;
+}
+
 static int room(struct part *part, uint64_t bytes) {
   if (bytes <= __atomic_load_n(&part->had, __ATOMIC_ACQUIRE)) return 1;
   lock(&grow_lock);
-  while (part->had < bytes && part->had < part->most) {
+  int ours = still_ours();
+  while (ours && part->had < bytes && part->had < part->most) {
     uint64_t more = part->most - part->had < CHUNK ? part->most - part->had : CHUNK;
     long done = syscall(SYS_fallocate, table_file, 0, part->at + part->had, more);
     if (done != 0 && errno != EOPNOTSUPP && errno != ENOSYS) break;
@@ -379,7 +389,7 @@ static int open_table(const char *folder) {
   int high = fcntl(file, F_DUPFD_CLOEXEC, 900);
   if (high >= 0) close(file), file = high;
   table_file = file;
-  if (ftruncate(file, TABLE_BYTES)) return 0;
+  if (ftruncate(file, TABLE_BYTES) || fstat(file, &table_is)) return 0;
   long done = syscall(SYS_fallocate, file, 0, 0, AT_BLOCKS);
   if (done != 0 && errno != EOPNOTSUPP && errno != ENOSYS) return 0;
   char *at = (char *)syscall(SYS_mmap, NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
