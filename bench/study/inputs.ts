@@ -1,12 +1,14 @@
 // The files that states read: made once, of fixed seeds, in a folder of their own.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
 import { tmpdir } from 'node:os'
+import { dataFile } from '../lib/data.ts'
 
-/** Bytes of most files. */
+/** Bytes of most files; numbers and the log are larger. */
 const size = 50_000_000
+/** In 10^6 bytes. */
+const logSize = 76
 
 export const inputsFolder: string = join(tmpdir(), 'lethe-study', 'inputs')
 
@@ -17,8 +19,10 @@ export function makeInputs(): void {
   mkdirSync(inputsFolder, { recursive: true })
   const script = join(import.meta.dirname, '../targets/files.py')
   execFileSync('/usr/bin/python3', [script, inputsFolder, String(size)], { stdio: 'inherit' })
-  const log = gunzipSync(readFileSync(join(inputsFolder, 'log.gz')))
-  writeFileSync(join(inputsFolder, 'log.txt'), log)
+  execFileSync('/usr/bin/python3', [join(import.meta.dirname, 'larger.py'), inputsFolder], {
+    stdio: 'inherit',
+  })
+  copyFileSync(dataFile('log', logSize), join(inputsFolder, 'log.txt'))
   writeFileSync(
     join(inputsFolder, 'page.html'),
     page(readFileSync(join(inputsFolder, 'records.csv'), 'utf8')),

@@ -32,8 +32,8 @@ const table = (head: readonly string[], rows: readonly (readonly (string | numbe
 
 /** Pages that need no memory of their own: explained, zero, or put together from pieces. */
 const made = ({ explained, zero, pieces }: Result): number => explained + zero + pieces
-/** Of these, what files explain. */
-const fromFiles = ({ explained, pieces }: Result): number => explained + pieces
+/** Of these, what has a backing: files, or a recipe. */
+const backed = ({ explained, pieces }: Result): number => explained + pieces
 /** Bytes that stay: pages that nothing makes, and the recipes. */
 const left = (result: Result): number => (result.pages - made(result)) * PAGE + result.recipe
 
@@ -42,14 +42,14 @@ export function writePage(measured: readonly Measured[], all: number): void {
   const results = measured.map(({ result }) => result)
   const sum = (of: (result: Result) => number): number => results.reduce((total, one) => total + of(one), 0)
   const pages = sum(one => one.pages)
-  const files = sum(fromFiles)
+  const files = sum(one => one.explained)
   const of = (names: readonly Pattern[]): number =>
     sum(({ patterns: found }) => names.reduce((n, name) => n + (found[name] ?? 0), 0))
-  const shares = results.map(one => (100 * fromFiles(one)) / one.pages)
+  const shares = results.map(one => (100 * one.explained) / one.pages)
   const much = shares.filter(share => share >= 60).length
   const little = shares.filter(share => share < LITTLE).length
-  const used = results.filter(one => one.changed !== undefined && fromFiles(one) * PAGE >= 1e6)
-  const kept = used.map(one => 100 * (1 - (one.changed?.explained ?? 0) / fromFiles(one)))
+  const used = results.filter(one => one.changed !== undefined && backed(one) * PAGE >= 1e6)
+  const kept = used.map(one => 100 * (1 - (one.changed?.explained ?? 0) / backed(one)))
   const zram = results.filter(one => one.zram !== undefined)
   const total = (of: (one: Result) => number): string =>
     percent(
@@ -66,9 +66,17 @@ ${((pages * PAGE) / 1e9).toFixed(1)} GB, on ${cpus().length} × ${cpus()[0]?.mod
 
 ## In short
 
-- **How much?** ${percent(files, pages)} % of all bytes, but hardly any program is average: ${much} of ${measured.length} states are explained to 60 % or more, ${little} to less than ${LITTLE} %;
-  the median is ${median(shares).toFixed(0)} %. Who holds a file, or an array of one, holds little else. Who has made objects of it holds headers and pointers.
-- **Verbatim or transcoded?** Of the explained bytes ${percent(of(VERBATIM), files)} % stand in a file as they are (${percent(of(['aligned']), files)} % on page boundaries), ${percent(of(TRANSCODED), files)} % are transcoded (${TRANSCODED.map(name => `${patternTexts[name]} ${percent(of([name]), files)} %`).join(', ')}), and ${percent(of(['pieces']), files)} % are pages put together from pieces of files, of either kind, between other bytes.
+- **How much?** Files explain ${percent(files, pages)} % of all pages, but hardly any program is average: ${much} of ${measured.length} states are explained to 60 % or more, ${little} to less than ${LITTLE} %;
+  the median is ${median(shares).toFixed(0)} %. Recipes, which put a page together from parts of files, from words that count or repeat, and from a rest that
+  is kept, take another ${percent(
+    sum(one => one.pieces),
+    pages,
+  )} %; ${percent(
+    sum(one => one.zero),
+    pages,
+  )} % are zero. Who holds a file, or an array of one, holds little else. Who has made objects of it holds headers and pointers.
+- **Verbatim or transcoded?** Of the bytes that files explain ${percent(of(VERBATIM), files)} % stand there as they are (${percent(of(['aligned']), files)} % on page boundaries),
+  ${percent(of(TRANSCODED), files)} % are transcoded (${TRANSCODED.map(name => `${patternTexts[name]} ${percent(of([name]), files)} %`).join(', ')}). The pages of recipes are not in these figures: they mix both.
 - **Is a page too coarse?** Aligned to pages nothing would be found: malloc's headers shift everything. With shifts allowed, ${sizeSentence(results)}
 - **Does it stay?** ${kept.length === 0 ? 'Not measured.' : `After the program had gone through all that it holds, the median state had ${median(kept).toFixed(1)} % of its explained pages unchanged; ${kept.filter(share => share >= 99).length} of ${kept.length} had 99 % or more, the worst had ${Math.min(...kept).toFixed(0)} %.`}
 - **Beside others:** of the same pages Lethe leaves ${total(left)} %, zram (lzo-rle) ${total(one => one.zram ?? 0)} %; KSM could merge ${total(one => one.same * PAGE)} %. Lethe's pager
@@ -78,24 +86,25 @@ ${((pages * PAGE) / 1e9).toFixed(1)} GB, on ${cpus().length} × ${cpus()[0]?.mod
 
 ${stateTables(measured)}
 
-*Pages*: explained as whole pages, wherever in a file they begin. *Pieces*: pages that recipes make of parts of files and a rest. *Zero*: given back
+*Pages*: explained as whole pages, wherever in a file they begin. *Pieces*: pages that recipes make: of parts of files, of words that count up or repeat, of
+other pages that stand there more than once, and a rest that is kept. *Zero*: given back
 without a file. *Left*: what stays of these bytes with Lethe, recipes included and the pager not; with zram (the same pages written to a device with lzo-rle:
 what the device then takes). *KSM*: what is left if all equal pages of the process are merged, counted and not run. *Changed*: of the
 explained pages, and of the others, what is not as it was after the program has used what it holds.
 
 ## How memory came to hold a file's bytes
 
-${patternTable(results, files)}
+${patternTable(results)}
 
 ## By lens
 
-${lensTable(results, files)}
+${lensTable(results)}
 
 ## Pages, and smaller and larger blocks
 
 The share of memory that files would explain if memory came in blocks of another size, each at any offset of a file. Below a page it is an estimate from a
-sample of the unexplained pages, and finds what stands in the files by chance too; where a block is made from must be kept, 8 bytes for each: *net*
-takes that off.
+sample of the unexplained pages, and finds what stands in the files by chance too. *Net*: with blocks of one byte repeated (zeros), which need no file, and less the
+8 bytes for each block that say where it is made from.
 
 ${grainTable(measured)}
 
@@ -105,8 +114,8 @@ ${failures(measured)}
 
 ## Beside an earlier study
 
-Before Lethe there was a study with another program, which searched all bytes at every offset and counted pages that are explained to 90 % or more; its inputs were
-other files, of 64 to 200 MB. States that both have:
+Before Lethe there was a study with another program, which searched all bytes at every offset; *nearly* are pages of which it explained 90 % or more. Its inputs were other files,
+of other sizes: beside a smaller file the runtime weighs more. States that both have:
 
 ${earlierTable(measured)}
 
@@ -135,7 +144,7 @@ function mean(results: readonly Result[], bytes: number, of: 'files' | 'net'): n
 function sizeSentence(results: readonly Result[]): string {
   const say = (bytes: number): string => `${(100 * mean(results, bytes, 'files')).toFixed(0)} %`
   const best = SIZES.toSorted((a, b) => mean(results, b, 'net') - mean(results, a, 'net'))[0] ?? PAGE
-  return `whole pages reach ${say(4096)}, blocks of 1 KiB ${say(1024)}, of 256 bytes ${say(256)}; 64 KiB ${say(65536)}. What is to be kept taken off, ${best} bytes are best (${(100 * mean(results, best, 'net')).toFixed(0)} % net, pages ${(100 * mean(results, 4096, 'net')).toFixed(0)} %).`
+  return `whole pages reach ${say(4096)}, blocks of 1 KiB ${say(1024)}, of 256 bytes ${say(256)}; 64 KiB ${say(65536)}. With zeros counted and 8 bytes taken off for each block, ${best} bytes are best (${(100 * mean(results, best, 'net')).toFixed(0)} % net, pages ${(100 * mean(results, 4096, 'net')).toFixed(0)} %).`
 }
 
 function stateTables(measured: readonly Measured[]): string {
@@ -178,16 +187,18 @@ function stateTables(measured: readonly Measured[]): string {
     .join('\n\n')
 }
 
-function patternTable(results: readonly Result[], files: number): string {
+function patternTable(results: readonly Result[]): string {
+  const all = results.reduce((n, one) => n + backed(one), 0)
   const rows = patterns.flatMap(name => {
     const pages = results.reduce((n, one) => n + (one.patterns[name] ?? 0), 0)
     const states = results.filter(one => (one.patterns[name] ?? 0) * PAGE >= 5e6).length
-    return pages === 0 ? [] : [[patternTexts[name], megabytes(pages), percent(pages, files), states]]
+    return pages === 0 ? [] : [[patternTexts[name], megabytes(pages), percent(pages, all), states]]
   })
-  return table(['pattern', 'MB', '% of explained', 'states with 5 MB or more'], rows)
+  return table(['pattern', 'MB', '% of all made', 'states with 5 MB or more'], rows)
 }
 
-function lensTable(results: readonly Result[], files: number): string {
+function lensTable(results: readonly Result[]): string {
+  const all = results.reduce((n, one) => n + backed(one), 0)
   const lenses = new Map<string, { pages: number; states: number }>()
   for (const result of results)
     for (const [lens, pages] of Object.entries(result.lenses)) {
@@ -202,10 +213,10 @@ function lensTable(results: readonly Result[], files: number): string {
     .map(([name, { pages, states }]) => [
       `\`${name.replaceAll('|', '\\|')}\``,
       megabytes(pages),
-      percent(pages, files),
+      percent(pages, all),
       states,
     ])
-  return table(['lens', 'MB', '% of explained', 'states with 1 MB or more'], rows)
+  return table(['lens', 'MB', '% of all made', 'states with 1 MB or more'], rows)
 }
 
 function grainTable(measured: readonly Measured[]): string {
@@ -228,7 +239,7 @@ function grainTable(measured: readonly Measured[]): string {
 
 function failures(measured: readonly Measured[]): string {
   const poor = measured
-    .filter(({ result }) => (100 * fromFiles(result)) / result.pages < LITTLE)
+    .filter(({ result }) => (100 * result.explained) / result.pages < LITTLE)
     .toSorted((a, b) => b.result.pages - a.result.pages)
   const worse = measured.filter(({ result }) => result.zram !== undefined && left(result) > result.zram)
   const shared = measured.filter(({ result }) => result.shared >= 16e6)
@@ -237,12 +248,12 @@ function failures(measured: readonly Measured[]): string {
       (100 * (result.points.find(one => one.bytes === bytes)?.files ?? 0)).toFixed(0)
     const zram =
       result.zram === undefined ? '' : `; zram leaves ${percent(result.zram, result.pages * PAGE)} %`
-    return `| ${state.group}: ${state.about} | ${megabytes(result.pages)} | ${percent(fromFiles(result), result.pages)} | ${point(256)} | ${point(64)} | ${percent(left(result), result.pages * PAGE)}${zram} |`
+    return `| ${state.group}: ${state.about} | ${megabytes(result.pages)} | ${percent(result.explained, result.pages)} | ${percent(result.pieces, result.pages)} | ${point(256)} | ${point(64)} | ${percent(left(result), result.pages * PAGE)}${zram} |`
   })
   return [
-    `- ${poor.length} states are explained to less than ${LITTLE} %:`,
+    `- ${poor.length} states have less than ${LITTLE} % of their pages in files:`,
     '',
-    '| state | MB | explained % | in blocks of 256 B % | of 64 B % | left % |\n|---|---:|---:|---:|---:|---|',
+    '| state | MB | pages % | pieces % | in blocks of 256 B % | of 64 B % | left % |\n|---|---:|---:|---:|---:|---:|---|',
     ...lines,
     '',
     `- In ${worse.length} of ${measured.length} states zram leaves less than Lethe does without \`--pack\`: ${worse.map(({ state }) => state.name).join(', ')}. What files don't explain only compression makes smaller.`,
@@ -255,18 +266,22 @@ function failures(measured: readonly Measured[]): string {
 }
 
 function earlierTable(measured: readonly Measured[]): string {
-  const rows = measured
-    .filter(({ state }) => state.earlier !== undefined)
-    .map(({ state, result }) => {
-      const now = (100 * fromFiles(result)) / result.pages
-      const before = state.earlier ?? 0
-      return [
-        state.name,
-        before.toFixed(1),
+  const rows = measured.flatMap(({ state: { name, earlier }, result }) => {
+    if (earlier === undefined) return []
+    const now = (100 * result.explained) / result.pages
+    return [
+      [
+        name,
+        earlier.megabytes,
+        earlier.pages.toFixed(1),
+        earlier.nearly.toFixed(1),
+        megabytes(result.pages),
         now.toFixed(1),
-        percent(result.explained, result.pages),
-        (now - before).toFixed(1),
-      ]
-    })
-  return table(['state', 'then %', 'now %', 'of it whole pages %', 'difference, points'], rows)
+        percent(result.pieces, result.pages),
+        (now - earlier.pages).toFixed(1),
+      ],
+    ]
+  })
+  const head = ['state', 'then: MB', 'pages %', 'nearly %', 'now: MB', 'pages %', 'pieces %', 'pages, points']
+  return table(head, rows)
 }

@@ -30,8 +30,11 @@ export interface State {
   readonly after?: readonly string[]
   /** A remark for the table. */
   readonly note?: string
-  /** Explained share of whole pages in the copying study that was made before Lethe was, per cent. */
-  readonly earlier?: number
+  /**
+   * What another program found in the like state before Lethe was there, on a file of another size: pages explained as a whole, and those
+   * explained to 90 % or more, per cent of so many MB (10^6 bytes).
+   */
+  readonly earlier?: { readonly pages: number; readonly nearly: number; readonly megabytes: number }
 }
 
 const folder = join(import.meta.dirname, 'states')

@@ -1,9 +1,9 @@
 /*
  * The recorder of `lethe run --sites`: preloaded into a program, it notes for every live block which stack it came about by.
  *
- * Blocks of EXACT bytes and more are all noted. Of smaller ones one for every EVERY bytes is, chosen at random by bytes (so that
- * each byte is as likely as any other), and stands for as many. A call that is not noted costs a subtraction; a free costs a look
- * at the head of one chain. mmap and munmap are noted too, the C library's own excepted.
+ * Blocks of EXACT bytes and more are all noted: only they can hold a whole page. Of smaller ones one for every EVERY bytes is,
+ * chosen at random by bytes (so that each byte is as likely as any other), and stands for as many. A call that is not noted costs a
+ * subtraction; a free costs a look at the head of one chain. mmap and munmap are noted too, the C library's own excepted.
  * Before a large block goes that nobody has looked at, or memory shrinks from a size that it never had, the program waits for the
  * reader to look.
  * A forked child is not recorded (a page that the kernel wipes in it says so); after exec the program has a new table.
@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define EXACT 1024u
+#define EXACT 4096u
 #define EVERY 32768.0
 #define MOST_FRAMES 64
 #define MOST_PYTHON 64
