@@ -74,7 +74,11 @@ if (!values.report) {
 const measured = states.flatMap(state =>
   existsSync(file(state)) ? [{ state, result: JSON.parse(readFileSync(file(state), 'utf8')) as Result }] : [],
 )
-if (measured.length > 0) writePage(measured, states.length)
+if (measured.length > 0)
+  writePage(
+    measured,
+    states.filter(state => !existsSync(file(state))),
+  )
 if (values.only === undefined && !values.report && measured.length === states.length)
   rmSync(inputsFolder, { recursive: true, force: true })
 process.exit()

@@ -37,8 +37,8 @@ const backed = ({ explained, pieces }: Result): number => explained + pieces
 /** Bytes that stay: pages that nothing makes, and the recipes. */
 const left = (result: Result): number => (result.pages - made(result)) * PAGE + result.recipe
 
-/** Writes docs/savings.md; `all`: how many states there are. */
-export function writePage(measured: readonly Measured[], all: number): void {
+/** Writes docs/savings.md; `missing`: states that have not been measured. */
+export function writePage(measured: readonly Measured[], missing: readonly State[]): void {
   const results = measured.map(({ result }) => result)
   const sum = (of: (result: Result) => number): number => results.reduce((total, one) => total + of(one), 0)
   const pages = sum(one => one.pages)
@@ -60,9 +60,14 @@ export function writePage(measured: readonly Measured[], all: number): void {
 
   const text = `# How much can be saved?
 
-\`npm run study\` makes this page: it brings ${all} programs into a state in which they hold what they have read (\`bench/study/states\`), looks at
+\`npm run study\` makes this page: it brings ${measured.length + missing.length} programs into a state in which they hold what they have read (\`bench/study/states\`), looks at
 their private anonymous memory, and writes down what of it files can make again. Measured here: ${measured.length} states,
-${((pages * PAGE) / 1e9).toFixed(1)} GB, on ${cpus().length} × ${cpus()[0]?.model ?? '?'}, ${gib.toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}. One run of each. Totals depend on the mix, which is ours; read the rows.
+${((pages * PAGE) / 1e9).toFixed(1)} GB, on ${cpus().length} × ${cpus()[0]?.model ?? '?'}, ${gib.toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}. One run of each. Totals depend on the mix, which is ours; read the rows.${
+    missing.length === 0
+      ? ''
+      : `
+Not measured in this run: ${missing.map(({ name }) => name).join(', ')}.`
+  }
 
 ## In short
 
