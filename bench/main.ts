@@ -38,6 +38,7 @@ const benches = [
   'library',
   'wasm',
   'codec',
+  'sites',
 ] as const
 
 function positive(text: string, name: string): number {

@@ -1,9 +1,9 @@
 /*
  * The recorder of `lethe run --sites`: preloaded into a program, it notes for every live block which stack it came about by.
  *
- * Blocks of EXACT bytes and more are all noted. Of smaller ones one for every EVERY bytes is, chosen at random by bytes (so that
- * each byte is as likely as any other), and stands for as many. A call that is not noted costs a subtraction; a free costs a look
- * at the head of one chain. mmap and munmap are noted too, the C library's own excepted.
+ * Blocks of EXACT bytes and more are all noted: only they can hold a whole page. Of smaller ones one for every EVERY bytes is,
+ * chosen at random by bytes (so that each byte is as likely as any other), and stands for as many. A call that is not noted costs a
+ * subtraction; a free costs a look at the head of one chain. mmap and munmap are noted too, the C library's own excepted.
  * Before a large block goes that nobody has looked at, or memory shrinks from a size that it never had, the program waits for the
  * reader to look.
  * A forked child is not recorded (a page that the kernel wipes in it says so); after exec the program has a new table.
@@ -20,9 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 
-#define EXACT 1024u
+#define EXACT 4096u
 #define EVERY 32768.0
 #define MOST_FRAMES 64
 #define MOST_PYTHON 64
@@ -78,10 +79,19 @@ static struct part block_part = {AT_BLOCKS, AT_STACKS - AT_BLOCKS, 0}, stack_par
 static struct part frame_part = {AT_FRAMES, AT_PYTHON_FRAMES - AT_FRAMES, 0};
 static struct part python_part = {AT_PYTHON_FRAMES, AT_TEXT - AT_PYTHON_FRAMES, 0}, text_part = {AT_TEXT, TEXT, 0};
 
+static struct stat table_is;
+
+/* A program may have closed our descriptor with others, and its number may be another file's by now. */
+static int still_ours(void) {
+  struct stat now;
+  return fstat(table_file, &now) == 0 && now.st_ino == table_is.st_ino && now.st_dev == table_is.st_dev;
+}
+
 static int room(struct part *part, uint64_t bytes) {
   if (bytes <= __atomic_load_n(&part->had, __ATOMIC_ACQUIRE)) return 1;
   lock(&grow_lock);
-  while (part->had < bytes && part->had < part->most) {
+  int ours = still_ours();
+  while (ours && part->had < bytes && part->had < part->most) {
     uint64_t more = part->most - part->had < CHUNK ? part->most - part->had : CHUNK;
     long done = syscall(SYS_fallocate, table_file, 0, part->at + part->had, more);
     if (done != 0 && errno != EOPNOTSUPP && errno != ENOSYS) break;
@@ -379,7 +389,7 @@ static int open_table(const char *folder) {
   int high = fcntl(file, F_DUPFD_CLOEXEC, 900);
   if (high >= 0) close(file), file = high;
   table_file = file;
-  if (ftruncate(file, TABLE_BYTES)) return 0;
+  if (ftruncate(file, TABLE_BYTES) || fstat(file, &table_is)) return 0;
   long done = syscall(SYS_fallocate, file, 0, 0, AT_BLOCKS);
   if (done != 0 && errno != EOPNOTSUPP && errno != ENOSYS) return 0;
   char *at = (char *)syscall(SYS_mmap, NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
