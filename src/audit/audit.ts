@@ -11,6 +11,7 @@ import { EXPLAINED, UNEXPLAINED, ZERO } from '../explain/extents.ts'
 import { explainProcess, type ExplainProcessOptions, type ProcessExplanations } from '../explain/process.ts'
 import { isPrivateAnonymous, type Mapping, readMaps } from '../process/maps.ts'
 import { Pagemap } from '../process/pagemap.ts'
+import { type Rest, restOf } from './rest.ts'
 
 const PAGE = 4096
 
@@ -67,6 +68,8 @@ export interface AuditReport {
     readonly unreadable: number
     readonly swapped: number
   }
+  /** What pieces of files and packing could do for the unexplained pages; missing: too little is left. */
+  readonly rest?: Rest
   /** Files that were considered. */
   readonly candidates: number
   readonly bytesScanned: number
@@ -94,6 +97,7 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
   }
   const tallies = tallyMappings(pid, mappings, found, options.virtual, addFile)
   const seconds = (performance.now() - began) / 1000
+  const rest = restOf(pid, found, options)
   const sum = (of: (mapping: AuditMapping) => number): number =>
     tallies.reduce((total, one) => total + of(one), 0)
   return {
@@ -111,6 +115,7 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
       unreadable: found.counts.absent,
       swapped: found.present.swapped,
     },
+    ...(rest === undefined ? {} : { rest }),
     candidates: found.candidates.length,
     bytesScanned: found.counts.bytesScanned,
     seconds,
