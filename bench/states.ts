@@ -1,6 +1,6 @@
 // The states that programs are in when they have read a file: how much of their memory is given back, and what is left,
 // with what no file explains packed, beside a swap to zram. Every state is made by a program as it is.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Bench, BenchOptions } from './main.ts'
@@ -17,6 +17,8 @@ interface State {
   readonly file: string
   /** The program and the first of its arguments; the file is the last one. */
   readonly command: readonly string[]
+  /** A module that python3 may lack. */
+  readonly needs?: string
   /** Least share of the private memory that is to be virtual, per cent; packed memory is not counted. */
   readonly virtual?: number
   /** Most that is to be left in target and pager, per cent, with what nothing explains packed. */
@@ -44,7 +46,7 @@ const states: readonly State[] = [
   { name: 'numpy .npy f64', file: 'f64.npy', command: python('npy'), virtual: 92 },
   { name: 'numpy bf16→f32', file: 'bf16.bin', command: python('bf16'), virtual: 92 },
   { name: 'numpy loadtxt', file: 'numbers.csv', command: python('loadtxt'), virtual: 78 },
-  { name: 'pandas read_csv', file: 'named.csv', command: python('pandas'), virtual: 60 },
+  { name: 'pandas read_csv', file: 'named.csv', command: python('pandas'), needs: 'pandas', virtual: 60 },
   { name: 'Python lists of floats', file: 'numbers.csv', command: python('floats'), virtual: 60 },
   { name: 'gzip.open().read()', file: 'log.gz', command: python('gzip'), virtual: 95 },
   { name: 'lzma.open().read()', file: 'log.xz', command: python('lzma'), virtual: 95 },
@@ -80,29 +82,23 @@ function makeFiles(megabytes: number): string {
 
 interface Outcome {
   readonly before: number
+  /** Of it, what the program had before it read the file. */
+  readonly bare: number
   readonly virtual: number
-  /** Target and pager, packs included. */
+  /** Target and pager, packs and recipes included. */
   readonly left: number
   readonly pager: number
+  /** What zram leaves, by algorithm; NaN where there is none. */
+  readonly zram: readonly number[]
+  /** Seconds until the passes were made. */
+  readonly seconds: number
   readonly same: boolean
 }
 
-async function underLethe(state: State, path: string, pack: boolean): Promise<Outcome> {
-  const [command = '', ...words] = state.command
-  const target = await Target.start(which(command) ?? command, [...words, path])
-  const right = await target.ask('digest')
-  const before = target.figures().rssAnon
-  const attached = await attach(target.pid, ['--backing', path, ...(pack ? ['--pack'] : [])])
-  await sleep(2500)
-  const status = await attached.status()
-  const left = target.figures().rssAnon + status.own
-  const same = (await target.ask('digest')) === right
-  await target.end()
-  attached.forget()
-  return { before, virtual: status.virtual, left, pager: status.own - status.packs, same }
-}
+const algorithms = ['lzo-rle', 'lz4'] as const
 
-async function underZram(state: State, path: string, algorithm: string): Promise<number> {
+/** What is left when all of a target is swapped out to a zram; it is back in memory afterwards. */
+function underZram(target: Target, algorithm: string): number {
   let zram: Zram
   try {
     zram = Zram.open(algorithm)
@@ -110,70 +106,90 @@ async function underZram(state: State, path: string, algorithm: string): Promise
     if (error instanceof Skip) return Number.NaN
     throw error
   }
-  const [command = '', ...words] = state.command
-  const target = await Target.start(which(command) ?? command, [...words, path])
-  await target.ask('digest')
   const empty = zram.used()
   zram.pageOut(target)
   const left = target.figures().rssAnon + zram.used() - empty
-  await target.end()
   zram.close()
   return left
 }
 
+/** One program: swapped to each zram, then attached. */
+async function measure(state: State, path: string): Promise<Outcome> {
+  const [command = '', ...words] = state.command
+  const target = await Target.start(which(command) ?? command, [...words, path])
+  const bare = Number(target.ready.split(' ')[1]) * 1024
+  const right = await target.ask('digest')
+  const before = target.figures().rssAnon
+  const zram = algorithms.map(algorithm => underZram(target, algorithm))
+  const pack = state.left === undefined ? [] : ['--pack']
+  const began = performance.now()
+  const attached = await attach(target.pid, ['--backing', path, ...pack])
+  const seconds = (performance.now() - began) / 1000
+  await sleep(4000)
+  const status = await attached.status()
+  const left = target.figures().rssAnon + status.own
+  const same = (await target.ask('digest')) === right
+  await target.end()
+  attached.forget()
+  const pager = status.own - status.packs - status.recipes
+  return { before, bare, virtual: status.virtual, left, pager, zram, seconds, same }
+}
+
+/** Files of more than this would make the run longer than ten minutes. */
+const mostMegabytes = 100
+
 export const bench: Bench = {
   about:
-    'States that programs are in when they have read a file. Virtual: the share of private memory that holds none after lethe attach. Left: of target and pager together, with --pack; beside it what a swap of the same program to zram leaves.',
+    'States that programs are in when they have read a file. Virtual: the share of private memory that holds none after lethe attach, of all of it and of what came with the file; in rows with a goal for what is left, packs are part of it. Left: of target and pager together; beside it what a swap of the same process to zram left before.',
   async run(options: BenchOptions): Promise<readonly Table[]> {
-    const folder = makeFiles(options.size)
+    const megabytes = Math.min(options.size, mostMegabytes)
+    const folder = makeFiles(megabytes)
     const rows: Cell[][] = []
     const goals: Goal[] = []
     const missing: string[] = []
     for (const state of states) {
-      if (which(state.command[0] ?? '') === undefined) {
+      if (which(state.command[0] ?? '') === undefined || (state.needs && !hasModule(state.needs))) {
         missing.push(state.name)
         continue
       }
-      const path = join(folder, state.file)
-      const plain = await underLethe(state, path, false)
-      const packed = await underLethe(state, path, true)
-      const lzo = await underZram(state, path, 'lzo-rle')
-      const lz4 = await underZram(state, path, 'lz4')
-      const share = (100 * plain.virtual) / plain.before
-      const percent = (bytes: number): number => (100 * bytes) / plain.before
-      const same = plain.same && packed.same
+      const one = await measure(state, join(folder, state.file))
+      const share = (100 * one.virtual) / one.before
+      const percent = (bytes: number): number => (100 * bytes) / one.before
       rows.push([
         state.name,
-        plain.before / 1e6,
+        one.before / 1e6,
         share,
-        percent(packed.left),
-        packed.pager / 1e6,
-        percent(lzo),
-        percent(lz4),
-        same ? 'yes' : 'NO',
+        Math.min(100, (100 * one.virtual) / (one.before - one.bare)),
+        percent(one.left),
+        one.pager / 1e6,
+        ...one.zram.map(percent),
+        one.seconds,
+        one.same ? 'yes' : 'NO',
       ])
       if (state.virtual !== undefined)
         goals.push(atLeast(`${state.name}: virtual`, state.virtual, share, '%'))
       if (state.left !== undefined)
-        goals.push(atMost(`${state.name}: left`, state.left, percent(packed.left), '%'))
-      const least = Math.min(...[lzo, lz4].filter(Number.isFinite))
+        goals.push(atMost(`${state.name}: left`, state.left, percent(one.left), '%'))
+      const least = Math.min(...one.zram.filter(Number.isFinite))
       if (Number.isFinite(least))
         goals.push(
-          atMost(`${state.name}: left, beside the better zram`, percent(least), percent(packed.left), '%'),
+          atMost(`${state.name}: left, beside the better zram`, percent(least), percent(one.left), '%'),
         )
-      if (!same) goals.push({ what: state.name, goal: 'the same output', measured: 'another', met: false })
+      if (!one.same)
+        goals.push({ what: state.name, goal: 'the same output', measured: 'another', met: false })
     }
     return [
       {
-        title: `States, files of ${options.size} MB`,
+        title: `States, files of ${megabytes} MB`,
         head: [
           'state',
           'private MB',
           'virtual %',
+          'of the data %',
           'left %',
           'of it pager MB',
-          'zram lzo-rle %',
-          'zram lz4 %',
+          ...algorithms.map(name => `zram ${name} %`),
+          'attach s',
           'same output',
         ],
         rows,
@@ -184,4 +200,8 @@ export const bench: Bench = {
       },
     ]
   },
+}
+
+function hasModule(name: string): boolean {
+  return spawnSync('python3', ['-c', `import ${name}`], { stdio: 'ignore' }).status === 0
 }

@@ -19,6 +19,10 @@ interface Status {
   backings: { path: string; lens: string; copy?: true; lost?: string }[]
 }
 
+interface Audit {
+  rest?: { pieces: { pages: number; kept: number }; files: string[] }
+}
+
 const has = (...command: string[]): boolean =>
   spawnSync(command[0] ?? '', command.slice(1), { stdio: 'ignore' }).status === 0
 
@@ -145,6 +149,10 @@ describe.skipIf(reason !== undefined)(
         ;(child.stdin as Writable).write('fork')
         await holder.check()
       }
+
+      const audit = JSON.parse(desk.run('audit', '--json', String(holder.pid)).out) as Audit
+      expect((audit.rest?.pieces.pages ?? 0) * 4096).toBeGreaterThan(0.8 * share * held)
+      expect(audit.rest?.files).toContain(path)
 
       attach(holder.pid)
       const attached = status(holder.pid)

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
+const [, bare] = /^RssAnon:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? []
 const [kind, path] = process.argv.slice(2)
 const data = kind === 'text' ? readFileSync(path, 'utf8') : JSON.parse(readFileSync(path, 'utf8'))
 globalThis.gc?.()
@@ -15,5 +16,5 @@ function digest() {
   return hash.digest('hex')
 }
 
-console.log('ready')
+console.log(`ready ${bare}`)
 createInterface({ input: process.stdin }).on('line', () => console.log(digest()))

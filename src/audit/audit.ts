@@ -16,6 +16,7 @@ import { memoryFigures } from '../process/target.ts'
 import { mostPriced, priceOf, type Saving, savingOf } from './cost.ts'
 import { type Grain, grain } from './grain.ts'
 import { type Pattern, patternOf } from './patterns.ts'
+import { type Rest, restOf } from './rest.ts'
 import { type PageMap, type Part, walk } from './walk.ts'
 
 const PAGE = 4096
@@ -106,6 +107,8 @@ export interface AuditReport {
     readonly unreadable: number
     readonly swapped: number
   }
+  /** What pieces of files and packing could do for the unexplained pages; missing: too little is left. */
+  readonly rest?: Rest
   /** Files that were considered. */
   readonly candidates: number
   readonly bytesScanned: number
@@ -140,6 +143,7 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
     fileOfVirtual: run => files.ofVirtual(run),
   })
   const seconds = (performance.now() - began) / 1000
+  const rest = restOf(pid, found, options)
   const { list, places } = files.done()
   const sum = (of: (mapping: AuditMapping) => number): number =>
     walked.mappings.reduce((total, one) => total + of(one), 0)
@@ -170,6 +174,7 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
         file: cell.file < 0 ? -1 : (places[cell.file] ?? -1),
       })),
     },
+    ...(rest === undefined ? {} : { rest }),
     saving: savingOf(list, totals, rss, options.pager?.own),
     ...(options.grain
       ? { grain: grain({ pid, found, virtual, store: indexStore(options.cacheFolder) }) }

@@ -1,6 +1,7 @@
 /** An audit report for people: one screen, as wide as the terminal; colour only if asked for. */
 import { styleText } from 'node:util'
 import type { AuditReport, PageTally } from './audit.ts'
+import type { Rest, Way } from './rest.ts'
 import { patternTexts } from './patterns.ts'
 import {
   byPattern,
@@ -28,6 +29,17 @@ function shorten(text: string, width: number): string {
   return text.length <= width ? text : `…${text.slice(text.length - width + 1)}`
 }
 
+/** Beneath what is unexplained: what attach could still do with it. */
+function formatRest({ pieces, packed }: Rest): string[] {
+  const line = ({ pages, kept }: Way, text: string): string[] =>
+    pages === 0
+      ? []
+      : [
+          `${formatBytes(pages * PAGE).padStart(10)}           ${text}; about ${formatBytes(kept)} kept for it`,
+        ]
+  return [...line(pieces, 'of that from pieces of files'), ...line(packed, 'of that can be packed (--pack)')]
+}
+
 export function formatAudit(report: AuditReport, options: PrintOptions = {}): string {
   const width = Math.max(60, options.width ?? 80)
   const style = (how: 'bold' | 'green' | 'dim', text: string): string =>
@@ -49,6 +61,7 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
     const line = `${formatBytes(totals[key] * PAGE).padStart(10)} ${percent(totals[key], totals.pages).padStart(8)}  ${text}`
     lines.push(key === 'explained' || key === 'virtual' ? style('green', line) : line)
   }
+  if (report.rest !== undefined) lines.push(...formatRest(report.rest))
   if (totals.unreadable > 0)
     lines.push(`${formatBytes(totals.unreadable * PAGE).padStart(10)}           could not be read`)
   if (totals.swapped > 0)

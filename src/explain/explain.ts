@@ -24,7 +24,7 @@ import { ABSENT, EXPLAINED, type Extent, type Findings, UNEXPLAINED, UNKNOWN, ZE
 import { promising } from './glance.ts'
 import type { Candidate } from './pool.ts'
 import { ENOUGH, type Kind, NEARLY, Search, type SearchOptions } from './search.ts'
-import { allMarks, costOf, marks, ROUNDS, type View, viewsOf } from './views.ts'
+import { costOf, marks, ROUNDS, type View, viewsOf } from './views.ts'
 
 const PAGE = 4096
 const MIB = 2 ** 20
@@ -220,7 +220,7 @@ function* views(
     const bytes = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
     const whole = bytes * standsFor
     if (!deep && (whole < LEAST_FOR_VIEWS || bytes < SHARE_FOR_VIEWS * findings.pages * PAGE)) return
-    const marked = deep ? allMarks : marks(memory, left)
+    const marked = marks(memory, left, deep)
     const most = deep ? Number.POSITIVE_INFINITY : Math.max(VIEWED_FROM * 1024, 4 * whole)
     known ??= files
       .filter(({ program, lens, identity: { size } }) => !program && !lens && size >= least && size <= most)

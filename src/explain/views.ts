@@ -23,6 +23,7 @@ import type { Candidate } from './pool.ts'
 
 const PAGE = 4096
 const SAMPLE = 400
+const DEEP_SAMPLE = 20_000
 /** A lens is marked when it could have made this share of the pages looked at. */
 const SHARE = 0.01
 /** Members of archives that are looked at: from this many bytes on, and so many. */
@@ -81,13 +82,10 @@ const OUTER: readonly Outer[] = [
   { name: NUMBERS, marks: looksParsed },
 ]
 
-/** Marks of all lenses that can go on top: for a search that leaves out nothing. */
-export const allMarks: ReadonlySet<string> = new Set(OUTER.map(outer => outer.name))
-
-/** Names of the outer lenses that could have made some of these pages. */
-export function marks(memory: MemorySource, runs: readonly Run[]): Set<string> {
+/** Names of the outer lenses that could have made some of these pages; in a deep search, any of many more pages. */
+export function marks(memory: MemorySource, runs: readonly Run[], deep = false): Set<string> {
   const total = runs.reduce((sum, run) => sum + run.pages, 0)
-  const step = Math.max(1, total / SAMPLE)
+  const step = Math.max(1, total / (deep ? DEEP_SAMPLE : SAMPLE))
   const page = new Uint8Array(PAGE)
   const counts = new Map<string, number>()
   let looked = 0
@@ -102,7 +100,9 @@ export function marks(memory: MemorySource, runs: readonly Run[]): Set<string> {
     }
     before += run.pages
   }
-  return new Set(OUTER.map(outer => outer.name).filter(name => (counts.get(name) ?? 0) > SHARE * looked))
+  return new Set(
+    OUTER.map(outer => outer.name).filter(name => (counts.get(name) ?? 0) > (deep ? 0 : SHARE * looked)),
+  )
 }
 
 /**

@@ -126,11 +126,19 @@ export class ProgramWriter {
 
 /** Runs programs. Nothing is kept between two runs. */
 export class ProgramRunner {
+  /** A byte for each of the page's: 1 where a step has made it. */
   readonly #mask = new Uint8Array(PAGE)
+  readonly #maskWords = new Uint32Array(this.#mask.buffer)
+  /** The page, where words can be written. */
+  readonly #page = new Uint8Array(PAGE)
+  readonly #words = new Uint32Array(this.#page.buffer)
   #elements = new Uint8Array(PAGE)
   readonly #next = new Map<number, number>()
   #program: Uint8Array = new Uint8Array(0)
   #at = 0
+  // The word that was read last.
+  #low = 0
+  #high = 0
 
   /** Makes a page (4096 bytes of `out`). LensError 'corrupt' where the program is none, or leaves a literal too many. */
   run(program: Uint8Array, literals: Uint8Array, read: ReadSource, out: Uint8Array): void {
@@ -138,20 +146,23 @@ export class ProgramRunner {
     this.#at = 0
     this.#next.clear()
     this.#mask.fill(0)
-    while (this.#at < program.length) this.#step(read, out)
+    while (this.#at < program.length) this.#step(read)
+    const page = this.#page
+    const mask = this.#mask
     let n = 0
-    for (let i = 0; i < PAGE; i++) if (this.#mask[i] === 0) out[i] = literals[n++] ?? 0
+    for (let i = 0; i < PAGE; i++) if (mask[i] === 0) page[i] = literals[n++] ?? 0
     if (n !== literals.length) throw corrupt(`it has ${literals.length} literals for ${n} bytes`)
+    out.set(page)
   }
 
-  #step(read: ReadSource, out: Uint8Array): void {
+  #step(read: ReadSource): void {
     const kind = this.#byte()
     const at = this.#number()
     if (kind === COPY) {
       const length = this.#number()
       if (at + length > PAGE) throw corrupt(`a step ends at ${at + length}`)
       this.#mask.fill(1, at, at + length)
-      this.#read(read, out.subarray(at, at + length))
+      this.#read(read, this.#page.subarray(at, at + length))
       return
     }
     const count = this.#number()
@@ -169,27 +180,52 @@ export class ProgramRunner {
       step > MOST_APART
     )
       throw corrupt(`a step of kind ${kind} ends at ${end}`)
-    for (let i = 0, here = at; i < count; i++, here += stride) this.#mask.fill(1, here, here + width)
     if (kind === STRIDED) {
       const bytes = spanOf(count, step) * width
-      if (bytes > this.#elements.length) this.#elements = new Uint8Array(bytes)
-      const elements = this.#elements.subarray(0, bytes)
-      this.#read(read, elements)
-      for (let i = 0, from = 0, here = at; i < count; i++, here += stride, from += step * width)
-        for (let k = 0; k < width; k++) out[here + k] = elements[from + k] ?? 0
-      return
+      if (bytes > this.#elements.length) this.#elements = new Uint8Array(Math.ceil(bytes / 4) * 4)
+      this.#read(read, this.#elements.subarray(0, bytes))
+    } else this.#count(count, kind)
+    if (((at | stride | width) & 3) === 0) this.#putWords(at >> 2, count, stride >> 2, width >> 2, step)
+    else this.#putBytes(at, count, stride, width, step)
+  }
+
+  /** At most 512 words that count up, or stay the same, as elements. Two halves and a carry: a bigint for each word costs more than the page. */
+  #count(count: number, kind: number): void {
+    this.#word()
+    let low = this.#low
+    let high = this.#high
+    if (kind === CONSTANT) this.#low = this.#high = 0
+    else this.#word()
+    const words = new Uint32Array(this.#elements.buffer, 0, 2 * count)
+    for (let i = 0; i < words.length; i += 2) {
+      words[i] = low
+      words[i + 1] = high
+      const sum = low + this.#low
+      low = sum >>> 0
+      high = (high + this.#high + (sum > low ? 1 : 0)) >>> 0
     }
-    let value = this.#word()
-    const difference = kind === CONSTANT ? 0n : this.#word()
-    for (let i = 0, here = at; i < count; i++, here += stride) {
-      let low = Number(value & 0xffff_ffffn)
-      let high = Number(value >> 32n)
-      for (let k = 0; k < 4; k++, low >>>= 8, high >>>= 8) {
-        out[here + k] = low
-        out[here + 4 + k] = high
+  }
+
+  #putWords(at: number, count: number, stride: number, width: number, step: number): void {
+    const page = this.#words
+    const mask = this.#maskWords
+    const elements = new Uint32Array(this.#elements.buffer)
+    for (let i = 0, from = 0, here = at; i < count; i++, here += stride, from += step * width)
+      for (let k = 0; k < width; k++) {
+        page[here + k] = elements[from + k] ?? 0
+        mask[here + k] = 0x0101_0101
       }
-      value = BigInt.asUintN(64, value + difference)
-    }
+  }
+
+  #putBytes(at: number, count: number, stride: number, width: number, step: number): void {
+    const page = this.#page
+    const mask = this.#mask
+    const elements = this.#elements
+    for (let i = 0, from = 0, here = at; i < count; i++, here += stride, from += step * width)
+      for (let k = 0; k < width; k++) {
+        page[here + k] = elements[from + k] ?? 0
+        mask[here + k] = 1
+      }
   }
 
   #read(read: ReadSource, into: Uint8Array): void {
@@ -218,10 +254,11 @@ export class ProgramRunner {
     }
   }
 
-  #word(): bigint {
-    let value = 0n
-    for (let shift = 0n; shift < 64n; shift += 8n) value |= BigInt(this.#byte()) << shift
-    return value
+  #word(): void {
+    const half = (): number =>
+      (this.#byte() | (this.#byte() << 8) | (this.#byte() << 16) | (this.#byte() << 24)) >>> 0
+    this.#low = half()
+    this.#high = half()
   }
 }
 

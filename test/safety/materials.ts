@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib'
 import { CELL, PackWriter } from '../../src/lens/packed.ts'
 import { randomBytes } from '../explain-helpers.ts'
 
-export const materials = ['verbatim', 'gzip', 'utf16', 'numbers', 'packed'] as const
+export const materials = ['verbatim', 'gzip', 'utf16', 'numbers', 'packed', 'recipe'] as const
 export type MaterialName = (typeof materials)[number]
 
 export interface Material {
@@ -21,6 +21,10 @@ export interface Material {
   /** Makes the content of the source; of verbatim bytes there is none. */
   readonly lens?: string
 }
+
+/** Of less nothing is packed, and no pieces are looked for. */
+export const leastOf = (name: MaterialName): number =>
+  (name === 'recipe' ? 16 : name === 'packed' ? 6 : 1) * 2 ** 20
 
 /** `bytes` of content, the same for the same seed. */
 export function material(name: MaterialName, bytes: number, seed: number): Material {
@@ -49,6 +53,28 @@ export function material(name: MaterialName, bytes: number, seed: number): Mater
     }
     const content = Buffer.from(values.buffer).subarray(0, bytes)
     return { name, content, source: Buffer.from(`${lines.join('\n')}\n`), lens: 'numbers-f64' }
+  }
+  if (name === 'recipe') {
+    // Objects on a heap, as an interpreter makes them of the lines of a file: a count, an address, the line.
+    const content = Buffer.alloc(bytes)
+    const lines: Buffer[] = []
+    for (let at = 0, n = 0; at < bytes; n++) {
+      const line = Buffer.from(
+        Buffer.from(random.buffer, (n * 144) % (bytes - 288), 144 + (n % 9) * 12).toString('base64'),
+      )
+      const object = Buffer.alloc(16 + Math.ceil((line.length + 1) / 16) * 16)
+      object.writeBigUInt64LE(1n, 0)
+      object.writeBigUInt64LE(0x7f12_3456_7000n, 8)
+      line.copy(object, 16)
+      at += object.copy(content, at)
+      lines.push(line)
+    }
+    return {
+      name,
+      content,
+      source: Buffer.from(lines.map(line => `${line.toString('latin1')}\n`).join(''), 'latin1'),
+      lens: 'recipe',
+    }
   }
   // Words: it compresses, and every page is another.
   const content = Buffer.alloc(bytes)

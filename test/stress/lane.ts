@@ -4,7 +4,7 @@ import { appendFile, truncate, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Explained } from '../../src/pager/explainer.ts'
 import { PAGE, type Stuff, stuck, Target } from '../safety/lab.ts'
-import { materials } from '../safety/materials.ts'
+import { leastOf, materials } from '../safety/materials.ts'
 import type { Order } from './host.ts'
 import { Host, Killed } from './host-client.ts'
 import { type Random, randomOf, sleep, type Stress } from './shared.ts'
@@ -46,8 +46,11 @@ export class Lane {
   async #fresh(): Promise<void> {
     const r = this.#random
     const { lab, options } = this.#s
-    const bytes = (60 + r(300)) * PAGE + r(PAGE)
-    const drawn = r(2) === 0 ? 'verbatim' : (materials[r(materials.length)] ?? 'verbatim')
+    // Recipes want more memory than the lanes have room for: only where they are asked for.
+    const least = options.material === 'recipe' ? leastOf('recipe') : 0
+    const bytes = least + (60 + r(300)) * PAGE + r(PAGE)
+    const small = materials.filter(name => name !== 'recipe')
+    const drawn = r(2) === 0 ? 'verbatim' : (small[r(small.length)] ?? 'verbatim')
     this.#stuff = lab.material(options.material ?? drawn, bytes, r(2 ** 30))
     this.#target = await Target.of(lab, this.#stuff, (['mmap', 'mmap', 'malloc', 'brk'] as const)[r(4)])
     this.#bytes = bytes
