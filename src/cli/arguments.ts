@@ -42,6 +42,9 @@ function collectPath(path: string, paths: string[] | undefined): string[] {
   return [...(paths ?? []), path]
 }
 
+/** For options that can be given more than once. */
+export const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value]
+
 function parseSeconds(text: string): number {
   const seconds = Number(text)
   if (!(seconds > 0 && seconds <= 86_400))

@@ -7,11 +7,12 @@ import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
-import { examples, options, type PagerFlags, pagerOptions } from './arguments.ts'
+import { collect, examples, options, type PagerFlags, pagerOptions } from './arguments.ts'
 import { CommandError, UsageError } from './errors.ts'
+import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
 
-interface RunFlags extends Omit<PagerFlags, 'json'> {
+interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags {
   readonly json?: string | true
   readonly verbose?: boolean
 }
@@ -21,8 +22,10 @@ const worthwhile = 16 << 20
 
 export function runCommand(): Command {
   return new Command('run')
-    .description('run a command and serve its memory from the start; ends as the command ends')
-    .argument('<command...>', 'the command and its arguments, after --')
+    .description(
+      'run a command, or a WebAssembly program, and serve its memory from the start; ends as it ends',
+    )
+    .argument('<command...>', 'the command and its arguments, after --; or prog.wasm -- its arguments')
     .passThroughOptions()
     .addOption(options.backing())
     .addOption(options.budget())
@@ -35,6 +38,10 @@ export function runCommand(): Command {
     )
     .option('-v, --verbose', 'say on standard error what lethe does')
     .addOption(options.state())
+    .optionsGroup('Of WebAssembly programs (WASI preview 1):')
+    .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
+    .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
+    .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',
       `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).\n${examples(
@@ -42,6 +49,7 @@ export function runCommand(): Command {
           ['lethe run -- python3 serve.py', 'as python3 serve.py, with less memory'],
           ['lethe run --budget 256M -- node app.js', 'keep at most 256 MiB of copies resident'],
           ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
+          ['lethe run --dir . prog.wasm -- in.txt', 'a WebAssembly program that may use this directory'],
         ],
       )}`,
     )
@@ -49,6 +57,8 @@ export function runCommand(): Command {
 }
 
 async function run(command: string[], flags: RunFlags): Promise<void> {
+  const { isGuest, runGuest } = await import('./guest.ts')
+  if (isGuest(command[0] ?? '')) return runGuest(command, flags)
   const own = Number(process.env['LETHE_RUN_PID'])
   const argv = process.argv.slice(2)
   if (!Number.isSafeInteger(own) || own <= 0) {

@@ -7,7 +7,6 @@
  */
 import { createPolicy, NONE, type Policy, type PolicyName } from '../policy/index.ts'
 import { Lists } from '../policy/lists.ts'
-import type { RegionPages } from './region-pages.ts'
 
 /** Pages that come and go together. */
 export const unitPages = 4
@@ -15,6 +14,14 @@ export const unitPages = 4
 export const mostPages = 256
 
 const WINDOW = 1
+
+/** Whose pages are kept account of. `evict` drops a unit, and says whether all of it could go; `cost` is a unit's, in microseconds. */
+export interface Paged {
+  readonly firstUnit: number
+  readonly units: number
+  readonly cost: number
+  evict(unit: number): boolean
+}
 
 export class Frames {
   /** Pages that may be resident. */
@@ -25,7 +32,7 @@ export class Frames {
   readonly #window: Lists = new Lists(1)
   readonly #windowUnits: number
   readonly #policy: Policy
-  readonly #regions: RegionPages[] = []
+  readonly #regions: Paged[] = []
   #pinned = 0
   #nextUnit = 0
   /** Numbers of regions that are no more: the tables must not grow for ever. */
@@ -54,11 +61,11 @@ export class Frames {
     return first
   }
 
-  add(region: RegionPages): void {
+  add(region: Paged): void {
     this.#regions.push(region)
   }
 
-  remove(region: RegionPages): void {
+  remove(region: Paged): void {
     const { firstUnit: first, units } = region
     for (let unit = 0; unit < units; unit++) this.left(region, unit)
     this.#regions.splice(this.#regions.indexOf(region), 1)
@@ -66,7 +73,7 @@ export class Frames {
   }
 
   /** The unit is about to come: makes room for it. */
-  admit(region: RegionPages, unit: number): void {
+  admit(region: Paged, unit: number): void {
     const number = region.firstUnit + unit
     // It was about to come before, and its bytes were not there yet.
     if (this.#window.in[number] === WINDOW || this.#policy.resident(number)) return
@@ -75,7 +82,7 @@ export class Frames {
   }
 
   /** Nothing of the unit is resident any more, and that was not our doing. */
-  left(region: RegionPages, unit: number): void {
+  left(region: Paged, unit: number): void {
     const number = region.firstUnit + unit
     if (this.#window.in[number] === WINDOW) this.#window.remove(number)
     else this.#policy.forget(number)
@@ -87,13 +94,13 @@ export class Frames {
   }
 
   /** The unit stays from now on, when it comes or if it is there. */
-  pin(region: RegionPages, unit: number): void {
+  pin(region: Paged, unit: number): void {
     this.left(region, unit)
     this.#pinned++
     this.#makeRoom()
   }
 
-  unpin(region: RegionPages, unit: number, resident: boolean): void {
+  unpin(region: Paged, unit: number, resident: boolean): void {
     this.#pinned--
     if (resident) this.admit(region, unit)
   }
@@ -124,7 +131,7 @@ export class Frames {
     }
   }
 
-  #owner(unit: number): RegionPages {
+  #owner(unit: number): Paged {
     for (const region of this.#regions)
       if (unit >= region.firstUnit && unit < region.firstUnit + region.units) return region
     throw new Error(`lethe: unit ${unit} belongs to no region`)

@@ -258,3 +258,25 @@ export function decompressor(name: CodecName): Decompressor {
     },
   }
 }
+
+/** Compresses and restores blocks that lie at addresses. Both answer bytes, or a negative number where that fails. */
+export interface BlockCodec {
+  compress(from: number, length: number, to: number, room: number): number
+  decompress(from: number, length: number, to: number, room: number): number
+}
+
+/** zstd at its fastest ordinary level, a block at a time, with contexts that are used again. Of one thread. */
+export function blockCodec(): BlockCodec {
+  const from = [null, 'libzstd.so.1']
+  const encoder = bind(from, 'long ZSTD_createCCtx()')()
+  const decoder = bind(from, 'long ZSTD_createDCtx()')()
+  const compress = bind(
+    from,
+    'long ZSTD_compressCCtx(long c, long to, long room, long from, long length, int level)',
+  )
+  const decompress = bind(from, 'long ZSTD_decompressDCtx(long d, long to, long room, long from, long length)')
+  return {
+    compress: (at, length, to, room) => compress(encoder, to, room, at, length, 1),
+    decompress: (at, length, to, room) => decompress(decoder, to, room, at, length),
+  }
+}

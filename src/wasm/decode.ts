@@ -62,7 +62,8 @@ export function isModule(bytes: Uint8Array): boolean {
  * meaning. WasmError with the byte where the format is broken, or of what we don't read.
  */
 export function decode(bytes: Uint8Array): Module {
-  return new Decoder(bytes).module()
+  // A Buffer is seen as the plain bytes that it is: views of it should be no Buffers (whose `slice` doesn't copy).
+  return new Decoder(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)).module()
 }
 
 class Decoder {

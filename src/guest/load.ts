@@ -1,0 +1,98 @@
+// From a file to something that can be run.
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { engine, type EngineModule } from './engine.ts'
+import { GuestError } from './errors.ts'
+
+/** A program as it was read. */
+export interface Guest {
+  readonly path: string
+  readonly bytes: Uint8Array
+  /** sha256 of the bytes, in hexadecimal */
+  readonly hash: string
+}
+
+/** A change of a guest's module before it is run. `name` says all that the result depends on: results are kept under it. */
+export interface BytePass {
+  readonly name: string
+  apply(bytes: Uint8Array): Uint8Array
+}
+
+/** Whether these are the first bytes of a WebAssembly file of any kind. */
+export const looksLikeWasm = (start: Uint8Array): boolean =>
+  start.length >= 4 && start[0] === 0 && start[1] === 0x61 && start[2] === 0x73 && start[3] === 0x6d
+
+/** Reads a guest. GuestError 'module' where it is none. */
+export function load(path: string): Guest {
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(path)
+  } catch (error) {
+    throw new GuestError('module', `${path} can't be read (${(error as NodeJS.ErrnoException).code})`, error)
+  }
+  return guestOf(path, bytes)
+}
+
+/** A guest from bytes. GuestError 'module' where they are none. */
+export function guestOf(path: string, bytes: Uint8Array): Guest {
+  if (!looksLikeWasm(bytes))
+    throw new GuestError('module', `${path} is not a WebAssembly module: it does not start with \\0asm`)
+  const version = Buffer.from(bytes.subarray(4, 8)).toString('hex')
+  if (version !== '01000000')
+    throw new GuestError(
+      'module',
+      version === '0d000100'
+        ? `${path} is a component, not a module; take the core module out of it (wasm-tools component unbundle)`
+        : `${path} is WebAssembly of an unknown version, ${version}; Lethe runs modules of version 1`,
+    )
+  let hash: string | undefined
+  return {
+    path,
+    bytes,
+    get hash() {
+      hash ??= createHash('sha256').update(bytes).digest('hex')
+      return hash
+    },
+  }
+}
+
+/** Where rewritten modules are kept: $XDG_CACHE_HOME/lethe/wasm, or below ~/.cache. */
+export function cacheDirectory(): string {
+  const home = process.env['XDG_CACHE_HOME']
+  return join(home === undefined || home === '' ? join(homedir(), '.cache') : home, 'lethe', 'wasm')
+}
+
+/** The guest's bytes after all passes; made once for each guest, list of passes and version of ours. */
+export function rewritten(guest: Guest, passes: readonly BytePass[], version: string): Uint8Array {
+  if (passes.length === 0) return guest.bytes
+  const names = passes.map(pass => pass.name).join('+')
+  const key = createHash('sha256').update(`${version}\0${guest.hash}\0${names}`).digest('hex')
+  const file = join(cacheDirectory(), `${key}.wasm`)
+  try {
+    return readFileSync(file)
+  } catch {
+    // Made now, then.
+  }
+  const made = passes.reduce((bytes, pass) => pass.apply(bytes), guest.bytes)
+  try {
+    mkdirSync(cacheDirectory(), { recursive: true })
+    writeFileSync(`${file}.${process.pid}`, made)
+    renameSync(`${file}.${process.pid}`, file)
+  } catch {
+    // A cache that can't be written is none.
+  }
+  return made
+}
+
+/** Compiles. GuestError 'module' with the engine's reason and offset. */
+export function compile(path: string, bytes: Uint8Array): EngineModule {
+  try {
+    return new engine.Module(bytes)
+  } catch (error) {
+    if (!(error instanceof engine.CompileError)) throw error
+    const why = error.message.replace(/^WebAssembly\.Module\(\): /, '')
+    throw new GuestError('module', `${path} is not a valid module: ${why}`, error)
+  }
+}
