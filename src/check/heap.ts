@@ -1,5 +1,6 @@
 // The heap of a checked guest: blocks between redzones, and freed blocks kept for a while, so that whoever still has their address is
 // seen. It takes its memory by growing the guest's; the guest's own allocator is not used.
+import type { EngineMemory } from '../guest/engine.ts'
 import type { CallStacks } from './stacks.ts'
 import { HEAP_TAGS, TABLE, TAG_LIMIT } from './layout.ts'
 import type { Shadow } from './shadow.ts'
@@ -32,14 +33,14 @@ const GRANULE = 16
 const STEP = 16
 
 export class CheckedHeap {
-  readonly live = new Map<number, Block>()
+  readonly live: Map<number, Block> = new Map()
   /** What the summary counts. */
   allocations = 0
   frees = 0
   bytes = 0
-  readonly #memory: WebAssembly.Memory
+  readonly #memory: EngineMemory
   readonly #shadow: Shadow
-  readonly #control: WebAssembly.Memory
+  readonly #control: EngineMemory
   #table: Uint32Array
   readonly #options: HeapOptions
   readonly #stacks: CallStacks
@@ -55,8 +56,8 @@ export class CheckedHeap {
   readonly ranges: { start: number; end: number }[] = []
 
   constructor(
-    memory: WebAssembly.Memory,
-    control: WebAssembly.Memory,
+    memory: EngineMemory,
+    control: EngineMemory,
     shadow: Shadow,
     stacks: CallStacks,
     options: HeapOptions,

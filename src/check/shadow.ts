@@ -1,4 +1,5 @@
 // The shadow of the guest's memory, from the side of JavaScript: layout.ts says what its words mean.
+import type { EngineMemory } from '../guest/engine.ts'
 import { DEFINED, MIXED, MIXED_ADDRESSABLE, ORIGIN_MASK, TAG_LIMIT, UNADDRESSABLE, UNDEFINED } from './layout.ts'
 
 const CHUNK = 4096
@@ -14,7 +15,7 @@ export class Shadow {
   /** Undefined bits of the bytes of mixed words, by chunk of addresses. */
   readonly #bits = new Map<number, Uint8Array>()
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: EngineMemory) {
     this.words = new Uint32Array(memory.buffer)
   }
 

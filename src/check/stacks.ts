@@ -1,12 +1,13 @@
 // Call stacks of the guest: sites (byte offsets of instructions in the module as it came), each stack kept once and named by a number.
+import type { EngineGlobal, EngineMemory } from '../guest/engine.ts'
 import { CALLS, ORIGIN_MASK } from './layout.ts'
 
 /** Frames that are kept of a stack. */
 const DEPTH = 24
 
 export class CallStacks {
-  readonly #control: WebAssembly.Memory
-  readonly #top: WebAssembly.Global
+  readonly #control: EngineMemory
+  readonly #top: EngineGlobal
   #words: Uint32Array
   readonly #stacks: Uint32Array[] = []
   readonly #byHash = new Map<number, number[]>()
@@ -14,7 +15,7 @@ export class CallStacks {
   readonly #scratch = new Uint32Array(DEPTH)
 
   /** Origins below `functions` are those of the functions' frames. */
-  constructor(control: WebAssembly.Memory, top: WebAssembly.Global, functions: number) {
+  constructor(control: EngineMemory, top: EngineGlobal, functions: number) {
     this.#control = control
     this.#top = top
     this.#words = new Uint32Array(control.buffer)
