@@ -84,6 +84,17 @@ class Decoder {
   readonly #datas: Data[] = []
   readonly #customs: Custom[] = []
   #codeOffset = 0
+  readonly #places = {
+    imports: [] as number[],
+    functions: [] as number[],
+    tables: [] as number[],
+    memories: [] as number[],
+    tags: [] as number[],
+    exports: [] as number[],
+    elements: [] as number[],
+    datas: [] as number[],
+    start: -1,
+  }
 
   constructor(bytes: Uint8Array) {
     this.#r = new Reader(bytes)
@@ -137,6 +148,7 @@ class Decoder {
       datas: this.#datas,
       customs: this.#customs,
       codeOffset: this.#codeOffset,
+      places: this.#places,
     }
   }
 
@@ -152,41 +164,48 @@ class Decoder {
     r.at = 8
   }
 
+  /** As many entries as the section says; notes where each one begins. */
+  #entries(what: string, atLeast: number, places: number[], read: () => void): void {
+    const r = this.#r
+    for (let left = r.count(what, atLeast); left > 0; left--) {
+      places.push(r.at)
+      read()
+    }
+  }
+
   #section(id: number): void {
     const r = this.#r
+    const places = this.#places
     switch (id) {
       case Section.type:
         for (let left = r.count('types'); left > 0; left--) this.#types.push(this.#functionType())
         return
       case Section.import:
-        for (let left = r.count('imports', 3); left > 0; left--) this.#imports.push(this.#import())
-        return
+        return this.#entries('imports', 3, places.imports, () => this.#imports.push(this.#import()))
       case Section.function:
-        for (let left = r.count('functions'); left > 0; left--)
-          this.#functionTypes.push(r.u32('type of the function'))
-        return
+        return this.#entries('functions', 1, places.functions, () =>
+          this.#functionTypes.push(r.u32('type of the function')),
+        )
       case Section.table:
-        for (let left = r.count('tables', 2); left > 0; left--) this.#tables.push(this.#table())
-        return
+        return this.#entries('tables', 2, places.tables, () => this.#tables.push(this.#table()))
       case Section.memory:
-        for (let left = r.count('memories', 2); left > 0; left--) this.#memories.push(this.#limits(true))
-        return
+        return this.#entries('memories', 2, places.memories, () => this.#memories.push(this.#limits(true)))
       case Section.tag:
-        for (let left = r.count('tags', 2); left > 0; left--) this.#tags.push({ type: this.#tag() })
-        return
+        return this.#entries('tags', 2, places.tags, () => this.#tags.push({ type: this.#tag() }))
       case Section.global:
         for (let left = r.count('globals', 3); left > 0; left--)
           this.#globals.push({ ...this.#globalType(), init: this.#constExpr() })
         return
       case Section.export:
-        for (let left = r.count('exports', 3); left > 0; left--) this.#exports.push(this.#export())
-        return
+        return this.#entries('exports', 3, places.exports, () => this.#exports.push(this.#export()))
       case Section.start:
+        places.start = r.at
         this.#start = r.u32('start function')
         return
       case Section.element:
-        for (let left = r.count('element segments'); left > 0; left--) this.#elements.push(this.#element())
-        return
+        return this.#entries('element segments', 1, places.elements, () =>
+          this.#elements.push(this.#element()),
+        )
       case Section.dataCount:
         this.#dataCount = r.u32('data count')
         return
@@ -194,7 +213,7 @@ class Decoder {
         this.#code()
         return
       default:
-        for (let left = r.count('data segments'); left > 0; left--) this.#datas.push(this.#data())
+        return this.#entries('data segments', 1, places.datas, () => this.#datas.push(this.#data()))
     }
   }
 
@@ -349,13 +368,13 @@ class Decoder {
       if (flags & 3) type = this.#referenceType()
       const expressions = []
       for (let left = r.count('elements'); left > 0; left--) expressions.push(this.#constExpr())
-      return { mode, table, offset, type, functions: undefined, expressions, at }
+      return { mode, table, offset, type, functions: undefined, expressions }
     }
     if (flags & 3 && r.byte('kind of the elements') !== 0)
       r.fail('the kind of the elements is not 0 (functions)', r.at - 1)
     const functions = []
     for (let left = r.count('elements'); left > 0; left--) functions.push(r.u32('function'))
-    return { mode, table, offset, type, functions, expressions: undefined, at }
+    return { mode, table, offset, type, functions, expressions: undefined }
   }
 
   #code(): void {

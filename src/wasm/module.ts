@@ -110,8 +110,6 @@ export interface Element {
   readonly type: ValueType
   readonly functions: readonly number[] | undefined
   readonly expressions: readonly ConstExpr[] | undefined
-  /** Where in the module; -1: it never was in one. */
-  readonly at: number
 }
 
 export interface Data {
@@ -145,7 +143,21 @@ export interface Module {
   readonly customs: readonly Custom[]
   /** Where the content of the code section begins in the decoded module: DWARF counts its addresses from here. 0: there is none. */
   readonly codeOffset: number
+  /** Where the entries of the sections are in the decoded module, for errors; a module that was made has none. */
+  readonly places?: Places
 }
+
+type PlacedSection =
+  | 'imports'
+  | 'functions'
+  | 'tables'
+  | 'memories'
+  | 'tags'
+  | 'exports'
+  | 'elements'
+  | 'datas'
+/** Byte offsets, in the order of the sections' entries. */
+export type Places = Readonly<Record<PlacedSection, readonly number[]>> & { readonly start: number }
 
 /** How many of a kind are imported: the index of the first one that is defined. */
 export function importCount(module: Module, kind: ExternKind): number {
