@@ -13,6 +13,8 @@ export interface FrameUse {
   readonly calls: boolean
   /** How often each local is set. */
   readonly sets: Uint32Array
+  /** Locals that hold the stack pointer: it is set to them. */
+  readonly stackPointers: ReadonlySet<number>
   /** Distances from the frame's lower end whose address is computed (not only accessed). */
   readonly addressed: ReadonlySet<number>
 }
@@ -26,14 +28,19 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
   let low = false
   let high = false
   let calls = false
-  while (cursor.next())
+  let last = -1
+  const stackPointers = new Set<number>()
+  while (cursor.next()) {
+    if (cursor.op === 0x24 && cursor.index === stackPointer && last >= 0) stackPointers.add(last)
+    last = cursor.op === 0x20 || cursor.op === 0x22 ? cursor.index : -1
     if (cursor.op === 0x21 || cursor.op === 0x22) sets[cursor.index]!++
     else if (cursor.op === 0x41) {
       low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
       high ||= cursor.i32 === -0x7f7f7f80
     } else if (cursor.op === 0x10 || cursor.op === 0x11 || cursor.op === 0x12 || cursor.op === 0x13)
       calls = true
-  const use = { leaf: false, size: 0, wordwise: low && high, calls, sets, addressed: new Set<number>() }
+  }
+  const use = { leaf: false, size: 0, wordwise: low && high, calls, sets, stackPointers, addressed: new Set<number>() }
   if (stackPointer < 0) return use
   return { ...use, ...prologue(func, stackPointer, parameters, sets) }
 }
@@ -62,7 +69,7 @@ function prologue(
     else if (op === 0x20) stack.push(known[index])
     else if (op === 0x21 || op === 0x22) {
       const value = op === 0x21 ? stack.pop() : stack.at(-1)
-      if (sets[index] === 1 && (index >= parameters || entry)) known[index] = value
+      known[index] = entry || (sets[index] === 1 && index >= parameters) ? value : undefined
     } else if (op === 0x6a || op === 0x6b) {
       const b = stack.pop()
       const a = stack.pop()
@@ -72,7 +79,8 @@ function prologue(
         else distances.push(sum.frame)
       }
       stack.push(sum)
-    } else if ((op >= 0x02 && op <= 0x11) || op === 0x1f || op === 0x18 || op === 0x19) {
+    } else if ((op >= 0x02 && op <= 0x0f) || op === 0x1f || op === 0x18 || op === 0x19) {
+      if (entry) for (let local = 0; local < known.length; local++) if (sets[local] !== 1) known[local] = undefined
       entry = false
       stack = []
     } else if (op >= 0x28 && op <= 0x35) {

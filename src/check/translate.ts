@@ -359,6 +359,10 @@ class Translation {
       }
     }
     this.#labels.push(label)
+    if (this.#entry)
+      this.#symbols.forEach((_, local) => {
+        if (this.#use.sets[local] !== 1) this.#symbols[local] = undefined
+      })
     this.#entry = false
   }
 
@@ -476,7 +480,7 @@ class Translation {
         return this.#raw(cursor)
       }
       case 0x04: {
-        this.#decide(this.#pop(), cursor.place)
+        this.#decide(this.#pop(), cursor.place, true)
         this.#begin('if', cursor)
         const label = this.#labels.at(-1) as Label
         this.#starts.set(
@@ -504,11 +508,11 @@ class Translation {
         this.#raw(cursor)
         return this.#skip(cursor)
       case 0x0d:
-        this.#decide(this.#pop(), cursor.place)
+        this.#decide(this.#pop(), cursor.place, true)
         this.#carry(this.#target(cursor.index))
         return this.#raw(cursor)
       case 0x0e:
-        this.#decide(this.#pop(), cursor.place)
+        this.#decide(this.#pop(), cursor.place, false)
         for (const label of new Set(cursor.labels())) this.#carry(this.#target(label))
         this.#raw(cursor)
         return this.#skip(cursor)
@@ -578,10 +582,14 @@ class Translation {
     }
   }
 
-  #decide(value: Value, site: number): void {
+  /** Reports a decision by the value on the machine's stack. `truth`: it is taken as true or false, not as a number. */
+  #decide(value: Value, site: number, truth: boolean): void {
     if (value.v < 0) return
     const out = this.#out
-    out.get(value.v)
+    const c = this.#scratch('c', I32)
+    if (truth) out.tee(c)
+    if (truth) this.#truth(c, value.v)
+    else out.get(value.v)
     out.if()
     pushT(out, value.t)
     out.i32(site)
@@ -589,17 +597,33 @@ class Translation {
     out.end()
   }
 
+  /** Leaves whether the truth of an i32 is not defined: it has undefined bits, and none that is set for certain. */
+  #truth(c: number, v: number): void {
+    const out = this.#out
+    out.get(v)
+    out.if(I32)
+    out.get(c)
+    out.get(v)
+    out.i32(-1)
+    out.op(0x73, 0x71, 0x45)
+    out.else()
+    out.i32(0)
+    out.end()
+  }
+
   #localGet(cursor: Cursor): void {
     const { index } = cursor
     const type = this.#types[index] as ValueType
     const dirty = this.#dirt
+    this.#raw(cursor)
+    if (this.#use.stackPointers.has(index) && this.#symbols[index]?.kind !== 'frame')
+      return this.#push(I32, NONE, NONE, { kind: 'stack pointer' })
     this.#push(
       type,
       dirty.v.has(index) ? this.locals.v(index) : NONE,
       dirty.t.has(index) ? this.locals.t(index) : NONE,
       this.#symbols[index],
     )
-    this.#raw(cursor)
   }
 
   #localSet(cursor: Cursor): void {
@@ -621,8 +645,8 @@ class Translation {
       out.set(t)
     }
     const params = this.#type.params.length
-    const once = this.#use.sets[index] === 1 && (index >= params || this.#entry)
-    this.#symbols[index] = once ? value.symbol : undefined
+    const known = this.#entry || (this.#use.sets[index] === 1 && index >= params)
+    this.#symbols[index] = known ? value.symbol : undefined
     if (op === 0x22) this.#push(value.type, v ?? NONE, t ?? NONE, value.symbol)
     this.#raw(cursor)
   }
@@ -681,7 +705,7 @@ class Translation {
     const { module } = context
     const { op } = cursor
     const indirect = op === 0x11 || op === 0x13
-    if (indirect) this.#decide(this.#pop(), cursor.place)
+    if (indirect) this.#decide(this.#pop(), cursor.place, false)
     const type = module.types[
       indirect ? cursor.index : (context.functionTypes[cursor.index] as number)
     ] as FuncType
@@ -824,7 +848,7 @@ class Translation {
     this.#stack.length -= 3
     const names = ['base', 'x0', 'x1'].map(name => this.#scratch(name, I32))
     for (const name of [...names].reverse()) out.set(name)
-    this.#decide(length as Value, cursor.place)
+    this.#undefinedLength(length as Value, names[2] as number, cursor.place)
     const [a, b, n] = names as [number, number, number]
     out.get(a)
     if (cursor.op !== 0x108) out.get(b)
@@ -836,6 +860,12 @@ class Translation {
     out.call(cursor.op === 0x10a ? hooks.copy : cursor.op === 0x10b ? hooks.fill : hooks.init)
     for (const name of names) out.get(name)
     this.#raw(cursor)
+  }
+
+  #undefinedLength(length: Value, local: number, site: number): void {
+    this.#out.get(local)
+    this.#decide(length, site, false)
+    this.#out.op(0x1a)
   }
 
   // ---- operations on values
@@ -852,8 +882,8 @@ class Translation {
     const b = params.length === 2 ? this.#pop() : undefined
     const a = this.#pop()
     const pure = a.v < 0 && (b === undefined || b.v < 0)
-    if (op === 0x6b && a.symbol?.kind === 'stack pointer') return this.#alloca(cursor)
     const symbol = this.#symbol(op, a, b)
+    if (op === 0x6b && symbol === undefined && isStackPointer(a)) return this.#alloca(cursor)
     if (symbol?.kind === 'frame') {
       this.#raw(cursor)
       return this.#push(I32, NONE, this.#placeT(symbol.offset), symbol)
@@ -1027,7 +1057,7 @@ class Translation {
       out.get(c)
       out.op(0x1b)
       if (condition.v >= 0) {
-        isUndefined(out, I32, condition.v)
+        this.#truth(c, condition.v)
         const w = this.#scratch('w', I32)
         out.set(w)
         if (shadow === I32 || shadow === I64) {
@@ -1052,7 +1082,7 @@ class Translation {
         out.set(st)
         pushT(out, condition.t)
         out.get(st)
-        out.get(condition.v)
+        this.#truth(c, condition.v)
         out.op(0x1b)
       }
       t = this.#setT()
@@ -1098,6 +1128,10 @@ class Translation {
     this.#push(type, this.#setV(type), t)
   }
 }
+
+/** The stack pointer as it is: the frame's lower end, or what was taken from it later. */
+const isStackPointer = ({ symbol }: Value): boolean =>
+  symbol?.kind === 'stack pointer' || (symbol?.kind === 'frame' && symbol.offset === 0)
 
 /** The stack effect of what opcode-table.ts leaves to the validator. */
 function specialTypes(op: number): { params: ValueType[]; results: ValueType[] } | undefined {
