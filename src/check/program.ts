@@ -144,6 +144,11 @@ export class Program {
     return [{ func, name: this.name(func), file, line, offset: -1 }]
   }
 
+  /** Whether a site is in the code that runs main. */
+  isStartUp(site: number): boolean {
+    return site >= 0 && this.name(this.functionAt(site)) === '__main_void'
+  }
+
   typeOf(func: number): FuncType {
     return this.module.types[this.#types[func] as number] as FuncType
   }
