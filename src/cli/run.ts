@@ -41,6 +41,14 @@ export function runCommand(): Command {
     .optionsGroup('Of WebAssembly programs (WASI preview 1):')
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
+    .option(
+      '--malloc <name>',
+      "an allocator in the place of the program's own: best, tree, 'explicit first', …",
+    )
+    .option(
+      '--malloc-functions <list>',
+      'where its malloc and free are, if it has no names: malloc=12,free=13',
+    )
     .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',

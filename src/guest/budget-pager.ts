@@ -2,7 +2,7 @@
 // leases that are being broken. It runs no code of the guest's and waits for nobody.
 //
 // It must not fail silently: without it a page that is not there would be zeros. So what it can't do ends the process.
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { fstatSync, openSync, writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { CpuFollower } from '../pager/follow.ts'
 import type { PolicyName } from '../policy/index.ts'
@@ -118,9 +118,6 @@ class BudgetPager {
       case 'release':
         this.#pages?.release(ask.at, ask.length)
         return 0
-      case 'counts':
-        if (this.#pages !== undefined) this.#post({ kind: 'counts', counts: this.#pages.count() })
-        return 0
       case 'stop':
         if (this.#pages !== undefined) this.#post({ kind: 'counts', counts: this.#pages.count() })
         this.#pages?.close()
@@ -136,14 +133,14 @@ class BudgetPager {
     const known = this.#known.get(identity)
     const pages = this.#pages
     if (known !== undefined || pages === undefined || fds.lease(fd, leaseSignal) !== 0) {
-      closeSync(fd)
+      fds.close(fd)
       return known ?? 0
     }
     const end = (): void => {
       fds.unlease(fd)
       this.#leased.delete(fd)
       this.#known.delete(identity)
-      closeSync(fd)
+      fds.close(fd)
     }
     const number = pages.addFile(fd, end)
     if (number === 0) end()
@@ -169,7 +166,10 @@ function openUserfaultfd(): { fd: number; faults: 'all' | 'user' } {
     fd = uffd.create(O_CLOEXEC | O_NONBLOCK | userModeOnly)
   }
   if (fd < 0)
-    throw new GuestError('impossible', `A budget needs userfaultfd, which says ${errnoName(fd)}; see lethe doctor`)
+    throw new GuestError(
+      'impossible',
+      `A budget needs userfaultfd, which says ${errnoName(fd)}; see lethe doctor`,
+    )
   const done = uffd.api(fd, features)
   if (done >= 0) return { fd, faults }
   fds.close(fd)

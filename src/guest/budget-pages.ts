@@ -199,29 +199,29 @@ export class BudgetPages implements Paged {
     const same = (p: number): boolean => p >= 0 && p < this.#pages && this.#states[p] === this.#states[page]
     if (backward) while (page - from + 1 < pages && same(from - 1)) from--
     else while (to - page < pages && same(to)) to++
-    const wasm = 65_536 / pageBytes
-    if (this.#states[page] === state.gone) this.#bring(from, to)
-    // The memory may end behind this page's wasm page: the kernel says so.
-    else if (!this.#bring(from, to))
-      this.#bring(Math.max(from, page - (page % wasm)), Math.min(to, page - (page % wasm) + wasm))
+    this.#bring(from, to)
+    // Backwards over the border of two mappings: at least this one.
+    if (this.#states[page] !== state.there) this.#bring(page, page + 1)
+    if (this.#states[page] !== state.there) throw new Error(`page ${page} can't be filled`)
     this.#streams.brought(this.#address(from), this.#address(to))
   }
 
-  // All are empty, or all are gone. False where not all of them is memory.
-  #bring(from: number, to: number): boolean {
+  // All are empty, or all are gone. Only those up to the end of a mapping come: the memory may end there.
+  #bring(from: number, to: number): void {
     const gone = this.#states[from] === state.gone
     const { bytes } = this.#buffer
-    for (let unit = Math.floor(from / unitPages); unit * unitPages < to; unit++) this.#frames.admit(this, unit)
+    for (let unit = Math.floor(from / unitPages); unit * unitPages < to; unit++)
+      this.#frames.admit(this, unit)
     if (gone) for (let p = from; p < to; p++) this.#make(p, bytes.subarray((p - from) * pageBytes))
     else bytes.fill(0, 0, (to - from) * pageBytes)
-    if (!this.#fill(from, to, gone)) return false
+    let end = to
+    while (end > from && !this.#fill(from, end, gone)) end = from + ((end - from) >> 1)
     const { counts } = this
-    if (gone)
-      for (let p = from; p < to; p++) counts[this.#packedAt[p] === 0 ? 'fromFile' : 'unpacked']++
-    else counts.zeros += to - from
-    return true
+    if (gone) for (let p = from; p < end; p++) counts[this.#packedAt[p] === 0 ? 'fromFile' : 'unpacked']++
+    else counts.zeros += end - from
   }
 
+  // False where [from, to) is not within one mapping.
   #fill(from: number, to: number, protect: boolean): boolean {
     const { uffd: fd } = this.#options
     const length = (to - from) * pageBytes
@@ -235,8 +235,8 @@ export class BudgetPages implements Paged {
       done += uffd.completed
       if (done >= length) break
       if (result === -ENOENT && done === 0) return false
-      if (result === -EEXIST) done += pageBytes
-      else if (result !== 0 && (result !== -EAGAIN || ++tries > 1000))
+      if (result === -EEXIST) throw new Error(`page ${first + pages} is there already`)
+      if (result !== 0 && (result !== -EAGAIN || ++tries > 1000))
         throw new Error(`filling a page failed: ${errnoName(result)}`)
     }
     this.counts.peak = Math.max(this.counts.peak, this.counts.resident)

@@ -32,7 +32,6 @@ export type Ask =
   | { readonly kind: 'file'; readonly fd: number }
   /** What is in [at, at + length) is not needed any more. */
   | { readonly kind: 'release'; readonly at: number; readonly length: number }
-  | { readonly kind: 'counts' }
   | { readonly kind: 'stop' }
 
 /** What the pager posts; answers that are no number come here too, before they are counted. */
@@ -78,7 +77,9 @@ export class Origins {
       const begin = offset + done
       const old = this.from[page] as number
       const continues =
-        this.file[page] === file && this.to[page] === from && (this.at[page] as number) + (from - old) === begin
+        this.file[page] === file &&
+        this.to[page] === from &&
+        (this.at[page] as number) + (from - old) === begin
       if (!continues) {
         this.file[page] = file
         this.from[page] = from

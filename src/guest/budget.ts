@@ -2,9 +2,9 @@
 //
 //   Budget.open(limit) → a thread of ours (budget-pager.ts) → attach(memory) before the guest's first instruction
 //   → observer: what file reads bring is noted → the guest runs → close() → counts
-import { constants, fstatSync, openSync } from 'node:fs'
+import { constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import { defaultPolicy, type PolicyName } from '../policy/index.ts'
 import * as fds from '../sys/fd.ts'
 import { addressOf } from '../sys/ffi.ts'
@@ -19,8 +19,8 @@ export type { BudgetCounts } from './budget-pages.ts'
 
 /** Below this nothing runs well. */
 export const leastBudget: number = 256 << 10
-/** A read of less is not worth a file held open. */
-const leastRead = 4096
+/** A smaller file is not worth being held open, nor a smaller segment being noted. */
+const leastFile = 4096
 const mostBytes = 2 ** 32
 const noHugePages = 15
 
@@ -47,7 +47,8 @@ export class Budget {
     this.#data = data
     this.#replies = new Int32Array(data.replies)
     this.bounces = bounces
-    this.observer = { wrote: (at, length, provenance) => this.#wrote(at, length, provenance) }
+    // Told before: a read of more than the budget has pages leave while it goes on.
+    this.observer = { brings: (at, length, provenance) => this.#brings(at, length, provenance) }
   }
 
   /** Starts the thread. GuestError 'impossible' where this kernel or these privileges don't allow it. */
@@ -75,7 +76,10 @@ export class Budget {
   }
 
   /** Serves this memory from now on. `module` has the file that the guest was read from, and where its data lie in memory. */
-  attach(memory: EngineMemory, module?: { readonly path: string; readonly segments: readonly Segment[] }): void {
+  attach(
+    memory: EngineMemory,
+    module?: { readonly path: string; readonly segments: readonly Segment[] },
+  ): void {
     const address = addressOf(memory.buffer)
     const bytes = reservedFrom(address)
     this.#origins = Origins.of(bytes)
@@ -91,14 +95,14 @@ export class Budget {
     const file = this.#ask({ kind: 'file', fd: openSync(module.path, constants.O_RDONLY) })
     if (file > 0)
       for (const { at, length, offset } of module.segments)
-        if (length >= leastRead) this.#origins.put(file, at, length, offset)
+        if (length >= leastFile) this.#origins.put(file, at, length, offset)
   }
 
-  #wrote(at: number, length: number, provenance: Provenance | undefined): void {
-    if (provenance === undefined || this.#origins === undefined) return
+  #brings(at: number, length: number, provenance: Provenance): void {
+    if (this.#origins === undefined) return
     let file = this.#numbers.get(provenance.opened)
     if (file === undefined) {
-      if (length < leastRead && fstatSync(provenance.fd).size < leastRead) return
+      if (fstatSync(provenance.fd).size < leastFile) return
       file = this.#ask({ kind: 'file', fd: openSync(`/proc/self/fd/${provenance.fd}`, constants.O_RDONLY) })
       this.#numbers.set(provenance.opened, file)
     }
@@ -118,21 +122,6 @@ export class Budget {
     return Atomics.load(this.#replies, 1)
   }
 
-  /** What it came to so far. Undefined before `attach`. */
-  counts(): BudgetCounts | undefined {
-    if (this.#counts === undefined) this.#ask({ kind: 'counts' })
-    this.#take()
-    return this.#counts
-  }
-
-  #take(): void {
-    for (;;) {
-      const got = receiveMessageOnPort(this.#worker as never) as { message: Note } | undefined
-      if (got === undefined) return
-      if (got.message.kind === 'counts') this.#counts = got.message.counts
-    }
-  }
-
   /** Ends the thread. Pages that are not there are zeros from now on: nobody may look at the memory any more. */
   async close(): Promise<BudgetCounts | undefined> {
     const counts = new Promise<void>(resolve => {
@@ -147,4 +136,14 @@ export class Budget {
     fds.close(this.#data.wake)
     return this.#counts
   }
+}
+
+// How much address space from there on is one reservation: the engine's guard pages behind the memory count, up to 4 GiB.
+function reservedFrom(address: number): number {
+  let end = address
+  for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
+    const [from = '', to = ''] = line.slice(0, line.indexOf(' ')).split('-')
+    if (Number.parseInt(from, 16) <= end && Number.parseInt(to, 16) > end) end = Number.parseInt(to, 16)
+  }
+  return Math.min(end - address, mostBytes)
 }

@@ -15,7 +15,7 @@ import {
   type ImportObject,
 } from './engine.ts'
 import { GuestError } from './errors.ts'
-import { type BytePass, compile, type Guest, rewritten } from './load.ts'
+import { compile, type Guest, type Pass, rewritten } from './load.ts'
 import { GuestMemory, type MemoryObserver } from './memory.ts'
 import { type Frame, trapFrames } from './traces.ts'
 import { prepareWaiting } from './wait.ts'
@@ -47,12 +47,14 @@ export interface RunOptions {
   readonly stdin?: number | Reader
   readonly stdout?: number | Writer
   readonly stderr?: number | Writer
-  readonly passes?: readonly BytePass[]
+  readonly passes?: readonly Pass[]
   /** What passes import, by module and name. */
   readonly imports?: ImportObject
   readonly observer?: Observer
   /** Called when there is an instance, before any of its code but its start function has run. */
   readonly ready?: (running: Running) => void
+  /** System calls can't write to the guest's memory themselves: what they bring is copied. */
+  readonly bounces?: boolean
   /** The memory that the guest imports, for one that does. */
   readonly memory?: EngineMemory
   /** An export to call instead of `_start`. */
@@ -95,6 +97,7 @@ export function run(guest: Guest, options: RunOptions = {}): Ending {
     const ending = attempt(() => {
       const instance = new engine.Instance(module, imports)
       const memory = memoryOf(guest, instance, options)
+      memory.bounces = options.bounces === true
       wasi.attach(memory)
       options.ready?.({ instance, memory, wasi, module })
       start(guest, instance, options.invoke)

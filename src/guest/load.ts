@@ -3,6 +3,10 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { decode } from '../wasm/decode.ts'
+import { encode } from '../wasm/encode.ts'
+import { WasmError } from '../wasm/errors.ts'
+import type { Module } from '../wasm/module.ts'
 import { engine, type EngineModule } from './engine.ts'
 import { GuestError } from './errors.ts'
 
@@ -12,12 +16,14 @@ export interface Guest {
   readonly bytes: Uint8Array
   /** sha256 of the bytes, in hexadecimal */
   readonly hash: string
+  /** decoded when it is first asked for */
+  readonly module: Module
 }
 
 /** A change of a guest's module before it is run. `name` says all that the result depends on: results are kept under it. */
-export interface BytePass {
+export interface Pass {
   readonly name: string
-  apply(bytes: Uint8Array): Uint8Array
+  apply(module: Module): Module
 }
 
 /** Whether these are the first bytes of a WebAssembly file of any kind. */
@@ -48,6 +54,7 @@ export function guestOf(path: string, bytes: Uint8Array): Guest {
         : `${path} is WebAssembly of an unknown version, ${version}; Lethe runs modules of version 1`,
     )
   let hash: string | undefined
+  let module: Module | undefined
   return {
     path,
     bytes,
@@ -55,6 +62,19 @@ export function guestOf(path: string, bytes: Uint8Array): Guest {
       hash ??= createHash('sha256').update(bytes).digest('hex')
       return hash
     },
+    get module() {
+      module ??= decoded(path, bytes)
+      return module
+    },
+  }
+}
+
+function decoded(path: string, bytes: Uint8Array): Module {
+  try {
+    return decode(bytes)
+  } catch (error) {
+    if (!(error instanceof WasmError)) throw error
+    throw new GuestError('module', `${path}: ${error.message}`, error)
   }
 }
 
@@ -65,7 +85,7 @@ export function cacheDirectory(): string {
 }
 
 /** The guest's bytes after all passes; made once for each guest, list of passes and version of ours. */
-export function rewritten(guest: Guest, passes: readonly BytePass[], version: string): Uint8Array {
+export function rewritten(guest: Guest, passes: readonly Pass[], version: string): Uint8Array {
   if (passes.length === 0) return guest.bytes
   const names = passes.map(pass => pass.name).join('+')
   const key = createHash('sha256').update(`${version}\0${guest.hash}\0${names}`).digest('hex')
@@ -75,7 +95,7 @@ export function rewritten(guest: Guest, passes: readonly BytePass[], version: st
   } catch {
     // Made now, then.
   }
-  const made = passes.reduce((bytes, pass) => pass.apply(bytes), guest.bytes)
+  const made = encode(passes.reduce((module, pass) => pass.apply(module), guest.module))
   try {
     mkdirSync(cacheDirectory(), { recursive: true })
     writeFileSync(`${file}.${process.pid}`, made)

@@ -13,14 +13,20 @@ export interface Provenance {
   readonly offset: number
 }
 
-/** Hears of what the host does. `wrote` comes after the bytes are there, `reads` before they are read. */
+/**
+ * Hears of what the host does. `wrote` comes after the bytes are there, `reads` before they are read. `brings` comes before a file is
+ * read: as many bytes as `length` may come from there.
+ */
 export interface MemoryObserver {
+  brings?(at: number, length: number, provenance: Provenance): void
   wrote?(at: number, length: number, provenance?: Provenance): void
   reads?(at: number, length: number): void
 }
 
 export class GuestMemory {
   readonly memory: EngineMemory
+  /** System calls can't touch it. */
+  bounces = false
   readonly #observer: MemoryObserver | undefined
   #buffer: ArrayBuffer
   #bytes: Uint8Array
@@ -28,7 +34,7 @@ export class GuestMemory {
 
   constructor(memory: EngineMemory, observer?: MemoryObserver) {
     this.memory = memory
-    this.#observer = observer?.wrote === undefined && observer?.reads === undefined ? undefined : observer
+    this.#observer = observer
     this.#buffer = memory.buffer
     this.#bytes = new Uint8Array(this.#buffer)
     this.#view = new DataView(this.#buffer)
@@ -47,6 +53,11 @@ export class GuestMemory {
     this.#buffer = buffer
     this.#bytes = new Uint8Array(buffer)
     this.#view = new DataView(buffer)
+  }
+
+  /** The host is going to write there what it reads from a file. */
+  brings(at: number, length: number, provenance: Provenance): void {
+    this.#observer?.brings?.(at, length, provenance)
   }
 
   /** The host has written there. */

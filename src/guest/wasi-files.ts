@@ -176,27 +176,41 @@ function readVector(
     memory.check(at, wanted)
     const { bytes } = memory
     const offset = position === undefined ? from.position : position + total
+    const regular = offset >= 0 && from.type === fileType.regular
+    const provenance = regular ? { fd: from.fd, opened: from, offset } : undefined
+    if (provenance !== undefined) memory.brings(at, wanted, provenance)
     let got = 0
     try {
-      got =
-        from.reader !== undefined
-          ? from.reader(bytes.subarray(at, at + wanted))
-          : patiently(from, () =>
-              readSync(from.fd, bytes, at, Math.min(wanted, 0x7ffff000), offset < 0 ? null : offset),
-            )
+      if (from.reader !== undefined) got = from.reader(bytes.subarray(at, at + wanted))
+      else if (memory.bounces) got = bounce(from, bytes, at, wanted, offset)
+      else
+        got = patiently(from, () =>
+          readSync(from.fd, bytes, at, Math.min(wanted, 0x7ffff000), offset < 0 ? null : offset),
+        )
     } catch (error) {
       if (total > 0) break
       throw error
     }
-    if (got > 0) {
-      const regular = offset >= 0 && from.type === fileType.regular
-      memory.wrote(at, got, regular ? { fd: from.fd, opened: from, offset } : undefined)
-    }
+    if (got > 0) memory.wrote(at, got, provenance)
     total += got
     if (position === undefined && from.position >= 0) from.position += got
     if (got < wanted) break
   }
   return total
+}
+
+// Through a buffer of ours.
+function bounce(from: Descriptor, bytes: Uint8Array, at: number, wanted: number, offset: number): number {
+  let done = 0
+  while (done < wanted) {
+    const part = Math.min(gathered, wanted - done)
+    const got = patiently(from, () => readSync(from.fd, scratch, 0, part, offset < 0 ? null : offset + done))
+    bytes.set(scratch.subarray(0, got), at + done)
+    done += got
+    // More may not be there yet, and must not be waited for.
+    if (got < part || offset < 0) break
+  }
+  return done
 }
 
 function writeVector(
@@ -222,7 +236,7 @@ function writeVector(
   const offset = position ?? (append && to.position >= 0 ? fstatSync(to.fd).size : to.position)
   const { bytes } = memory
   let done = 0
-  if (parts === 1) done = put(to, bytes, at, total, offset)
+  if (parts === 1) done = put(memory, to, at, total, offset)
   else if (total <= gathered) {
     let filled = 0
     for (let i = 0; i < count; i++) {
@@ -231,12 +245,12 @@ function writeVector(
       scratch.set(bytes.subarray(from, from + one), filled)
       filled += one
     }
-    if (total > 0) done = put(to, scratch, 0, total, offset)
+    if (total > 0) done = gatheredOut(to, total, offset)
   } else
     for (let i = 0; i < count; i++) {
       const one = memory.getU32(list + i * 8 + 4)
       if (one === 0) continue
-      const wrote = put(to, bytes, memory.getU32(list + i * 8), one, offset < 0 ? offset : offset + done)
+      const wrote = put(memory, to, memory.getU32(list + i * 8), one, offset < 0 ? offset : offset + done)
       done += wrote
       if (wrote < one) break
     }
@@ -244,13 +258,27 @@ function writeVector(
   return done
 }
 
-function put(to: Descriptor, bytes: Uint8Array, at: number, size: number, offset: number): number {
+function put(memory: GuestMemory, to: Descriptor, at: number, size: number, offset: number): number {
   if (to.writer !== undefined) {
-    to.writer(bytes.slice(at, at + size))
+    to.writer(memory.bytes.slice(at, at + size))
     return size
   }
-  const most = Math.min(size, 0x7ffff000)
-  const done = patiently(to, () => writeSync(to.fd, bytes, at, most, offset < 0 ? null : offset))
+  if (!memory.bounces) return send(to, memory.bytes, at, Math.min(size, 0x7ffff000), offset)
+  // Less than all may be written: the guest asks again.
+  const part = Math.min(size, gathered)
+  scratch.set(memory.bytes.subarray(at, at + part))
+  return send(to, scratch, 0, part, offset)
+}
+
+// What was gathered.
+function gatheredOut(to: Descriptor, size: number, offset: number): number {
+  if (to.writer === undefined) return send(to, scratch, 0, size, offset)
+  to.writer(scratch.slice(0, size))
+  return size
+}
+
+function send(to: Descriptor, bytes: Uint8Array, at: number, size: number, offset: number): number {
+  const done = patiently(to, () => writeSync(to.fd, bytes, at, size, offset < 0 ? null : offset))
   if ((to.flags & (fdFlag.sync | fdFlag.dsync)) !== 0) fdatasyncSync(to.fd)
   return done
 }

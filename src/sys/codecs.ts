@@ -274,7 +274,10 @@ export function blockCodec(): BlockCodec {
     from,
     'long ZSTD_compressCCtx(long c, long to, long room, long from, long length, int level)',
   )
-  const decompress = bind(from, 'long ZSTD_decompressDCtx(long d, long to, long room, long from, long length)')
+  const decompress = bind(
+    from,
+    'long ZSTD_decompressDCtx(long d, long to, long room, long from, long length)',
+  )
   return {
     compress: (at, length, to, room) => compress(encoder, to, room, at, length, 1),
     decompress: (at, length, to, room) => decompress(decoder, to, room, at, length),

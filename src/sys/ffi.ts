@@ -48,6 +48,18 @@ const epoll = libc.func('int epoll_wait(int fd, long events, int most, int ms)')
   ms: number,
 ) => number
 
+const memcpy = libc.func('long memcpy(void *to, void *from, long bytes)') as (
+  to: Uint8Array,
+  from: Uint8Array,
+  bytes: number,
+) => number
+
+/** Where the bytes of a buffer lie. Only for one that stays there: a WebAssembly memory's, or one that is held and large. */
+export function addressOf(buffer: ArrayBuffer): number {
+  const bytes = new Uint8Array(buffer)
+  return memcpy(bytes, bytes, 0)
+}
+
 /** System call numbers of this machine. */
 export const nr: Calls = isHere ? machine() : x64
 

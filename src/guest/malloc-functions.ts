@@ -1,0 +1,98 @@
+// The functions of a guest that take and give back memory: by the names that its linker left, or as they are told.
+import type { Module } from '../wasm/module.ts'
+import { I32, importCount } from '../wasm/module.ts'
+import { readNames } from '../wasm/names.ts'
+import { GuestError } from './errors.ts'
+
+/** What a function of the family does. */
+export const mallocRoles = [
+  'malloc',
+  'free',
+  'calloc',
+  'realloc',
+  'aligned_alloc',
+  'posix_memalign',
+  'malloc_usable_size',
+] as const
+export type MallocRole = (typeof mallocRoles)[number]
+
+/** Parameters of each, all of them i32; free has no result, the others one. */
+export const mallocParameters: Readonly<Record<MallocRole, number>> = {
+  malloc: 1,
+  free: 1,
+  calloc: 2,
+  realloc: 2,
+  aligned_alloc: 2,
+  posix_memalign: 3,
+  malloc_usable_size: 1,
+}
+
+/** Indices of functions in the guest's module, with what they do. */
+export type MallocFunctions = ReadonlyMap<number, MallocRole>
+
+const others: Readonly<Record<string, MallocRole>> = { memalign: 'aligned_alloc', cfree: 'free' }
+
+function roleOf(name: string): MallocRole | undefined {
+  // wasi-libc's own are named after dlmalloc; some libraries export theirs with underscores.
+  const plain = name.replace(/^(__libc_|dl|_)/, '')
+  return others[plain] ?? mallocRoles.find(role => role === plain)
+}
+
+function fits(module: Module, index: number, role: MallocRole): boolean {
+  const func = module.functions[index - importCount(module, 'func')]
+  const type = func === undefined ? undefined : module.types[func.type]
+  return (
+    type !== undefined &&
+    type.params.length === mallocParameters[role] &&
+    type.params.every(param => param === I32) &&
+    type.results.length === (role === 'free' ? 0 : 1) &&
+    type.results.every(result => result === I32)
+  )
+}
+
+/** All that the module's exports and its name section tell of. */
+export function findMalloc(module: Module): MallocFunctions {
+  const found = new Map<number, MallocRole>()
+  const note = (name: string, index: number): void => {
+    const role = roleOf(name)
+    if (role !== undefined && fits(module, index, role)) found.set(index, role)
+  }
+  for (const [index, name] of readNames(module).functions) note(name, index)
+  for (const { name, kind, index } of module.exports) if (kind === 'func') note(name, index)
+  return found
+}
+
+/** Reads `malloc=12,free=13`. GuestError 'option'. */
+export function parseMalloc(module: Module, text: string): MallocFunctions {
+  const found = new Map<number, MallocRole>()
+  for (const part of text.split(',')) {
+    const [name = '', number = ''] = part.split('=')
+    const role = roleOf(name.trim())
+    const index = /^\d+$/.test(number.trim()) ? Number(number) : Number.NaN
+    if (role === undefined || Number.isNaN(index))
+      throw new GuestError(
+        'option',
+        `'${part}' is not NAME=INDEX: the names are ${mallocRoles.join(', ')}, as in malloc=12,free=13`,
+      )
+    if (!fits(module, index, role))
+      throw new GuestError(
+        'option',
+        `${part}: function ${index} has not the parameters and results of ${role}; wasm-objdump -x shows them`,
+      )
+    found.set(index, role)
+  }
+  return found
+}
+
+/** The functions to be used, with malloc and free among them. GuestError 'option' where they can't be had. */
+export function mallocOf(path: string, module: Module, given: string | undefined): MallocFunctions {
+  const found = given === undefined ? findMalloc(module) : parseMalloc(module, given)
+  const roles = new Set(found.values())
+  for (const role of ['malloc', 'free'] as const)
+    if (!roles.has(role))
+      throw new GuestError(
+        'option',
+        `${path} has no function named ${role} that we can find: its name section was stripped; give --malloc-functions malloc=INDEX,free=INDEX,…`,
+      )
+  return found
+}

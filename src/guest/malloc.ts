@@ -1,0 +1,98 @@
+// The guest's heap from outside: an allocator of ours in the place of its own, or word of every call.
+import { parsePolicy, type Policy } from '../heap/allocator.ts'
+import { wasmAllocator } from '../heap/wasm.ts'
+import type { Module } from '../wasm/module.ts'
+import { engine, type EngineMemory, type ImportObject } from './engine.ts'
+import { GuestError } from './errors.ts'
+import type { RunOptions } from './instance.ts'
+import { type MallocFunctions, mallocRoles } from './malloc-functions.ts'
+import {
+  importedMemory,
+  type MallocHook,
+  mallocImports,
+  replaceMalloc,
+  reportMalloc,
+} from './malloc-passes.ts'
+
+/** Reads the name of an allocator, with its policy: `best`, `explicit first`. What C promises is 16: so blocks are aligned. */
+export function allocatorPolicy(text: string): Policy {
+  try {
+    return parsePolicy(/align/.test(text) ? text : `${text} align=16`)
+  } catch (error) {
+    throw new GuestError('option', `--malloc ${text}: ${(error as Error).message}`, error)
+  }
+}
+
+/** What a run takes so that the guest's heap is an allocator of ours. */
+export function withAllocator(module: Module, functions: MallocFunctions, policy: Policy): RunOptions {
+  const memory = memoryFor(module)
+  const base = memory.buffer.byteLength
+  // The allocator refuses what is above 2 GiB: its addresses are signed.
+  const { allocator } = wasmAllocator(memory, policy, base, 0x7fff0000)
+  return {
+    passes: [replaceMalloc(functions)],
+    memory,
+    imports: { [mallocImports]: { ...allocator, [importedMemory]: memory } },
+  }
+}
+
+/** A memory of the size that the module wants for its first. */
+export function memoryFor(module: Module): EngineMemory {
+  const imported = module.imports.find(one => one.kind === 'memory')
+  const limits = imported?.kind === 'memory' ? imported.type : module.memories[0]
+  if (limits === undefined) throw new GuestError('module', 'The module has no memory')
+  return new engine.Memory({
+    initial: limits.min,
+    ...(limits.max === undefined ? {} : { maximum: limits.max }),
+  })
+}
+
+/** Blocks of fewer bytes have too few whole pages. */
+const worthwhile = 32_768
+/** What an allocator may note in a free block, at its ends. */
+const margin = 64
+
+/** What a run takes so that large blocks that the guest frees are given back: `release` gets ranges of its memory that nobody needs. */
+export function withRelease(
+  functions: MallocFunctions,
+  release: (at: number, length: number) => void,
+): RunOptions {
+  const large = new Map<number, number>()
+  const put = (at: number, length: number): void => {
+    if (at !== 0 && length >= worthwhile) large.set(at, length)
+  }
+  const give = (at: number, keepFrom: number, keepLength: number): void => {
+    const length = large.get(at)
+    if (length === undefined) return
+    large.delete(at)
+    const overlaps = keepFrom < at + length && at < keepFrom + keepLength
+    if (!overlaps) release(at + margin, length - 2 * margin)
+  }
+  const handlers: Readonly<Record<(typeof mallocRoles)[number], (...values: number[]) => void>> = {
+    malloc: (bytes = 0, _b, _c, result = 0) => put(result, bytes),
+    calloc: (count = 0, bytes = 0, _c, result = 0) => put(result, count * bytes),
+    aligned_alloc: (_align, bytes = 0, _c, result = 0) => put(result, bytes),
+    // Where it put the block is in memory: such blocks stay.
+    posix_memalign: () => {},
+    malloc_usable_size: () => {},
+    free: (at = 0) => give(at, 0, 0),
+    realloc: (at = 0, bytes = 0, _c, result = 0) => {
+      if (result === 0) return
+      if (result === at) large.delete(at)
+      else give(at, result, bytes)
+      put(result, bytes)
+    },
+  }
+  const byNumber = mallocRoles.map(role => handlers[role])
+  const note: MallocHook = (role, a, b, c, result) =>
+    byNumber[role]?.(a >>> 0, b >>> 0, c >>> 0, result >>> 0)
+  return { passes: [reportMalloc(functions)], imports: { [mallocImports]: { note } } }
+}
+
+/** Options of two sources as one: passes one after the other, imports of both. */
+export function together(a: RunOptions, b: RunOptions): RunOptions {
+  const imports: ImportObject = { ...a.imports }
+  for (const [module, names] of Object.entries(b.imports ?? {}))
+    imports[module] = { ...imports[module], ...names }
+  return { ...a, ...b, passes: [...(a.passes ?? []), ...(b.passes ?? [])], imports }
+}

@@ -1,0 +1,59 @@
+// A run with a budget: what is over it leaves memory, the guest does not notice.
+import { OP } from '../wasm/opcode-table.ts'
+import { Cursor } from '../wasm/instructions.ts'
+import type { Data } from '../wasm/module.ts'
+import { Budget, type BudgetCounts, type Segment } from './budget.ts'
+import { type Ending, run, type RunOptions } from './instance.ts'
+import type { Guest } from './load.ts'
+import { together, withRelease } from './malloc.ts'
+import type { MallocFunctions } from './malloc-functions.ts'
+
+/**
+ * Runs the guest with at most `limit` bytes of its memory resident, and says what that took. Large blocks that these functions free are
+ * given back.
+ */
+export async function runWithin(
+  guest: Guest,
+  options: RunOptions,
+  limit: number,
+  functions?: MallocFunctions,
+): Promise<{ ending: Ending; counts: BudgetCounts | undefined }> {
+  const budget = await Budget.open(limit)
+  let counts: BudgetCounts | undefined
+  let ending: Ending
+  const release =
+    functions !== undefined && functions.size > 0
+      ? withRelease(functions, (at, length) => budget.release(at, length))
+      : {}
+  try {
+    ending = run(guest, {
+      ...together(options, release),
+      observer: { ...options.observer, ...budget.observer },
+      bounces: budget.bounces,
+      ready: running => {
+        options.ready?.(running)
+        budget.attach(running.memory.memory, { path: guest.path, segments: segmentsOf(guest) })
+      },
+    })
+  } finally {
+    counts = await budget.close()
+  }
+  return { ending, counts }
+}
+
+/** Where the module's file has what instantiation puts into the first memory. */
+export function segmentsOf({ bytes, module }: Guest): Segment[] {
+  return module.datas.flatMap(data => {
+    const at = placeOf(data)
+    return at === undefined
+      ? []
+      : [{ at, length: data.bytes.length, offset: data.bytes.byteOffset - bytes.byteOffset }]
+  })
+}
+
+// A segment at a constant place; what a global decides is left out.
+function placeOf({ memory, offset }: Data): number | undefined {
+  if (memory !== 0 || offset === undefined) return undefined
+  const cursor = new Cursor(offset.bytes, 0)
+  return cursor.next() && cursor.op === OP['i32.const'] ? cursor.i32 >>> 0 : undefined
+}
