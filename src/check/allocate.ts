@@ -101,10 +101,16 @@ function invalid(runtime: Runtime, at: number, name: string): void {
   const near = tagged ?? runtime.heap.near(at)
   const hex = `0x${at.toString(16)}`
   if (near !== undefined && near.freed >= 0 && at === near.start) {
-    runtime.error('double-free', `${name} is given a block that is free already`, taken(runtime, near, 0), undefined, {
-      address: at,
-      block: { start: near.start, size: near.size },
-    })
+    runtime.error(
+      'double-free',
+      `${name} is given a block that is free already`,
+      taken(runtime, near, 0),
+      undefined,
+      {
+        address: at,
+        block: { start: near.start, size: near.size },
+      },
+    )
     return
   }
   runtime.error(

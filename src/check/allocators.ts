@@ -55,7 +55,11 @@ for (const [suffix, mangled, kind] of [
   )
   cpp[`operator delete${suffix}(void*)`] = cpp[D] = of('give', kind, 1)
   cpp[`operator delete${suffix}(void*, unsigned long)`] = cpp[`${D}m`] = of('give', kind, 2)
-  cpp[`operator delete${suffix}(void*, std::nothrow_t const&)`] = cpp[`${D}RKSt9nothrow_t`] = of('give', kind, 2)
+  cpp[`operator delete${suffix}(void*, std::nothrow_t const&)`] = cpp[`${D}RKSt9nothrow_t`] = of(
+    'give',
+    kind,
+    2,
+  )
   cpp[`operator delete${suffix}(void*, std::align_val_t)`] = cpp[`${D}St11align_val_t`] = of('give', kind, 2)
   cpp[`operator delete${suffix}(void*, unsigned long, std::align_val_t)`] = cpp[`${D}mSt11align_val_t`] = of(
     'give',

@@ -69,7 +69,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
             stackPointer: program.stackPointer,
             replaced: program.replaced,
             frame: func => program.frame(func),
-            variable: (func, variable) => program.variableNumber(func, variable),
+            variable: (func, place) => program.variableNumber(func, place),
             globalTag: (address, plain) => program.globalTag(address, plain),
             stackOrigin: func => program.stackOrigin(func),
           }),
@@ -123,7 +123,19 @@ function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSu
     possible: { blocks: 0, bytes: 0 },
     reachable: { blocks: 0, bytes: 0 },
   }
-  const groups = new Map<string, { kind: LeakKind; stack: number; blocks: number; bytes: number; indirect: number; indirectBlocks: number; start: number; size: number }>()
+  const groups = new Map<
+    string,
+    {
+      kind: LeakKind
+      stack: number
+      blocks: number
+      bytes: number
+      indirect: number
+      indirectBlocks: number
+      start: number
+      size: number
+    }
+  >()
   for (const { block, kind: state, indirect, indirectBlocks } of found) {
     // What the C library's start-up takes for main's arguments is never given back: main gets it.
     const kind = program.isStartUp(stacks.sites(block.stack)[0] ?? -1) ? 'reachable' : state
@@ -132,7 +144,16 @@ function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSu
     const key = `${kind} ${block.stack}`
     const group = groups.get(key)
     if (group === undefined)
-      groups.set(key, { kind, stack: block.stack, blocks: 1, bytes: block.size, indirect, indirectBlocks, start: block.start, size: block.size })
+      groups.set(key, {
+        kind,
+        stack: block.stack,
+        blocks: 1,
+        bytes: block.size,
+        indirect,
+        indirectBlocks,
+        start: block.start,
+        size: block.size,
+      })
     else {
       group.blocks++
       group.bytes += block.size
@@ -147,9 +168,9 @@ function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSu
     possible: 'possibly lost',
     reachable: 'still reachable',
   }
-  for (const { kind, stack, blocks, bytes, indirect, indirectBlocks, start, size } of [...groups.values()].sort(
-    (a, b) => a.bytes - b.bytes,
-  )) {
+  for (const { kind, stack, blocks, bytes, indirect, indirectBlocks, start, size } of [
+    ...groups.values(),
+  ].sort((a, b) => a.bytes - b.bytes)) {
     if (kind === 'reachable' ? told !== 'all' : kind === 'indirect' && told !== 'all') continue
     const more = indirectBlocks === 0 ? '' : ` (and ${indirect} bytes in ${indirectBlocks} blocks with them)`
     runtime.log.record(`${kind} ${stack}`, {

@@ -79,8 +79,8 @@ export interface Context {
   /** The stack pointer's index, or -1. */
   readonly stackPointer: number
   frame(func: number): FrameInfo
-  /** The number of the variables' descriptions, for the control memory. */
-  variable(func: number, variable: FrameVariable): number
+  /** The number of a place of a function's frame, for the control memory. */
+  variable(func: number, place: number): number
   /** The tag of the global variable that begins at this address, or 0. */
   globalTag(address: number, plain: boolean): number
   /** The origin of what a function's frame holds: number << 3. */

@@ -6,6 +6,7 @@ import { F32, F64, I32, I64, V128 } from '../wasm/module.ts'
 /** The memories of the checked instance. */
 export const SHADOW = 1
 export const CONTROL = 2
+export const BITS = 3
 
 export class Emitter extends Writer {
   op(...bytes: number[]): void {

@@ -111,7 +111,8 @@ export class ErrorLog {
     }
     const raised = raise()
     const frames = this.#describe(this.#stacks.sites(stack))
-    const own = inside === undefined ? [] : [{ func: -1, name: inside, file: undefined, line: undefined, offset: -1 }]
+    const own =
+      inside === undefined ? [] : [{ func: -1, name: inside, file: undefined, line: undefined, offset: -1 }]
     this.record(key, {
       kind: raised.kind,
       message: raised.message,

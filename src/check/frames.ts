@@ -1,5 +1,6 @@
 // What a function does with the stack pointer, seen before it is translated.
 import type { Func } from '../wasm/module.ts'
+import type { FrameVariable } from './context.ts'
 import { Cursor } from '../wasm/instructions.ts'
 
 export interface FrameUse {
@@ -40,7 +41,15 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     } else if (cursor.op === 0x10 || cursor.op === 0x11 || cursor.op === 0x12 || cursor.op === 0x13)
       calls = true
   }
-  const use = { leaf: false, size: 0, wordwise: low && high, calls, sets, stackPointers, addressed: new Set<number>() }
+  const use = {
+    leaf: false,
+    size: 0,
+    wordwise: low && high,
+    calls,
+    sets,
+    stackPointers,
+    addressed: new Set<number>(),
+  }
   if (stackPointer < 0) return use
   return { ...use, ...prologue(func, stackPointer, parameters, sets) }
 }
@@ -80,7 +89,8 @@ function prologue(
       }
       stack.push(sum)
     } else if ((op >= 0x02 && op <= 0x0f) || op === 0x1f || op === 0x18 || op === 0x19) {
-      if (entry) for (let local = 0; local < known.length; local++) if (sets[local] !== 1) known[local] = undefined
+      if (entry)
+        for (let local = 0; local < known.length; local++) if (sets[local] !== 1) known[local] = undefined
       entry = false
       stack = []
     } else if (op >= 0x28 && op <= 0x35) {
@@ -107,42 +117,62 @@ export function combine(op: number, a: Known, b: Known): Known {
 
 const isPlace = (distance: number, size: number): boolean => distance >= 0 && distance < size
 
-/** The places in a frame that have a name or an address taken, by where they begin: variables, and unnamed blocks between them. */
-export function places(
-  use: FrameUse,
-  variables: readonly { readonly name: string | undefined; readonly start: number; readonly length: number }[],
-  plain: boolean,
-): { name: string | undefined; start: number; length: number }[] {
+/** A part of a frame that pointers are made to: a variable, or an unnamed block. */
+export interface Place {
+  readonly name: string | undefined
+  /** The address that stands for it, from the frame's lower end. */
+  readonly base: number
+  /** Where its pointers may lead: [start, start + length). Before `base` where the address is the end of the variable before, too. */
+  readonly start: number
+  readonly length: number
+}
+
+/** Below this a variable is hardly an array whose end somebody computes. */
+const SMALL = 8
+
+/** The places in a frame, by what the debug information and the code's own addresses tell. */
+export function places(use: FrameUse, variables: readonly FrameVariable[], plain: boolean): Place[] {
   const inside = variables
     .filter(one => one.length > 0 && isPlace(one.start, use.size) && one.start + one.length <= use.size)
     .sort((a, b) => a.start - b.start)
-  // Variables of different scopes may share a place: then neither extent is certain.
-  const apart = inside.filter(
-    (one, i) =>
-      !inside.some((other, j) => i !== j && one.start < other.start + other.length && other.start < one.start + one.length),
-  )
-  const taken = (one: { start: number; length: number }): boolean =>
-    one.start === 0 ||
-    use.addressed.has(one.start) ||
-    (plain && [...use.addressed].some(at => at >= one.start && at < one.start + one.length))
+  const overlaps = (one: FrameVariable, other: FrameVariable): boolean =>
+    one !== other && one.start < other.start + other.length && other.start < one.start + one.length
+  // Variables of different scopes may share a place: then no extent is certain.
+  const apart = inside.filter(one => !inside.some(other => overlaps(one, other)))
+  const taken = ({ start, length }: FrameVariable): boolean =>
+    start === 0 ||
+    use.addressed.has(start) ||
+    (plain && [...use.addressed].some(at => at >= start && at < start + length))
   const named = apart.filter(taken)
   if (!plain) {
     // An optimiser folds distances: what ends where another begins can be meant by the same address.
-    return named.filter(
-      one => one.length >= 16 && !inside.some(other => other.start + other.length === one.start),
-    )
+    return named
+      .filter(one => one.length >= 16 && !inside.some(other => other.start + other.length === one.start))
+      .map(one => ({ ...one, base: one.start }))
   }
   const covered = (at: number): boolean => inside.some(one => at >= one.start && at < one.start + one.length)
   const unnamed = [...new Set([0, ...use.addressed])]
     .filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
     .sort((a, b) => a - b)
-  const blocks = unnamed.map((start, i) => {
-    const next = Math.min(
-      use.size,
-      unnamed[i + 1] ?? use.size,
-      ...inside.filter(one => one.start > start).map(one => one.start),
-    )
-    return { name: undefined, start, length: next - start }
+  const blocks = unnamed.map((start, i): FrameVariable => {
+    const later = inside.filter(one => one.start > start).map(one => one.start)
+    return { name: undefined, start, length: Math.min(use.size, unnamed[i + 1] ?? use.size, ...later) - start }
   })
-  return [...named, ...blocks]
+  // `array + 4` may be the address of what lies behind the array: such an address is for both.
+  return [...named, ...blocks].map(one => {
+    const before = [...inside, ...blocks].find(
+      other => other.length > SMALL && other.start + other.length === one.start,
+    )
+    const { name, start, length } = one
+    return before === undefined
+      ? { name, base: start, start, length }
+      : { name, base: start, start: before.start, length: before.length + length }
+  })
+}
+
+/** The place that an address in the frame is of, as an index; -1: none for certain. */
+export function placeAt(all: readonly Place[], at: number, plain: boolean): number {
+  const exact = all.findIndex(({ base }) => base === at)
+  if (exact >= 0 || !plain) return exact
+  return all.findIndex(({ base, start, length }) => at >= base && at < start + length)
 }

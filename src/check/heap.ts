@@ -25,6 +25,8 @@ export interface Block {
 export interface HeapOptions {
   /** Bytes of freed blocks that are kept. */
   readonly quarantine: number
+  /** Called when a memory has grown. */
+  readonly grown: () => void
 }
 
 const REDZONE = 16
@@ -121,6 +123,7 @@ export class CheckedHeap {
           this.#top = before
         }
         this.#end = before + pages * 65536
+        this.#options.grown()
         return true
       } catch {
         // Less, then, or nothing.
@@ -135,6 +138,7 @@ export class CheckedHeap {
     if (place + 1 >= this.#table.length) {
       this.#control.grow(Math.max(128, this.#control.buffer.byteLength >>> 18))
       this.#table = new Uint32Array(this.#control.buffer)
+      this.#options.grown()
     }
     this.#table[place] = start
     this.#table[place + 1] = size
@@ -146,12 +150,12 @@ export class CheckedHeap {
     block.freed = stack
     this.live.delete(block.start)
     this.#shadow.setUnaddressable(block.start, block.size)
-    if (this.#control.buffer !== this.#table.buffer) this.#table = new Uint32Array(this.#control.buffer)
     this.#table[(TABLE + block.tag) / 4 + 1] = 0
     this.frees++
     this.#quarantine.push(block)
     this.#kept += block.footprint
-    while (this.#kept > this.#options.quarantine && this.#oldest < this.#quarantine.length - 1) this.#release()
+    while (this.#kept > this.#options.quarantine && this.#oldest < this.#quarantine.length - 1)
+      this.#release()
   }
 
   #release(): void {
@@ -194,9 +198,8 @@ export class CheckedHeap {
 function better(one: Block, other: Block, at: number): boolean {
   const inside = (block: Block): boolean => at >= block.start && at < block.start + block.size
   if (inside(one) !== inside(other)) return inside(one)
-  if ((one.freed < 0) !== (other.freed < 0)) return one.freed < 0
+  if (one.freed < 0 !== other.freed < 0) return one.freed < 0
   const distance = (block: Block): number =>
     at < block.start ? block.start - at : at - (block.start + block.size) + 1
   return inside(one) ? one.tag > other.tag : distance(one) < distance(other)
 }
-

@@ -4,7 +4,7 @@
 //                                  │ fast paths inside               │
 //                                  └── shadow memory, control memory ┘ slow paths, malloc, strings, leaks: here in JavaScript
 //
-// The instance gets two more memories of its own. The *shadow memory* (4 GiB of address space, of which only what is touched
+// The instance gets three more memories of its own. The *shadow memory* (4 GiB of address space, of which only what is touched
 // costs anything) holds one word for each aligned word of the guest, at the same address:
 //
 //   0                         no byte of the word may be touched (never allocated, redzone, freed, below the stack pointer)
@@ -12,7 +12,7 @@
 //                             there (0: no pointer that we know of); bit 2 is always set
 //   0x40000000 | origin << 3  all four bytes addressable and undefined since `origin`
 //   0x80000000 | a << 27 | o  anything else: bit i of `a` says that byte i is addressable; its undefined bits are in a table
-//                             beside (Shadow.bits, a byte for a byte); `o` is an origin without its low bits (23 of them, << 3 ... 26)
+//                             beside; `o` is the origin, as above
 //
 // Every value of the guest has up to two shadow values, in locals, globals and on the operand stack (as locals of the function):
 //   V   as wide as the value: its undefined bits
@@ -21,6 +21,8 @@
 //       ORIGIN on: where the undefined bits come from
 // A tag makes an access an error that stays inside of memory that may be touched, but leaves the object its pointer was made from:
 // a neighbour on the stack, a block that has the place of a freed one. What isn't sure gets no tag.
+//
+// The *bits memory* is the table beside: for each byte of a mixed word, at the same address, its undefined bits.
 //
 // Kept V is never reported; V that decides a branch, an address or a call of the host is. Passing through calls: a global for each
 // parameter and result. The *control memory*: an exchange between slow paths and the pass, the call stack (a call site per frame,

@@ -133,7 +133,6 @@ export function binary(
   }
 }
 
-
 function andOr(out: Emitter, w: Width, or: boolean, a: Operand, b: Operand): void {
   // A bit of `and` is defined if both are, or if one is a defined 0 (of `or`: a defined 1).
   const side = (one: Operand, other: Operand): void => {

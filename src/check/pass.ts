@@ -4,7 +4,7 @@ import type { Func, FuncType, Module, ValueType } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import { Writer } from '../wasm/bytes.ts'
-import type { Context, FrameInfo, FrameVariable, HelperName, HookName } from './context.ts'
+import type { Context, FrameInfo, HelperName, HookName } from './context.ts'
 import { hookTypes } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { helperBodies } from './helpers.ts'
@@ -17,6 +17,7 @@ export const CHECK_MODULE = 'lethe:check'
 export const EXPORTS = {
   shadow: 'lethe:shadow',
   control: 'lethe:control',
+  bits: 'lethe:bits',
   memory: 'lethe:memory',
   calls: 'lethe:calls',
   tags: 'lethe:tags',
@@ -33,7 +34,7 @@ export interface PassOptions {
   readonly stackPointer: number
   readonly replaced: readonly Replaced[]
   frame(func: number): FrameInfo
-  variable(func: number, variable: FrameVariable): number
+  variable(func: number, place: number): number
   globalTag(address: number, plain: boolean): number
   stackOrigin(func: number): number
 }
@@ -58,9 +59,12 @@ function refuse(module: Module): void {
     ...module.memories,
     ...module.imports.flatMap(one => (one.kind === 'memory' ? [one.type] : [])),
   ]
-  if (memories.length !== 1) throw new CheckError(`the module has ${memories.length} memories; the checker follows exactly one`)
-  if (memories[0]?.is64) throw new CheckError('the module has a 64-bit memory; the checker follows 32-bit addresses')
-  if (memories[0]?.shared) throw new CheckError('the module shares its memory between threads; the checker follows one thread')
+  if (memories.length !== 1)
+    throw new CheckError(`the module has ${memories.length} memories; the checker follows exactly one`)
+  if (memories[0]?.is64)
+    throw new CheckError('the module has a 64-bit memory; the checker follows 32-bit addresses')
+  if (memories[0]?.shared)
+    throw new CheckError('the module shares its memory between threads; the checker follows one thread')
 }
 
 /** The module with its checks. */
@@ -75,7 +79,8 @@ export function checkPass(module: Module, options: PassOptions): Module {
     )
     return found >= 0 ? found : types.push(type) - 1
   }
-  for (const type of module.types) if (type.results.length > 1) typeIndex({ params: [], results: type.results })
+  for (const type of module.types)
+    if (type.results.length > 1) typeIndex({ params: [], results: type.results })
 
   const hookNames = Object.keys(hookTypes) as HookName[]
   const hooks = Object.fromEntries(hookNames.map((name, i) => [name, importedFunctions + i])) as Record<
@@ -109,7 +114,8 @@ export function checkPass(module: Module, options: PassOptions): Module {
       if (type === I32) init.i32(value)
       else init.zero(type)
       init.end()
-      index = firstGlobal + globals.push({ type, mutable: true, init: { bytes: init.take(), offset: -1 } }) - 1
+      index =
+        firstGlobal + globals.push({ type, mutable: true, init: { bytes: init.take(), offset: -1 } }) - 1
       named.set(name, index)
     }
     return index
@@ -184,6 +190,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
       ...module.memories,
       shadowLimits,
       { min: CONTROL_PAGES, max: 65536, shared: false, is64: false },
+      shadowLimits,
     ],
     globals: globals.map(one => ({
       ...one,
@@ -194,6 +201,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
       { name: EXPORTS.memory, kind: 'memory', index: 0 },
       { name: EXPORTS.shadow, kind: 'memory', index: memoryCount },
       { name: EXPORTS.control, kind: 'memory', index: memoryCount + 1 },
+      { name: EXPORTS.bits, kind: 'memory', index: memoryCount + 2 },
       { name: EXPORTS.calls, kind: 'global', index: calls },
       { name: EXPORTS.tags, kind: 'global', index: tags },
       ...spaces.globals.flatMap((one, index) =>

@@ -89,11 +89,9 @@ export class Places {
     const length = control[((TABLE + tag) >>> 2) + 1] as number
     const number = control[(FRAME_VARIABLES + tag / 2) >>> 2] as number
     const site = number === 0xffffffff ? this.#allocas.get(tag) : undefined
-    const known = site === undefined ? program.variableOf(number) : undefined
+    const known = site === undefined ? program.placeOf(number) : undefined
     const what =
-      known?.variable.name !== undefined
-        ? `the local variable ${known.variable.name}`
-        : 'a block of the stack'
+      known?.place.name === undefined ? 'a block of the stack' : `the local variable ${known.place.name}`
     const owner = known === undefined ? '' : ` of ${program.name(known.func)}`
     const frames = site === undefined ? [] : program.describe([site])
     if (length === 0)
@@ -102,15 +100,15 @@ export class Places {
         note: [{ text: `in ${what}${owner}, which has returned`, frames }],
         block: undefined,
       }
+    const before = known === undefined ? 0 : known.place.base - known.place.start
+    const own = length - before
+    const where = relation(at, start + before, own)
     return {
       kind: base,
       note: [
-        {
-          text: `${relation(at, start, length)} ${what}${owner} (${length} bytes)${site === undefined ? '' : ', taken at'}`,
-          frames,
-        },
+        { text: `${where} ${what}${owner} (${own} bytes)${site === undefined ? '' : ', taken at'}`, frames },
       ],
-      block: { start, size: length },
+      block: { start: start + before, size: own },
     }
   }
 
@@ -125,7 +123,11 @@ export class Places {
     if (block !== undefined) return this.#block(base, block, at, size)
     const pointer = runtime.stackPointer === undefined ? 0 : (runtime.stackPointer.value as number) >>> 0
     if (at < pointer && at < this.stackTop)
-      return { kind: 'dead-local', note: say('below the stack pointer: in the frame of a function that has returned'), ...none }
+      return {
+        kind: 'dead-local',
+        note: say('below the stack pointer: in the frame of a function that has returned'),
+        ...none,
+      }
     return { kind: 'wild-pointer', note: say('in memory that nobody has taken'), ...none }
   }
 
@@ -138,6 +140,8 @@ export class Places {
     if (stack !== undefined)
       return [{ text: 'it was never set in a block taken at', frames: program.describe(stacks.sites(stack)) }]
     const func = ((tag & 0x07fffff8) >>> 3) - 1 + program.importedFunctions
-    return [{ text: `it was never set in the frame of ${program.name(func)}`, frames: program.declared(func) }]
+    return [
+      { text: `it was never set in the frame of ${program.name(func)}`, frames: program.declared(func) },
+    ]
   }
 }

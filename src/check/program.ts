@@ -9,13 +9,14 @@ import { readNames } from '../wasm/names.ts'
 import { allocators } from './allocators.ts'
 import type { FrameInfo, FrameVariable } from './context.ts'
 import type { CheckFrame } from './errors.ts'
-import { type FrameUse, frameUse, places } from './frames.ts'
+import { type FrameUse, frameUse, type Place, places } from './frames.ts'
 import { FRAME_TAGS } from './layout.ts'
 import type { Replaced } from './pass.ts'
 import { stringFunctions } from './strings.ts'
 
-/** A global variable that has a tag. */
+/** A global variable that has a tag. `before`: bytes of the one that ends where it begins, whose end is the same address. */
 export interface GlobalVariable {
+  readonly before: number
   readonly name: string
   readonly start: number
   readonly length: number
@@ -39,7 +40,6 @@ export class Program {
   readonly #subprograms = new Map<number, Subprogram>()
   readonly #uses = new Map<number, FrameUse>()
   readonly #byStart = new Map<number, GlobalVariable>()
-  readonly #ends = new Set<number>()
 
   constructor(module: Module) {
     this.module = module
@@ -60,10 +60,7 @@ export class Program {
       if (index >= 0) this.#subprograms.set(index, subprogram)
     }
     this.globals = this.#findGlobals()
-    for (const one of this.globals) {
-      this.#byStart.set(one.start, one)
-      this.#ends.add(one.start + one.length)
-    }
+    for (const one of this.globals) this.#byStart.set(one.start, one)
   }
 
   // By name, else the first mutable i32 that a function starts by taking something off.
@@ -92,7 +89,8 @@ export class Program {
       const name = this.#names.get(func)
       if (name === undefined) return
       const key = name.includes(' ') || name.includes('(') ? name : name.replace(/^__wrap_/, '')
-      const known = allocators[key]?.params ?? (Object.hasOwn(stringFunctions, key) ? stringParams(key) : undefined)
+      const known =
+        allocators[key]?.params ?? (Object.hasOwn(stringFunctions, key) ? stringParams(key) : undefined)
       if (known === undefined) return
       const type = this.module.types[this.#types[func] as number] as FuncType
       if (type.params.length === known && type.params.every(one => one === I32) && type.results.length <= 1)
@@ -112,7 +110,9 @@ export class Program {
       if (known === undefined || known.length < size)
         byStart.set(location.value, { name, start: location.value, length: size })
     }
+    const ends = new Map([...byStart.values()].map(one => [one.start + one.length, one.length]))
     return [...byStart.values()]
+      .map(one => ({ ...one, before: ends.get(one.start) ?? 0 }))
       .sort((a, b) => a.start - b.start)
       .slice(0, FRAME_TAGS / 8 - 1)
       .map((one, i) => ({ ...one, tag: 8 * (i + 1) }))
@@ -122,7 +122,7 @@ export class Program {
   globalTag(address: number, plain: boolean): number {
     const found = this.#byStart.get(address)
     if (found === undefined) return 0
-    if (!plain && (found.length < 16 || this.#ends.has(address))) return 0
+    if (!plain && (found.length < 16 || found.before > 0)) return 0
     return found.tag
   }
 
@@ -198,21 +198,16 @@ export class Program {
     return { plain: plain && variables.length > 0, variables }
   }
 
-  /** The number of a variable in the control memory, and back. */
-  variableNumber(func: number, variable: FrameVariable): number {
-    const i = this.#places(func).findIndex(one => one.start === variable.start)
-    return func * VARIABLES + Math.min(i, VARIABLES - 1)
+  /** The number of a place of a frame in the control memory, and back. */
+  variableNumber(func: number, place: number): number {
+    return func * VARIABLES + Math.min(place, VARIABLES - 1)
   }
-  variableOf(number: number): { func: number; variable: FrameVariable } | undefined {
+  placeOf(number: number): { func: number; place: Place } | undefined {
     const func = Math.floor(number / VARIABLES)
     if (func < this.importedFunctions || func >= this.#types.length) return undefined
-    const variable = this.#places(func)[number % VARIABLES]
-    return variable === undefined ? undefined : { func, variable }
-  }
-
-  #places(func: number): FrameVariable[] {
     const { variables, plain } = this.frame(func)
-    return places(this.use(func), variables, plain)
+    const place = places(this.use(func), variables, plain)[number % VARIABLES]
+    return place === undefined ? undefined : { func, place }
   }
 
   /** Origins of frames: number << 3, by function. */
@@ -254,7 +249,11 @@ export class Program {
 
 function stringParams(name: string): number {
   if (/^(strlen|wcslen)$/.test(name)) return 1
-  if (/^(strcpy|strcat|strcmp|strchr|strrchr|strchrnul|__strchrnul|index|stpcpy|__stpcpy|wcscpy|wcscat|strnlen|wcsnlen)$/.test(name))
+  if (
+    /^(strcpy|strcat|strcmp|strchr|strrchr|strchrnul|__strchrnul|index|stpcpy|__stpcpy|wcscpy|wcscat|strnlen|wcsnlen)$/.test(
+      name,
+    )
+  )
     return 2
   return 3
 }

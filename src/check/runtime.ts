@@ -52,9 +52,9 @@ export class Runtime {
   stackPointer: EngineGlobal | undefined
   readonly #options: RuntimeOptions
   #control!: EngineMemory
-  #words!: Uint32Array
-  #bytes!: Uint8Array
-  #view!: DataView
+  control!: Uint32Array
+  bytes!: Uint8Array
+  view!: DataView
   readonly #sites = new Map<number, SiteInfo>()
   /** The function of the library that is being checked as a whole, and the host's call. */
   #inside: string | undefined
@@ -72,7 +72,7 @@ export class Runtime {
     const { exports } = instance
     this.memory = exports[EXPORTS.memory] as EngineMemory
     this.#control = exports[EXPORTS.control] as EngineMemory
-    this.shadow = new Shadow(exports[EXPORTS.shadow] as EngineMemory)
+    this.shadow = new Shadow(exports[EXPORTS.shadow] as EngineMemory, exports[EXPORTS.bits] as EngineMemory)
     this.globals = Object.entries(exports)
       .filter(([name]) => name.startsWith(EXPORTS.global))
       .map(([, global]) => global as EngineGlobal)
@@ -85,10 +85,11 @@ export class Runtime {
       this.#options.suppress,
       this.#options.tell,
     )
-    this.heap = new CheckedHeap(this.memory, this.#control, this.shadow, this.stacks, this.#options)
-    this.#words = new Uint32Array(this.#control.buffer)
-    this.#bytes = new Uint8Array(this.memory.buffer)
-    this.#view = new DataView(this.memory.buffer)
+    this.heap = new CheckedHeap(this.memory, this.#control, this.shadow, this.stacks, {
+      ...this.#options,
+      grown: () => this.#look(),
+    })
+    this.#look()
     this.places = new Places(this)
     this.places.tags = exports[EXPORTS.tags] as EngineGlobal
     this.#layOut()
@@ -106,7 +107,8 @@ export class Runtime {
     this.shadow.setDefined(Math.min(first, 1024), heap - Math.min(first, 1024))
     if (stackFirst) this.shadow.setDefined(1024, size - 1024)
     else if (first >= 1024) this.shadow.setUnaddressable(0, 1024)
-    for (const { start, length, tag } of program.globals) this.#setObject(tag, start, length)
+    for (const { start, length, before, tag } of program.globals)
+      this.#setObject(tag, start - before, before + length)
     this.places.stackTop = stackFirst || top > 0 ? top : 0
   }
 
@@ -116,25 +118,12 @@ export class Runtime {
     this.control[at + 1] = length
   }
 
-  get control(): Uint32Array {
-    if (this.#words.buffer !== this.#control.buffer) this.#words = new Uint32Array(this.#control.buffer)
-    return this.#words
-  }
-
-  get bytes(): Uint8Array {
-    this.#look()
-    return this.#bytes
-  }
-
-  get view(): DataView {
-    this.#look()
-    return this.#view
-  }
-
+  /** A memory has grown: its views are made again. */
   #look(): void {
-    if (this.#bytes.buffer === this.memory.buffer) return
-    this.#bytes = new Uint8Array(this.memory.buffer)
-    this.#view = new DataView(this.memory.buffer)
+    this.control = new Uint32Array(this.#control.buffer)
+    this.bytes = new Uint8Array(this.memory.buffer)
+    this.view = new DataView(this.memory.buffer)
+    this.stacks.words = this.control
   }
 
   /** What the pass imports. */
@@ -151,6 +140,7 @@ export class Runtime {
       init: (to: number, length: number, t: number, site: number) =>
         this.#fill(to >>> 0, length >>> 0, t, 0, site),
       grown: (before: number, more: number) => {
+        this.#look()
         if (before !== -1) this.shadow.setDefined((before >>> 0) * 65536, (more >>> 0) * 65536)
       },
       alloca: (start: number, length: number, site: number) => this.#alloca(start >>> 0, length >>> 0, site),
@@ -208,7 +198,12 @@ export class Runtime {
     site?: number,
     more: { address?: number; block?: { start: number; size: number } | undefined } = {},
   ): void {
-    this.log.add(kind, this.capture(site), this.#inside ?? this.#call, () => ({ kind, message, notes, ...more }))
+    this.log.add(kind, this.capture(site), this.#inside ?? this.#call, () => ({
+      kind,
+      message,
+      notes,
+      ...more,
+    }))
   }
 
   // ---- slow paths
@@ -288,6 +283,10 @@ export class Runtime {
       shadow.words[(at >>> 2) + 1] = DEFINED
       return
     }
+    if (width === 1 && ((control[word] as number) & 0xff) === 0) {
+      shadow.defineByte(at)
+      return
+    }
     for (let i = 0; i < width; i++) {
       const bits = ((control[word + (i >> 2)] as number) >>> (8 * (i & 3))) & 0xff
       shadow.setByte(at + i, true, bits, valueT)
@@ -314,7 +313,7 @@ export class Runtime {
 
   #check(at: number, length: number, t: number, write: boolean, site?: number): boolean {
     if (length === 0) return true
-    if (this.outside(at, length, t) || at + length > this.memory.buffer.byteLength) {
+    if (this.outside(at, length, t) || at + length > this.bytes.length) {
       this.addressError(at, length, t, write, site)
       return false
     }
@@ -469,4 +468,3 @@ function extend(words: Uint32Array, at: number, from: number): void {
   if (from < 32) words[at]! |= -1 << from
   words[at + 1] = 0xffffffff
 }
-

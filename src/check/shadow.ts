@@ -1,8 +1,14 @@
 // The shadow of the guest's memory, from the side of JavaScript: layout.ts says what its words mean.
 import type { EngineMemory } from '../guest/engine.ts'
-import { DEFINED, MIXED, MIXED_ADDRESSABLE, ORIGIN_MASK, TAG_LIMIT, UNADDRESSABLE, UNDEFINED } from './layout.ts'
-
-const CHUNK = 4096
+import {
+  DEFINED,
+  MIXED,
+  MIXED_ADDRESSABLE,
+  ORIGIN_MASK,
+  TAG_LIMIT,
+  UNADDRESSABLE,
+  UNDEFINED,
+} from './layout.ts'
 
 /** How one byte is: `bits` are its undefined ones. */
 export interface ByteState {
@@ -12,11 +18,12 @@ export interface ByteState {
 
 export class Shadow {
   readonly words: Uint32Array
-  /** Undefined bits of the bytes of mixed words, by chunk of addresses. */
-  readonly #bits = new Map<number, Uint8Array>()
+  /** Undefined bits of the bytes of mixed words. */
+  readonly #bits: Uint8Array
 
-  constructor(memory: EngineMemory) {
-    this.words = new Uint32Array(memory.buffer)
+  constructor(words: EngineMemory, bits: EngineMemory) {
+    this.words = new Uint32Array(words.buffer)
+    this.#bits = new Uint8Array(bits.buffer)
   }
 
   /** The word that an address is in. */
@@ -37,7 +44,7 @@ export class Shadow {
     if (word < UNDEFINED) return 0
     if (word < MIXED) return 0xff
     if (!this.addressable(at)) return 0xff
-    return this.#bits.get(Math.floor(at / CHUNK))?.[at % CHUNK] ?? 0
+    return this.#bits[at] as number
   }
 
   /** The origin of a byte's undefined bits, as a T, or 0. */
@@ -55,6 +62,26 @@ export class Shadow {
   /** A defined, aligned word with a pointer. */
   setPointer(at: number, tag: number): void {
     this.words[at >>> 2] = tag < TAG_LIMIT ? tag | DEFINED : DEFINED
+  }
+
+  /** One byte of a word that may be touched becomes defined: what a program does that fills a block byte by byte. */
+  defineByte(at: number): void {
+    const index = at >>> 2
+    const word = this.words[index] as number
+    if (word < UNDEFINED) {
+      this.words[index] = DEFINED
+      return
+    }
+    const first = at - (at & 3)
+    const bits = this.#bits
+    if (word < MIXED) {
+      bits.fill(0xff, first, first + 4)
+      this.words[index] = (MIXED | (15 << MIXED_ADDRESSABLE) | (word & ORIGIN_MASK)) >>> 0
+    }
+    bits[at] = 0
+    if ((this.words[index] as number) >>> MIXED_ADDRESSABLE !== 31) return
+    const rest = (bits[first] as number) | (bits[first + 1] as number) | (bits[first + 2] as number)
+    if ((rest | (bits[first + 3] as number)) === 0) this.words[index] = DEFINED
   }
 
   setByte(at: number, addressable: boolean, bits: number, origin: number): void {
@@ -82,19 +109,8 @@ export class Shadow {
     else if (mask === 15 && undefined_) this.words[first >>> 2] = UNDEFINED | from
     else {
       this.words[first >>> 2] = (MIXED | (mask << MIXED_ADDRESSABLE) | from) >>> 0
-      const chunk = this.#chunk(first)
-      for (let i = 0; i < 4; i++) chunk[(first % CHUNK) + i] = states[i] as number
+      for (let i = 0; i < 4; i++) this.#bits[first + i] = states[i] as number
     }
-  }
-
-  #chunk(at: number): Uint8Array {
-    const index = Math.floor(at / CHUNK)
-    let chunk = this.#bits.get(index)
-    if (chunk === undefined) {
-      chunk = new Uint8Array(CHUNK)
-      this.#bits.set(index, chunk)
-    }
-    return chunk
   }
 
   // Whole words at once, the bytes at both ends one by one.

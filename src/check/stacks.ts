@@ -3,22 +3,23 @@ import type { EngineGlobal, EngineMemory } from '../guest/engine.ts'
 import { CALLS, ORIGIN_MASK } from './layout.ts'
 
 /** Frames that are kept of a stack. */
-const DEPTH = 24
+const DEPTH = 16
 
 export class CallStacks {
-  readonly #control: EngineMemory
   readonly #top: EngineGlobal
-  #words: Uint32Array
+  /** The control memory; the runtime sets it again when it has grown. */
+  words: Uint32Array
   readonly #stacks: Uint32Array[] = []
-  readonly #byHash = new Map<number, number[]>()
+  readonly #hashes: number[] = []
+  /** Open addressing: number of a stack + 1 by its hash; at most half full. */
+  #table = new Int32Array(1 << 12)
   readonly #firstOrigin: number
   readonly #scratch = new Uint32Array(DEPTH)
 
   /** Origins below `functions` are those of the functions' frames. */
   constructor(control: EngineMemory, top: EngineGlobal, functions: number) {
-    this.#control = control
     this.#top = top
-    this.#words = new Uint32Array(control.buffer)
+    this.words = new Uint32Array(control.buffer)
     this.#firstOrigin = functions
   }
 
@@ -27,7 +28,6 @@ export class CallStacks {
    * its own on the stack (of a call that it made before); undefined: the innermost frame is the last call.
    */
   capture(site?: number, calls = false): number {
-    if (this.#words.buffer !== this.#control.buffer) this.#words = new Uint32Array(this.#control.buffer)
     let at = ((this.#top.value as number) - CALLS) >>> 2
     const base = CALLS >>> 2
     const { length } = this.#scratch
@@ -35,21 +35,36 @@ export class CallStacks {
     let hash = 17
     if (site !== undefined) {
       this.#scratch[count++] = site
-      hash = (hash * 31 + site) | 0
+      hash = (Math.imul(hash, 0x01000193) ^ site) | 0
       if (calls) at--
     }
     while (at > 0 && count < length) {
-      const one = this.#words[base + --at] as number
+      const one = this.words[base + --at] as number
       this.#scratch[count++] = one
-      hash = (Math.imul(hash, 31) + one) | 0
+      hash = (Math.imul(hash, 0x01000193) ^ one) | 0
     }
-    const known = this.#byHash.get(hash)
-    if (known !== undefined)
-      for (const id of known) if (same(this.#stacks[id] as Uint32Array, this.#scratch, count)) return id
+    hash ^= hash >>> 15
+    let mask = this.#table.length - 1
+    let slot = hash & mask
+    for (let id = this.#table[slot] as number; id !== 0; id = this.#table[slot] as number) {
+      if (this.#hashes[id - 1] === hash && same(this.#stacks[id - 1] as Uint32Array, this.#scratch, count))
+        return id - 1
+      slot = (slot + 1) & mask
+    }
     const id = this.#stacks.push(this.#scratch.slice(0, count)) - 1
-    if (known === undefined) this.#byHash.set(hash, [id])
-    else known.push(id)
+    this.#hashes.push(hash)
+    if (this.#stacks.length * 2 > this.#table.length) {
+      this.#table = new Int32Array(this.#table.length * 2)
+      mask = this.#table.length - 1
+      this.#hashes.forEach((one, i) => this.#put(one, i, mask))
+    } else this.#put(hash, id, mask)
     return id
+  }
+
+  #put(hash: number, id: number, mask: number): void {
+    let slot = hash & mask
+    while (this.#table[slot] !== 0) slot = (slot + 1) & mask
+    this.#table[slot] = id + 1
   }
 
   sites(id: number): Uint32Array {

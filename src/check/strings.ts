@@ -176,7 +176,9 @@ const returning =
     return args[0] as number
   }
 
-const memcpy = returning((host, to, from, size) => transfer(host, to as number, from as number, size as number, true))
+const memcpy = returning((host, to, from, size) =>
+  transfer(host, to as number, from as number, size as number, true),
+)
 const stpcpy: StringFunction = (host, to, from) => {
   host.keep(0)
   return (to as number) + copyString(host, to as number, from as number, 1)
@@ -203,7 +205,9 @@ const strlcat: StringFunction = (host, to = 0, from = 0, n = 0) => {
 /** By the name that the name section gives, or that is exported. */
 export const stringFunctions: Readonly<Record<string, StringFunction>> = {
   memcpy,
-  memmove: returning((host, to, from, size) => transfer(host, to as number, from as number, size as number, false)),
+  memmove: returning((host, to, from, size) =>
+    transfer(host, to as number, from as number, size as number, false),
+  ),
   mempcpy: (host, to = 0, from = 0, size = 0) => {
     transfer(host, to, from, size, true)
     host.keep(0)
@@ -237,10 +241,14 @@ export const stringFunctions: Readonly<Record<string, StringFunction>> = {
   wcslen: (host, at = 0) => length(host, at, FOREVER, 0, 4) / 4,
   wcsnlen: (host, at = 0, n = 0) => length(host, at, 4 * n, 0, 4) / 4,
   wcscpy: returning((host, to, from) => copyString(host, to as number, from as number, 4)),
-  wcsncpy: returning((host, to, from, n) => copyLimited(host, to as number, from as number, 4 * (n as number), 4)),
+  wcsncpy: returning((host, to, from, n) =>
+    copyLimited(host, to as number, from as number, 4 * (n as number), 4),
+  ),
   wcscat: (host, to = 0, from = 0) => append(host, to, from, FOREVER, 4),
   wcsncat: (host, to = 0, from = 0, n = 0) => append(host, to, from, 4 * n, 4),
-  wmemcpy: returning((host, to, from, n) => transfer(host, to as number, from as number, 4 * (n as number), true)),
+  wmemcpy: returning((host, to, from, n) =>
+    transfer(host, to as number, from as number, 4 * (n as number), true),
+  ),
   wmemmove: returning((host, to, from, n) =>
     transfer(host, to as number, from as number, 4 * (n as number), false),
   ),

@@ -38,11 +38,16 @@ export const isNothing = (): boolean => false
 /** Reads a file of suppressions: the answer says whether one of them fits a finding. */
 export function parseSuppressions(text: string): (finding: CheckFinding) => boolean {
   const all: Suppression[] = []
-  let open: { name: string; kind: RegExp | undefined; frames: (FramePattern | undefined)[]; line: number } | undefined
+  let open:
+    | { name: string; kind: RegExp | undefined; frames: (FramePattern | undefined)[]; line: number }
+    | undefined
   const close = (): void => {
     if (open === undefined) return
     if (open.kind === undefined)
-      throw new SuppressionError(open.line, `the suppression "${open.name}" has no line "kind …"; say what it is about, or kind *`)
+      throw new SuppressionError(
+        open.line,
+        `the suppression "${open.name}" has no line "kind …"; say what it is about, or kind *`,
+      )
     all.push({ name: open.name, kind: open.kind, frames: open.frames })
     open = undefined
   }
@@ -62,8 +67,7 @@ export function parseSuppressions(text: string): (finding: CheckFinding) => bool
     else if (line === '...') open.frames.push(undefined)
     else if (at !== undefined)
       open.frames.push({ name: glob(at), file: file === undefined ? undefined : glob(`*${file}`) })
-    else
-      throw new SuppressionError(i + 1, `"${line}" is none of: kind KIND, at FUNCTION [in FILE], ...`)
+    else throw new SuppressionError(i + 1, `"${line}" is none of: kind KIND, at FUNCTION [in FILE], ...`)
   })
   close()
   return finding => all.some(one => one.kind.test(finding.kind) && fits(one.frames, finding.frames))

@@ -9,7 +9,7 @@ import { effects, isAccess, isStore, widths } from '../wasm/opcode-table.ts'
 import { type Access, checkLoad, checkStore, pushT, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { CONTROL, Emitter } from './emitter.ts'
-import { combine, type FrameUse, frameUse, places } from './frames.ts'
+import { combine, type FrameUse, frameUse, type Place, placeAt, places } from './frames.ts'
 import { FRAME_VARIABLES, TABLE } from './layout.ts'
 import { any, binary, isUndefined, needsOperands, unary } from './operators.ts'
 import { effectTypes, Locals, NONE, shadowType, type Symbol, type Value } from './values.ts'
@@ -78,7 +78,7 @@ class Translation {
   /** The straight code at the start, where the prologue is. */
   #entry = true
   #moved = false
-  readonly #places: { name: string | undefined; start: number; length: number }[]
+  readonly #places: readonly Place[]
   readonly #plain: boolean
   readonly #tags: boolean
   readonly #allocas: boolean
@@ -176,7 +176,7 @@ class Translation {
       out.get(tags)
       out.i32(1)
       out.op(0x76)
-      out.i32(context.variable(this.#index, place))
+      out.i32(context.variable(this.#index, i))
       out.memory(0x36, CONTROL, FRAME_VARIABLES + 4 * i)
     })
     out.get(tags)
@@ -635,7 +635,8 @@ class Translation {
     if (value.t !== NONE) this.#dirt.t.add(index)
     const v = this.#dirt.v.has(index) ? locals.v(index) : undefined
     const t = this.#dirt.t.has(index) ? locals.t(index) : undefined
-    if (v !== value.v || t !== value.t) this.#keep(v === value.v ? undefined : v, t === value.t ? undefined : t)
+    if (v !== value.v || t !== value.t)
+      this.#keep(v === value.v ? undefined : v, t === value.t ? undefined : t)
     if (v !== undefined && v !== value.v) {
       pushV(out, value.type, value.v)
       out.set(v)
@@ -790,7 +791,9 @@ class Translation {
     out.set(base)
     const at = address.symbol?.kind === 'frame' ? address.symbol.offset + cursor.offset : -1
     const access: Access = {
+      opcode: op,
       width,
+      signed: extending.has(op),
       offset: cursor.offset,
       site: cursor.place,
       base,
@@ -930,9 +933,7 @@ class Translation {
   }
 
   #placeAt(at: number): number {
-    return this.#places.findIndex(({ start, length }) =>
-      this.#plain ? at >= start && at < start + length : at === start,
-    )
+    return placeAt(this.#places, at, this.#plain)
   }
 
   // Room is taken on the stack whose size is known only now. Its two operands are popped, but still on the machine's stack.
@@ -1128,6 +1129,9 @@ class Translation {
     this.#push(type, this.#setV(type), t)
   }
 }
+
+/** The loads that extend by the sign. */
+const extending: ReadonlySet<number> = new Set([0x2c, 0x2e, 0x30, 0x32, 0x34])
 
 /** The stack pointer as it is: the frame's lower end, or what was taken from it later. */
 const isStackPointer = ({ symbol }: Value): boolean =>

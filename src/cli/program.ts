@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { attachCommand } from './attach.ts'
 import { auditCommand } from './audit.ts'
+import { checkCommand } from './check.ts'
 import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { detachCommand } from './detach.ts'
@@ -34,6 +35,7 @@ export function program(): Command {
     detachCommand(),
     statusCommand(),
     runCommand(),
+    checkCommand(),
     doctorCommand(),
     demoCommand(),
     mallocCommand(),
