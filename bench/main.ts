@@ -35,6 +35,7 @@ const benches = [
   'states',
   'heap',
   'library',
+  'wasm',
 ] as const
 
 function positive(text: string, name: string): number {

@@ -5,6 +5,7 @@
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
  *   src/lab/ with what it shows → dist/lab/ (vite)
+ *   src/report/ → dist/report/index.html, script and style inside (vite)
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
  */
 import { spawnSync } from 'node:child_process'
@@ -27,6 +28,7 @@ import { fileURLToPath } from 'node:url'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const kernels = join(root, 'src/kernels')
 const lab = join(root, 'src/lab')
+const report = join(root, 'src/report')
 const require = createRequire(import.meta.url)
 
 function filesBelow(folder) {
@@ -78,7 +80,7 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--disableWarning', '112']
-  const names = 'pages search text elements numbers inflate png table records machine pieces'
+  const names = 'pages search text elements numbers inflate png table records machine pieces grain'
   for (const name of names.split(' ')) {
     const wasm = join(kernels, `${name}.wasm`)
     const entry = join(kernels, 'assembly', `${name}.ts`)
@@ -132,33 +134,38 @@ function buildDist() {
   const dist = join(root, 'dist')
   const stamp = join(dist, '.built')
   const sources = filesBelow(join(root, 'src')).filter(
-    path => !path.includes('/assembly/') && !path.includes('.assembly') && !path.startsWith(lab),
+    path =>
+      !path.includes('/assembly/') &&
+      !path.includes('.assembly') &&
+      !path.startsWith(lab) &&
+      !path.startsWith(report),
   )
   const settings = ['tsconfig.json', 'tsconfig.build.json'].map(name => join(root, name))
   if (time(stamp) > newest([...sources, ...settings])) return
   const part = `${dist}.${process.pid}`
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin/tsc')
   run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', part], part)
-  for (const path of sources.filter(source => /\.(wasm|c)$/.test(source))) {
+  for (const path of sources.filter(source => /\.(wasm|c|h)$/.test(source))) {
     const copy = join(part, relative(join(root, 'src'), path))
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)
   }
   writeFileSync(join(part, '.built'), '')
-  // The page has a build of its own.
-  if (existsSync(join(dist, 'lab'))) renameSync(join(dist, 'lab'), join(part, 'lab'))
+  // The pages have builds of their own.
+  for (const page of ['lab', 'report'])
+    if (existsSync(join(dist, page))) renameSync(join(dist, page), join(part, page))
   const old = `${part}.old`
   if (existsSync(dist)) renameSync(dist, old)
   renameSync(part, dist)
   rmSync(old, { recursive: true, force: true })
 }
 
-async function buildLab() {
-  const out = join(root, 'dist/lab')
-  const shown = ['machine', 'policy', 'heap', 'lens', 'backing', 'pager/decide.ts'].map(name =>
-    join(root, 'src', name),
+// A page of ours in `folder`, which shows what is in `shown`; `finish` gets the folder that vite made.
+async function buildPage(folder, shown, finish = () => {}) {
+  const out = join(root, 'dist', basename(folder))
+  const sources = [folder, ...shown.map(name => join(root, 'src', name))].flatMap(path =>
+    statSync(path).isDirectory() ? filesBelow(path) : [path],
   )
-  const sources = [lab, ...shown].flatMap(path => (statSync(path).isDirectory() ? filesBelow(path) : [path]))
   const written = sources.filter(path => /\.(ts|tsx|css|html)$/.test(path))
   if (time(join(out, '.built')) > newest([...written, fileURLToPath(import.meta.url)])) return
   const { build } = await import('vite')
@@ -166,7 +173,7 @@ async function buildLab() {
   const part = `${out}.${process.pid}`
   try {
     await build({
-      root: lab,
+      root: folder,
       base: './',
       configFile: false,
       logLevel: 'warn',
@@ -180,9 +187,10 @@ async function buildLab() {
         chunkSizeWarningLimit: 1000,
       },
     })
+    finish(part)
   } catch (error) {
     rmSync(part, { recursive: true, force: true })
-    console.error(`build: the lab failed: ${error.message}`)
+    console.error(`build: ${basename(folder)} failed: ${error.message}`)
     process.exit(1)
   }
   writeFileSync(join(part, '.built'), '')
@@ -190,9 +198,24 @@ async function buildLab() {
   renameSync(part, out)
 }
 
+// One file that needs no other: scripts and styles go into it.
+function inline(folder) {
+  const page = join(folder, 'index.html')
+  const read = name => readFileSync(join(folder, name), 'utf8')
+  const html = readFileSync(page, 'utf8')
+    .replace(/<link rel="stylesheet"[^>]* href="\.\/([^"]+)">/g, (_, name) => `<style>${read(name)}</style>`)
+    .replace(/<script type="module"[^>]* src="\.\/([^"]+)"><\/script>/g, (_, name) => {
+      return `<script type="module">${read(name).replaceAll('</script', '<\\/script')}</script>`
+    })
+  if (/(src|href)="\.\//.test(html)) throw new Error('a file of it was not taken in')
+  writeFileSync(page, html)
+  rmSync(join(folder, 'assets'), { recursive: true })
+}
+
 buildKernels()
 buildHeaps()
 if (!process.argv.includes('--kernels')) {
   buildDist()
-  await buildLab()
+  await buildPage(lab, ['machine', 'policy', 'heap', 'lens', 'backing', 'pager/decide.ts'])
+  await buildPage(report, ['lab/theme.css', 'audit'], inline)
 }

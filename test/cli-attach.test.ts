@@ -86,6 +86,24 @@ describe.skipIf(reason !== undefined)(
       expect(next.adopted).toBe(true)
     })
 
+    test('the pager replaces a supervisor that was killed, and has a successor then', async () => {
+      desk.run('attach', String(holder.pid), '--once')
+      const [first] = statuses()
+      process.kill(first?.supervisor ?? 0, 'SIGKILL')
+      const other = await until(
+        () =>
+          statuses().find(one => (one.supervisor ?? 0) > 1 && one.supervisor !== first?.supervisor)
+            ?.supervisor,
+        'another supervisor',
+      )
+      process.kill(first?.pager ?? 0, 'SIGKILL')
+      await holder.check()
+      const next = await until(() => statuses().find(one => one.type === 'status'), 'a successor')
+      expect(next).toMatchObject({ supervisor: other, adopted: true })
+      expect(desk.run('detach', String(holder.pid)).code).toBe(0)
+      await until(() => !existsSync(`/proc/${other}`), 'its end')
+    })
+
     test('when all of lethe was killed, status names the remedy, and attach takes over', async () => {
       desk.run('attach', String(holder.pid), '--once')
       const [first] = statuses()

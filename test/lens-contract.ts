@@ -121,6 +121,22 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
     )
   })
 
+  const { head } = lens
+  if (head)
+    it('head gives the first bytes', patience, () => {
+      fc.assert(
+        fc.property(backings, position, (bytes, length) => {
+          const backing = bytesBacking(bytes)
+          const all = whole(lens, backing, 0)
+          const out = new Uint8Array(length).fill(0xdb)
+          const got = head(backing, out)
+          expect(got).toBe(Math.min(length, all.length))
+          same(out.subarray(0, got), all.subarray(0, got))
+        }),
+        { seed, numRuns },
+      )
+    })
+
   it('get after put gives what was put', patience, () => {
     fc.assert(
       fc.property(backings, position, wantedBytes, (bytes, a, wanted) => {

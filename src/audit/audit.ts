@@ -7,12 +7,20 @@
  * one of: virtual (already made again on demand), explained, zero, duplicate, unexplained, unreadable.
  */
 import { readFileSync } from 'node:fs'
-import { EXPLAINED, UNEXPLAINED, ZERO } from '../explain/extents.ts'
+import { release } from 'node:os'
 import { explainProcess, type ExplainProcessOptions, type ProcessExplanations } from '../explain/process.ts'
-import { isPrivateAnonymous, type Mapping, readMaps } from '../process/maps.ts'
+import { indexStore } from '../explain/stores.ts'
+import { isPrivateAnonymous, readMaps } from '../process/maps.ts'
 import { Pagemap } from '../process/pagemap.ts'
+import { memoryFigures } from '../process/target.ts'
+import { mostPriced, priceOf, type Saving, savingOf } from './cost.ts'
+import { type Grain, grain } from './grain.ts'
+import { type Pattern, patternOf } from './patterns.ts'
+import { type PageMap, type Part, walk } from './walk.ts'
 
 const PAGE = 4096
+/** Offsets of a file of which some are tried, for its price. */
+const MOST_OFFSETS = 64
 
 /** A run of virtual pages of an attached process; `offset` is the byte at `start` of what the lens makes. */
 export interface VirtualRun {
@@ -24,9 +32,20 @@ export interface VirtualRun {
   readonly offset: number
 }
 
+/** What its pager says of an attached process. */
+export interface PagerFigures {
+  /** Bytes that pager and supervisor take. */
+  readonly own: number
+  /** Seconds that a refill of 64 KiB takes, as measured. */
+  readonly backings: readonly { readonly path: string; readonly lens: string; readonly price: number }[]
+}
+
 export interface AuditOptions extends ExplainProcessOptions {
   /** The virtual pages in [start, end), for a process that is attached. */
   readonly virtual?: (start: number, end: number) => Iterable<VirtualRun>
+  readonly pager?: PagerFigures
+  /** Looks below pages too: see grain.ts. A second or two. */
+  readonly grain?: boolean
 }
 
 /** Pages by what they are. */
@@ -51,17 +70,37 @@ export interface AuditMapping extends PageTally {
 
 export interface AuditFile {
   readonly path: string
+  /** How the file was found, for people. */
   readonly how: string
   readonly lens: string
+  /** Of memory that it explains, virtual pages included. */
   readonly bytes: number
+  /** How the memory came to hold it. */
+  readonly pattern: Pattern
+  /** Runs of memory that hold consecutive bytes of it. */
+  readonly runs: number
+  /** Seconds that a refill of 64 KiB takes; missing: not tried. */
+  readonly price?: number
 }
 
 export interface AuditReport {
+  /** Of this document; a later one may have more properties under the same number. */
+  readonly format: 1
+  /** When, as ISO 8601, and on which kernel. */
+  readonly at: string
+  readonly kernel: string
   readonly pid: number
   readonly command: string
+  /** A pager serves it. */
+  readonly attached: boolean
   readonly mappings: readonly AuditMapping[]
   /** Those that explain something, most bytes first. */
   readonly files: readonly AuditFile[]
+  /** Which file's bytes are in which mapping, by their places in `files` and `mappings`. */
+  readonly parts: readonly Part[]
+  readonly map: PageMap
+  readonly saving: Saving
+  readonly grain?: Grain
   readonly totals: PageTally & {
     readonly pages: number
     readonly unreadable: number
@@ -82,35 +121,60 @@ export interface AuditReport {
 export async function audit(pid: number, options: AuditOptions = {}): Promise<AuditReport> {
   const began = performance.now()
   const mappings = readMaps(pid, { flags: true }).filter(isPrivateAnonymous)
+  const rss = memoryFigures(pid)?.rss ?? 0
   const found = explainProcess(pid, options)
-  const files = new Map<string, AuditFile>()
-  const addFile = (path: string, how: string, lens: string, bytes: number): void => {
-    const key = `${lens} ${path}`
-    files.set(key, { path, how, lens, bytes: (files.get(key)?.bytes ?? 0) + bytes })
+  const files = new Files(found, options)
+  const virtual: VirtualRun[] = []
+  const virtualOf = (start: number, end: number): VirtualRun[] => {
+    const runs = [...(options.virtual?.(start, end) ?? [])]
+    virtual.push(...runs)
+    return runs
   }
-  for (const { backing, pages } of found.extents) {
-    const candidate = found.candidates[backing]
-    if (candidate) addFile(candidate.path, candidate.how, candidate.lens ?? 'verbatim', pages * PAGE)
-  }
-  const tallies = tallyMappings(pid, mappings, found, options.virtual, addFile)
+  using pagemap = new Pagemap(pid)
+  const walked = walk({
+    mappings,
+    found,
+    pagemap,
+    virtualOf,
+    fileOf: backing => files.ofCandidate(backing),
+    fileOfVirtual: run => files.ofVirtual(run),
+  })
   const seconds = (performance.now() - began) / 1000
+  const { list, places } = files.done()
   const sum = (of: (mapping: AuditMapping) => number): number =>
-    tallies.reduce((total, one) => total + of(one), 0)
+    walked.mappings.reduce((total, one) => total + of(one), 0)
+  const totals = {
+    pages: sum(one => one.pages),
+    virtual: sum(one => one.virtual),
+    explained: found.counts.explained,
+    zero: found.counts.zero,
+    duplicate: found.counts.duplicate,
+    unexplained: found.counts.unexplained - found.counts.duplicate,
+    unreadable: found.counts.absent,
+    swapped: found.present.swapped,
+  }
   return {
+    format: 1,
+    at: new Date().toISOString(),
+    kernel: release(),
     pid,
     command: readCommand(pid),
-    mappings: tallies.filter(mapping => mapping.pages > 0),
-    files: [...files.values()].toSorted((a, b) => b.bytes - a.bytes),
-    totals: {
-      pages: sum(one => one.pages),
-      virtual: sum(one => one.virtual),
-      explained: found.counts.explained,
-      zero: found.counts.zero,
-      duplicate: found.counts.duplicate,
-      unexplained: found.counts.unexplained - found.counts.duplicate,
-      unreadable: found.counts.absent,
-      swapped: found.present.swapped,
+    attached: options.pager !== undefined,
+    mappings: walked.mappings,
+    files: list,
+    parts: walked.parts.map(part => ({ ...part, file: places[part.file] ?? 0 })),
+    map: {
+      ...walked.map,
+      cells: walked.map.cells.map(cell => ({
+        ...cell,
+        file: cell.file < 0 ? -1 : (places[cell.file] ?? -1),
+      })),
     },
+    saving: savingOf(list, totals, rss, options.pager?.own),
+    ...(options.grain
+      ? { grain: grain({ pid, found, virtual, store: indexStore(options.cacheFolder) }) }
+      : {}),
+    totals,
     candidates: found.candidates.length,
     bytesScanned: found.counts.bytesScanned,
     seconds,
@@ -120,41 +184,95 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
   }
 }
 
-function tallyMappings(
-  pid: number,
-  mappings: readonly Mapping[],
-  found: ProcessExplanations,
-  virtualOf: AuditOptions['virtual'],
-  addFile: (path: string, how: string, lens: string, bytes: number) => void,
-): AuditMapping[] {
-  const { findings } = found
-  const duplicates = findings.duplicateFlags()
-  using pagemap = new Pagemap(pid)
-  let r = 0
-  return mappings.map(({ start, end, name }) => {
-    const counts = { present: 0, swapped: 0, file: 0, protected: 0 }
-    pagemap.present(start, end, counts)
-    const tally = { virtual: 0, explained: 0, zero: 0, duplicate: 0, unexplained: 0 }
-    let pages = 0
-    for (; r < findings.runs.length; r++) {
-      const run = findings.runs[r]
-      if (!run || run.start >= end) break
-      if (run.start < start) continue
-      pages += run.pages
-      const first = findings.firsts[r] ?? 0
-      for (let i = first; i < first + run.pages; i++) {
-        const state = findings.state[i]
-        if (state === EXPLAINED) tally.explained++
-        else if (state === ZERO) tally.zero++
-        else if (state === UNEXPLAINED) tally[duplicates[i] === 1 ? 'duplicate' : 'unexplained']++
+interface FileSoFar {
+  readonly path: string
+  readonly how: string
+  readonly lens: string
+  /** Index of the candidate; -1: known from the pager only. */
+  readonly candidate: number
+  bytes: number
+  aligned: number
+  runs: number
+  readonly offsets: number[]
+}
+
+// Files in the order in which they come up; `done` sorts them.
+class Files {
+  readonly #found: ProcessExplanations
+  readonly #options: AuditOptions
+  readonly #all: FileSoFar[] = []
+  readonly #known = new Map<string, number>()
+
+  constructor(found: ProcessExplanations, options: AuditOptions) {
+    this.#found = found
+    this.#options = options
+    for (const { backing, pages, start, offset } of found.extents) {
+      const file = this.#all[this.ofCandidate(backing)]
+      if (file) add(file, pages, start, offset)
+    }
+  }
+
+  ofCandidate(backing: number): number {
+    const { path = '?', how = '', lens = 'verbatim' } = this.#found.candidates[backing] ?? {}
+    return this.#of(path, how, lens, backing)
+  }
+
+  /** Counts the run besides. */
+  ofVirtual({ path, lens, pages, start, offset }: VirtualRun): number {
+    const index = this.#of(path, 'attached', lens, -1)
+    const file = this.#all[index]
+    if (file) add(file, pages, start, offset)
+    return index
+  }
+
+  #of(path: string, how: string, lens: string, candidate: number): number {
+    const key = `${lens} ${path}`
+    let index = this.#known.get(key)
+    if (index === undefined) {
+      index = this.#all.push({ path, how, lens, candidate, bytes: 0, aligned: 0, runs: 0, offsets: [] }) - 1
+      this.#known.set(key, index)
+    }
+    return index
+  }
+
+  /** Most bytes first, priced; `places`: where each one went. */
+  done(): { list: AuditFile[]; places: number[] } {
+    const order = this.#all.map((_, i) => i).sort((a, b) => this.#bytes(b) - this.#bytes(a) || a - b)
+    const places: number[] = []
+    for (const [place, index] of order.entries()) places[index] = place
+    const store = indexStore(this.#options.cacheFolder)
+    const list = order.map((index, place): AuditFile => {
+      const { path, how, lens, bytes, aligned, runs, candidate, offsets } = this.#all[index] as FileSoFar
+      const pager = this.#options.pager?.backings.find(one => one.path === path && one.lens === lens)
+      const tried = this.#found.candidates[candidate]
+      const price =
+        pager?.price ??
+        (tried && place < mostPriced ? priceOf({ candidate: tried, offsets }, store) : undefined)
+      return {
+        path,
+        how,
+        lens,
+        bytes,
+        pattern: patternOf(lens, aligned > bytes / 2),
+        runs,
+        ...(price === undefined ? {} : { price }),
       }
-    }
-    for (const run of virtualOf?.(start, end) ?? []) {
-      tally.virtual += run.pages
-      addFile(run.path, 'attached', run.lens, run.pages * PAGE)
-    }
-    return { start, end, name, rss: counts.present * PAGE, pages: pages + tally.virtual, ...tally }
-  })
+    })
+    return { list, places }
+  }
+
+  #bytes(index: number): number {
+    return this.#all[index]?.bytes ?? 0
+  }
+}
+
+function add(file: FileSoFar, pages: number, start: number, offset: number): void {
+  file.bytes += pages * PAGE
+  file.runs++
+  if (start % PAGE === offset % PAGE) file.aligned += pages * PAGE
+  if (file.offsets.length < MOST_OFFSETS) file.offsets.push(offset)
+  else if (Math.random() < MOST_OFFSETS / file.runs)
+    file.offsets[Math.floor(Math.random() * MOST_OFFSETS)] = offset
 }
 
 function readCommand(pid: number): string {

@@ -1,31 +1,26 @@
 /** An audit report for people: one screen, as wide as the terminal; colour only if asked for. */
 import { styleText } from 'node:util'
 import type { AuditReport, PageTally } from './audit.ts'
+import { patternTexts } from './patterns.ts'
+import {
+  byPattern,
+  formatBytes,
+  formatMicroseconds,
+  type GrainVerdict,
+  grainSentence,
+  PAGE,
+  pageMicroseconds,
+  percent,
+  verdict,
+} from './words.ts'
 
-const PAGE = 4096
-const MOST_FILES = 8
-const MOST_MAPPINGS = 10
+const MOST_FILES = 6
+const MOST_MAPPINGS = 5
 
 export interface PrintOptions {
   /** Columns; default 80. */
   readonly width?: number
   readonly colour?: boolean
-}
-
-/** Bytes as people say them: 1.3 MB, in powers of ten. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB']
-  let value = bytes
-  let unit = 0
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
-}
-
-function percent(part: number, whole: number): string {
-  return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)} %`
 }
 
 /** Keeps the end of a path: the file's name says most. */
@@ -35,14 +30,12 @@ function shorten(text: string, width: number): string {
 
 export function formatAudit(report: AuditReport, options: PrintOptions = {}): string {
   const width = Math.max(60, options.width ?? 80)
-  const bold = (text: string): string =>
-    options.colour ? styleText('bold', text, { validateStream: false }) : text
-  const green = (text: string): string =>
-    options.colour ? styleText('green', text, { validateStream: false }) : text
+  const style = (how: 'bold' | 'green' | 'dim', text: string): string =>
+    options.colour ? styleText(how, text, { validateStream: false }) : text
   const { totals } = report
   const lines: string[] = []
 
-  lines.push(bold(shorten(`${report.pid}  ${report.command}`, width)))
+  lines.push(style('bold', shorten(`${report.pid}  ${report.command}`, width)))
   lines.push(`${formatBytes(totals.pages * PAGE)} of private anonymous memory:`)
   const parts: readonly (readonly [keyof PageTally, string])[] = [
     ['virtual', 'virtual: given back, made again on demand'],
@@ -54,27 +47,36 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
   for (const [key, text] of parts) {
     if (totals[key] === 0) continue
     const line = `${formatBytes(totals[key] * PAGE).padStart(10)} ${percent(totals[key], totals.pages).padStart(8)}  ${text}`
-    lines.push(key === 'explained' || key === 'virtual' ? green(line) : line)
+    lines.push(key === 'explained' || key === 'virtual' ? style('green', line) : line)
   }
   if (totals.unreadable > 0)
     lines.push(`${formatBytes(totals.unreadable * PAGE).padStart(10)}           could not be read`)
   if (totals.swapped > 0)
     lines.push(`${formatBytes(totals.swapped * PAGE).padStart(10)}           swapped out, not looked at`)
 
-  if (report.files.length > 0) {
-    lines.push('', bold(`${'from'.padStart(10)}  file`))
-    for (const file of report.files.slice(0, MOST_FILES)) {
-      const tail = ` (${file.lens}; ${file.how})`
+  lines.push('', ...savingLines(report, style))
+
+  const copied = byPattern(report.files)
+  if (copied.length > 0) {
+    lines.push('', style('bold', `${'how'.padStart(10)}`))
+    for (const [pattern, bytes] of copied)
       lines.push(
-        `${formatBytes(file.bytes).padStart(10)}  ${shorten(file.path, Math.max(20, width - 12 - tail.length))}${tail}`,
+        `${formatBytes(bytes).padStart(10)} ${percent(bytes / PAGE, totals.pages).padStart(8)}  ${patternTexts[pattern]}`,
       )
+    lines.push('', style('bold', `${'from'.padStart(10)}   a page  file`))
+    for (const file of report.files.slice(0, MOST_FILES)) {
+      const cost = file.price === undefined ? '' : formatMicroseconds(pageMicroseconds(file.price))
+      const tail = ` (${file.lens}; ${file.how})`
+      const path = shorten(file.path === '' ? 'zeros' : file.path, Math.max(20, width - 22 - tail.length))
+      lines.push(`${formatBytes(file.bytes).padStart(10)} ${cost.padStart(8)}  ${path}${style('dim', tail)}`)
     }
     const rest = report.files.slice(MOST_FILES)
     const bytes = rest.reduce((sum, file) => sum + file.bytes, 0)
-    if (rest.length > 0) lines.push(`${formatBytes(bytes).padStart(10)}  ${rest.length} more`)
+    if (rest.length > 0)
+      lines.push(`${formatBytes(bytes).padStart(10)} ${''.padStart(8)}  ${rest.length} more`)
   }
 
-  lines.push('', bold('    memory  explained      zero      left  mapping'))
+  lines.push('', style('bold', '    memory  explained      zero      left  mapping'))
   const largest = report.mappings.toSorted((a, b) => b.pages - a.pages)
   for (const mapping of largest.slice(0, MOST_MAPPINGS)) {
     const left = mapping.unexplained + mapping.duplicate
@@ -89,6 +91,7 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
   }
   if (largest.length > MOST_MAPPINGS)
     lines.push(`${String(largest.length - MOST_MAPPINGS).padStart(10)} more mappings`)
+  if (report.grain) lines.push('', `pages too coarse? ${coarse(verdict(report.grain), totals.pages * PAGE)}.`)
 
   const speed = report.gigabytesPerSecond.toFixed(2)
   lines.push(
@@ -97,4 +100,37 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
     `own peak ${formatBytes(report.ownPeakRss)}; the process was never stopped.`,
   )
   return `${lines.join('\n')}\n`
+}
+
+const coarse = (answer: GrainVerdict, all: number): string =>
+  `${answer.answer}: ${grainSentence(answer, all)}`
+
+function savingLines(
+  { saving, attached, totals }: AuditReport,
+  style: (how: 'bold' | 'green' | 'dim', text: string) => string,
+): string[] {
+  const lines: string[] = []
+  if (attached) {
+    const saved = formatBytes(totals.virtual * PAGE)
+    lines.push(
+      `${style('bold', 'saves')} ${style('green', saved)} now, ${formatBytes(saving.net)} net of its pager (${formatBytes(saving.own)})`,
+    )
+  } else if (saving.now === 0) lines.push(`${style('bold', 'saves')} nothing: attaching is of no use here`)
+  else {
+    const net = saving.net > 0 ? `${formatBytes(saving.net)} net` : 'less than its pager takes'
+    lines.push(
+      `${style('bold', 'saves')} ${style('green', formatBytes(saving.now))} of ${formatBytes(saving.rss)} resident now; ${net} (a pager takes ${formatBytes(saving.own)})`,
+    )
+  }
+  if (saving.dear > 0)
+    lines.push(`      ${formatBytes(saving.dear)} stay: too slow to make again, unless a budget presses`)
+  if (saving.refillMicroseconds !== undefined && saving.allSeconds !== undefined)
+    lines.push(
+      `${style('bold', 'costs')} ${formatMicroseconds(saving.refillMicroseconds)} a page that is wanted back, 16 at a time` +
+        (saving.worstMicroseconds !== undefined && saving.worstMicroseconds > saving.refillMicroseconds * 1.5
+          ? `, at worst ${formatMicroseconds(saving.worstMicroseconds)}`
+          : '') +
+        `; ${formatMicroseconds(saving.allSeconds * 1e6)} if all of it is`,
+    )
+  return lines
 }

@@ -1,18 +1,23 @@
 // lethe audit: what of a process's memory is a copy of files. Reads only.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { writeSync } from 'node:fs'
+import { readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuditReport } from '../audit/audit.ts'
 import type { Progress } from '../explain/explain.ts'
+import type { ExplainProcessOptions } from '../explain/process.ts'
 import { memoryFigures } from '../process/target.ts'
 import { examples, options, parsePid } from './arguments.ts'
-import { CommandError, UsageError } from './errors.ts'
+import { CommandError, exitCode, UsageError } from './errors.ts'
 import { columns, printJson, say } from './output.ts'
+import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
+import { formatSize } from './size.ts'
 
-interface AuditFlags {
+interface AuditFlags extends SitesFlags {
   readonly backing?: string[]
   readonly after?: number
   readonly json?: boolean
+  readonly html?: string
+  readonly diff?: string
   readonly state?: string
   readonly deep?: boolean
   readonly cpu?: number
@@ -27,7 +32,12 @@ export function auditCommand(): Command {
     .addOption(options.after())
     .addOption(options.deep())
     .addOption(options.cpus())
+    .addOption(sitesOptions.sites())
+    .addOption(sitesOptions.folded())
+    .addOption(sitesOptions.pprof())
     .addOption(options.json())
+    .option('--html <file>', 'write a report too: one page for a browser, which needs no network')
+    .option('--diff <file>', "compare with an older audit: what 'lethe audit --json' wrote")
     .addOption(options.state())
     .addHelpText(
       'after',
@@ -37,7 +47,10 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
         ['lethe audit --backing /data 1234', 'look in these files too'],
         ['lethe audit -- python3 load.py', 'start it, look, end it'],
         ['lethe audit --deep 1234', 'leave nothing out, however unlikely'],
+        ['lethe audit --html report.html 1234', 'the whole picture, to look at in a browser'],
+        ['lethe audit --diff before.json 1234', 'what has changed since'],
         ['lethe audit --after 10 -- ./server', 'look after 10 seconds'],
+        ['lethe audit --sites -- ./server', 'by who asked for the memory'],
       ])}`,
     )
     .action(auditWhat)
@@ -45,11 +58,19 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
 
 async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
   const word = words[0] ?? ''
+  checkSitesFlags(flags)
   if (!startsCommand(words)) {
+    if (flags.sites)
+      throw new UsageError('--sites needs to see a command from its start: lethe audit --sites -- COMMAND')
     if (words.length > 1)
       throw new UsageError(`audit takes one process id, or -- and a command; '${words[1] ?? ''}' is too much`)
     await show(parsePid(word), flags)
     return
+  }
+  if (flags.sites) {
+    const other = flags.html === undefined ? (flags.diff === undefined ? undefined : '--diff') : '--html'
+    if (other !== undefined) throw new UsageError(`${other} is of a whole audit; run it without --sites`)
+    return await auditSites(words, flags)
   }
   const child = await start(words)
   try {
@@ -60,6 +81,28 @@ async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
   }
 }
 
+async function auditSites(words: string[], flags: AuditFlags): Promise<void> {
+  const { openRecording } = await import('../sites/recorder.ts')
+  const { findSites } = await import('../sites/sites.ts')
+  let recording: ReturnType<typeof openRecording>
+  try {
+    recording = openRecording(false)
+  } catch (error) {
+    throw recordingError(error, words[0] ?? '')
+  }
+  let child: ChildProcess | undefined
+  try {
+    child = await start(words, recording.environment)
+    await grown(child, flags.after)
+    const pid = child.pid as number
+    const report = findSites(pid, recording.tables().get(pid), searchOptions(flags))
+    await showSites([report], { ...flags, json: flags.json ? '' : undefined, stream: 1 })
+  } finally {
+    if (child !== undefined) await end(child)
+    recording.close()
+  }
+}
+
 // Only what stands after -- is a command.
 function startsCommand(words: readonly string[]): boolean {
   return process.argv[process.argv.length - words.length - 1] === '--'
@@ -67,10 +110,52 @@ function startsCommand(words: readonly string[]): boolean {
 
 async function show(pid: number, flags: AuditFlags): Promise<void> {
   const terminal = process.stderr.isTTY
-  const report = await auditProcess(pid, flags, terminal ? showProgress : undefined)
+  const before = flags.diff === undefined ? undefined : await older(flags.diff)
+  const report = await auditProcess(
+    pid,
+    { ...flags, grain: flags.json === true || flags.html !== undefined },
+    terminal ? showProgress : undefined,
+  )
   if (terminal) process.stderr.write('\r\x1b[K')
-  if (flags.json) printJson({ type: 'audit', ...report }, 2)
+  if (flags.html !== undefined) await writePage(flags.html, report)
+  if (before !== undefined) {
+    const { diff, formatDiff } = await import('../audit/diff.ts')
+    const changed = diff(before, report)
+    if (flags.json) printJson({ type: 'audit-diff', ...changed }, 2)
+    else process.stdout.write(formatDiff(changed))
+  } else if (flags.json) printJson({ type: 'audit', ...report }, 2)
   else await printAudit(report)
+}
+
+async function writePage(path: string, report: AuditReport): Promise<void> {
+  const { auditPage } = await import('../audit/html.ts')
+  const page = auditPage(report)
+  if (page === undefined)
+    throw new CommandError(exitCode.impossible, 'The page of the report is not built; run npm run build')
+  try {
+    writeFileSync(path, page)
+  } catch (error) {
+    throw new CommandError(
+      exitCode.failed,
+      `--html ${path}: it can't be written (${(error as NodeJS.ErrnoException).code})`,
+    )
+  }
+  say(`the report is in ${path} (${formatSize(Buffer.byteLength(page))}); open it in a browser`)
+}
+
+// Read before the work begins: a wrong file is said at once.
+async function older(path: string): Promise<AuditReport> {
+  const { isAudit } = await import('../audit/diff.ts')
+  let document: unknown
+  try {
+    document = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code ?? 'no JSON'
+    throw new UsageError(`--diff ${path}: it can't be read (${why}); give what 'lethe audit --json' wrote`)
+  }
+  if (!isAudit(document))
+    throw new UsageError(`--diff ${path}: this is no audit of format 1; give what 'lethe audit --json' wrote`)
+  return document
 }
 
 // On a terminal, one line that is written anew. The search is synchronous, so it is written at once.
@@ -87,7 +172,7 @@ function showProgress({ stage, done, secondsLeft, explained, pages }: Progress):
 /** Audits a process, attached or not. Throws ProcessError. */
 export async function auditProcess(
   pid: number,
-  flags: Pick<AuditFlags, 'backing' | 'state' | 'deep' | 'cpu'>,
+  flags: Pick<AuditFlags, 'backing' | 'state' | 'deep' | 'cpu'> & { readonly grain?: boolean },
   progress?: (progress: Progress) => void,
 ): Promise<AuditReport> {
   const { checkTarget } = await import('../process/target.ts')
@@ -95,14 +180,25 @@ export async function auditProcess(
   const { audit } = await import('../audit/audit.ts')
   const { virtualRuns } = await import('../pager/virtual.ts')
   const { stateDirectory, targetDirectory } = await import('../pager/state-dir.ts')
-  const virtual = virtualRuns(targetDirectory(stateDirectory(flags.state), pid))
+  const { ask } = await import('../pager/client.ts')
+  const directory = targetDirectory(stateDirectory(flags.state), pid)
+  const virtual = virtualRuns(directory)
+  const status = virtual && (await ask(directory, { ask: 'status' }, 10_000).catch(() => undefined))
   return audit(pid, {
-    backings: flags.backing ?? [],
-    ...(flags.deep ? { level: 'deep' } : {}),
-    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
+    ...searchOptions(flags),
+    ...(status?.type === 'status' ? { pager: status } : {}),
+    ...(flags.grain ? { grain: true } : {}),
     ...(progress === undefined ? {} : { progress }),
     ...(virtual === undefined ? {} : { virtual }),
   })
+}
+
+function searchOptions(flags: Pick<AuditFlags, 'backing' | 'deep' | 'cpu'>): ExplainProcessOptions {
+  return {
+    backings: flags.backing ?? [],
+    ...(flags.deep ? { level: 'deep' } : {}),
+    ...(flags.cpu === undefined ? {} : { cpuShare: flags.cpu }),
+  }
 }
 
 /** Writes an audit for people. */
@@ -112,8 +208,8 @@ export async function printAudit(report: AuditReport): Promise<void> {
   process.stdout.write(formatAudit(report, { width: columns(), colour }))
 }
 
-async function start(words: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'] })
+async function start(words: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<ChildProcess> {
+  const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['inherit', 2, 'inherit'], env })
   await new Promise((resolve, reject) => {
     child.once('spawn', resolve)
     child.once('error', (error: NodeJS.ErrnoException) =>

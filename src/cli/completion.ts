@@ -30,16 +30,19 @@ const names = (option: Option): string[] => [option.short, option.long].filter(n
 /** What stands for a command's argument: attached processes, or all. */
 const takesPid = (command: Command): boolean => ['attach', 'detach', 'audit'].includes(command.name())
 
+const words = (command: Command): string => visible(command).flatMap(names).join(' ')
+
+function bashRest(command: Command): string {
+  if (takesPid(command)) return '$(cd /proc && echo [0-9]*)'
+  if (command.name() === 'completion') return 'bash zsh fish'
+  return command.commands.map(own => own.name()).join(' ')
+}
+
 function bash(lethe: Command): string {
-  const cases = lethe.commands.map(command => {
-    const words = visible(command).flatMap(names).join(' ')
-    const pids = takesPid(command)
-      ? '$(cd /proc && echo [0-9]*)'
-      : command.name() === 'completion'
-        ? 'bash zsh fish'
-        : ''
-    return `    ${command.name()}) words="${words}" rest="${pids}" ;;`
-  })
+  const cases = lethe.commands.flatMap(command => [
+    ...command.commands.map(own => `    ${command.name()}\\ ${own.name()}) words="${words(own)}" rest= ;;`),
+    `    ${command.name()}\\ *) words="${words(command)}" rest="${bashRest(command)}" ;;`,
+  ])
   return `# bash completion for lethe
 _lethe() {
   local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} words rest i
@@ -53,7 +56,7 @@ _lethe() {
     COMPREPLY=($(compgen -W "${lethe.commands.map(c => c.name()).join(' ')} --help --version" -- "$word"))
     return
   fi
-  case \${COMP_WORDS[1]} in
+  case "\${COMP_WORDS[1]} \${COMP_WORDS[2]}" in
 ${cases.join('\n')}
     *) words= rest= ;;
   esac
@@ -85,7 +88,9 @@ function zsh(lethe: Command): string {
           ? "'1:process:_pids'"
           : command.name() === 'completion'
             ? "'1:shell:(bash zsh fish)'"
-            : ''
+            : command.commands.length > 0
+              ? `'1:command:(${command.commands.map(own => own.name()).join(' ')})' '*::argument:_files'`
+              : ''
     return `    ${command.name()}) _arguments ${[...options, rest].filter(Boolean).join(' ')} ;;`
   })
   return `#compdef lethe
@@ -123,6 +128,10 @@ function fish(lethe: Command): string {
         `complete -c lethe ${when}${short}${long}${value} -d '${option.description.replaceAll("'", "\\'")}'`,
       )
     }
+    for (const own of command.commands)
+      lines.push(
+        `complete -c lethe ${when} -a ${own.name()} -d '${own.description().replaceAll("'", "\\'")}'`,
+      )
     if (takesPid(command)) lines.push(`complete -c lethe ${when} -a '(__fish_complete_pids)'`)
     if (command.name() === 'completion') lines.push(`complete -c lethe ${when} -a 'bash zsh fish'`)
     if (command.name() === 'run') lines.push(`complete -c lethe ${when} -a '(__fish_complete_command)'`)

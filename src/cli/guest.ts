@@ -2,15 +2,19 @@
 import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { GuestError } from '../guest/errors.ts'
 import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts'
+import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
 import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
+import { together } from '../guest/together.ts'
 import { frameText } from '../guest/traces.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
+import type { MachineFlags } from './machine-options.ts'
 import { say } from './output.ts'
 import { formatSize } from './size.ts'
 
-export interface GuestFlags {
+export interface GuestFlags extends Omit<MachineFlags, 'state'> {
+  readonly mmu?: 'kernel' | 'machine'
   readonly dir?: readonly string[]
   readonly env?: readonly string[]
   readonly invoke?: string
@@ -46,6 +50,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
   const args = rest[0] === '--' ? rest.slice(1) : rest
   const dirs = (flags.dir ?? []).map(parseDir)
   const env = Object.fromEntries((flags.env ?? []).map(parseEnv))
+  if (typeof flags.json === 'string') writeFileSync(flags.json, '')
   let ending: Ending
   try {
     const guest = load(path)
@@ -56,12 +61,20 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       env,
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
     }
-    if (flags.malloc !== undefined) {
-      const { allocatorPolicy, together, withAllocator } = await import('../guest/malloc.ts')
+    let watch: MallocWatch | undefined
+    if (flags.malloc === 'observe') {
+      const { MallocWatch } = await import('../guest/malloc-sites.ts')
+      watch = new MallocWatch(mallocOf(path, guest.module, flags.mallocFunctions))
+      options = together(options, watch.options)
+    } else if (flags.malloc !== undefined) {
+      const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const functions = mallocOf(path, guest.module, flags.mallocFunctions)
       options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
     }
-    ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
+    if (flags.mmu === 'machine') {
+      ending = await onMachine(guest, options, flags)
+    } else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
+    if (watch !== undefined) tellSites(watch, flags)
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
@@ -102,6 +115,56 @@ function budgetText(c: BudgetCounts): string {
     `${c.faults} faults brought ${size(c.fromFile)} from files, ${size(c.unpacked)} unpacked, ${size(c.zeros)} zeros; ` +
     `kept on the side at the end: ${formatSize(c.packedBytes)} for ${size(c.packedPages)}`
   )
+}
+
+async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
+  if (flags.budget !== undefined)
+    throw new UsageError('--budget is for the kernel: a machine has frames; say --set frames=N')
+  const { MachineRun } = await import('../guest/machine.ts')
+  const { chosenMachine } = await import('./machine-options.ts')
+  const { report } = await import('./machine-run.ts')
+  const { preset, config: file, set } = flags
+  const { config } = chosenMachine(
+    {
+      ...(preset === undefined ? {} : { preset }),
+      ...(file === undefined ? {} : { config: file }),
+      ...(set === undefined ? {} : { set }),
+    },
+    'x86-64',
+  )
+  const machine = new MachineRun(config)
+  const began = performance.now()
+  const ending = run(guest, together(options, machine.options))
+  const { counters, footprint } = machine.end()
+  const seconds = (performance.now() - began) / 1000
+  if (flags.json === undefined) {
+    const line = (text: string): void => void process.stderr.write(`${text}\n`)
+    line(
+      `${counters.accesses} accesses (${counters.reads} reads, ${counters.writes} writes) to ${footprint} pages in ${seconds.toFixed(2)} s`,
+    )
+    report(config, counters, line)
+  } else record(flags, { type: 'machine', machine: config, seconds, footprint, counters })
+  return ending
+}
+
+/** Sites that are told without --json. */
+const mostSites = 20
+
+function tellSites(watch: MallocWatch, flags: GuestFlags): void {
+  const sites = watch.sites()
+  if (flags.json !== undefined) {
+    record(flags, { type: 'heap', peak: watch.peak, strangeFrees: watch.strange, sites: sites.length })
+    for (const site of sites) record(flags, { ...site, type: 'site' })
+    return
+  }
+  const line = (text: string): void => void process.stderr.write(`${text}\n`)
+  line(`${sites.length} places took memory; at most ${formatSize(watch.peak)} of blocks lived at a time`)
+  for (const { stack, blocks, bytes, freed, lived, peakBytes } of sites.slice(0, mostSites)) {
+    const life = freed === 0 ? 'none freed' : `${freed} freed after ${Math.round(lived / freed)} mallocs`
+    line(`${formatSize(bytes)} in ${blocks} blocks, at most ${formatSize(peakBytes)} at a time, ${life}`)
+    for (const frame of stack.slice(0, 8)) line(`    ${frameText(frame)}`)
+  }
+  if (sites.length > mostSites) line(`… and ${sites.length - mostSites} more; --json has all`)
 }
 
 /** A line for --json: to the file, or to standard error. */

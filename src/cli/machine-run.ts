@@ -121,33 +121,33 @@ async function run(paths: string[], flags: RunFlags): Promise<void> {
 const percent = (part: number, whole: number): string =>
   whole === 0 ? '-' : `${((100 * part) / whole).toFixed(3)} %`
 
-/** The counters as a table, and the effective access time. */
-export function report(config: MachineConfig, sums: Counters): void {
+/** The counters as a table by lines, and the effective access time. */
+export function report(config: MachineConfig, sums: Counters, line: (text: string) => void = print): void {
   if (config.translation) {
     const looks = sums.tlbHits + sums.tlbMisses
     if (looks > 0)
-      print(`TLB                ${sums.tlbMisses} misses of ${looks}, ${percent(sums.tlbMisses, looks)}`)
-    print(`Walks              ${sums.walks}, ${sums.walkSteps} entries read`)
-    print(
+      line(`TLB                ${sums.tlbMisses} misses of ${looks}, ${percent(sums.tlbMisses, looks)}`)
+    line(`Walks              ${sums.walks}, ${sums.walkSteps} entries read`)
+    line(
       `Page faults        ${sums.pageFaults} (${sums.minorFaults} minor, ${sums.majorFaults} major), ${percent(sums.pageFaults, sums.accesses)}`,
     )
-    print(
+    line(
       `Replacement        ${sums.evictions} evictions, ${sums.pagesWritten} pages written, ${sums.pagesRead} read (${config.policy}, ${config.frames} frames)`,
     )
   }
   for (const [name, cache] of Object.entries(sums.caches)) {
     const all = cache.reads + cache.writes + cache.fetches
     const misses = cache.readMisses + cache.writeMisses + cache.fetchMisses
-    print(
+    line(
       `${name.padEnd(18)} ${misses} misses of ${all}, ${percent(misses, all)} (reads ${cache.readMisses}, writes ${cache.writeMisses}, fetches ${cache.fetchMisses}), ${cache.evictions} evictions, ${cache.writeBacks} written back`,
     )
   }
   const time = accessTime(config, sums)
-  print(
+  line(
     `Access time        ${time.measured.toFixed(2)} cycles measured, ${time.predicted.toFixed(2)} by the formula:`,
   )
   for (const { name, formula, cycles } of time.terms)
-    print(`  ${name.padEnd(16)} ${cycles.toFixed(2)} = ${formula}`)
+    line(`  ${name.padEnd(16)} ${cycles.toFixed(2)} = ${formula}`)
 }
 
 /** All traces into one sink; several in turns, each as the process of its place. */

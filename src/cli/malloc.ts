@@ -15,6 +15,7 @@ interface MallocFlags {
   readonly searches?: boolean
   readonly limit: number
   readonly plot?: string
+  readonly machine?: string
   readonly json?: boolean
 }
 
@@ -53,6 +54,12 @@ export function mallocCommand(): Command {
         'draw payload, heap size and the heap over time, of one trace and policy: .svg or .png',
       ),
     )
+    .addOption(
+      new Option(
+        '--machine <preset>',
+        'run the heap in a process of the simulated machine (p6, x86-64, sv39 …): pages, TLB and cache misses',
+      ),
+    )
     .addOption(options.json())
     .addHelpText(
       'after',
@@ -62,6 +69,7 @@ payload, internal is what headers, alignment and the policy take inside blocks, 
           ['lethe malloc app.rep', 'all allocators and policies'],
           ['lethe malloc --policy best --check *.trace', 'one, thoroughly'],
           ["lethe malloc --policy 'implicit next' --plot next.svg app.rep", 'see the heap over time'],
+          ['lethe malloc --machine p6 app.rep', 'what each allocator does to TLB and caches'],
           ['lethe malloc record -o ls.trace -- ls -l', 'record a program'],
         ],
       )}`,
@@ -153,6 +161,11 @@ async function policies(flags: MallocFlags): Promise<readonly Policy[]> {
 async function runTraces(paths: string[], flags: MallocFlags): Promise<void> {
   const chosen = await policies(flags)
   if (flags.plot !== undefined) return plot(paths, chosen, flags)
+  if (flags.machine !== undefined) {
+    const { mallocOnMachine } = await import('./malloc-machine.ts')
+    const traces = await Promise.all(paths.map(async path => ({ path, trace: await load(path) })))
+    return mallocOnMachine(traces, flags.policy === undefined ? undefined : chosen, flags.machine, flags.json)
+  }
   const sheets: Sheet[] = []
   for (const path of paths) {
     const trace = await load(path)

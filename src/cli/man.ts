@@ -32,14 +32,15 @@ function optionLines(options: readonly Option[]): string[] {
   })
 }
 
-function commandLines(command: Command): string[] {
+/** A command's section, then those of its own commands. `of`: the names of what it belongs to, with a space after each. */
+function commandLines(command: Command, of = ''): string[] {
   const usage = command.createHelp().commandUsage(command)
   const options = command
     .createHelp()
     .visibleOptions(command)
     .filter(option => option.long !== '--help')
   const lines = [
-    `.SS ${command.name()}`,
+    `.SS ${of}${command.name()}`,
     '.nf',
     ...usage.split('\n').map(line => `.B ${roff(line.trim())}`),
     '.fi',
@@ -49,6 +50,7 @@ function commandLines(command: Command): string[] {
   lines.push(...optionLines(options))
   const after = afterHelp(command)
   if (after !== '') lines.push('.PP', '.nf', roff(after), '.fi')
+  for (const own of command.commands) lines.push(...commandLines(own, `${of}${command.name()} `))
   return lines
 }
 
@@ -70,7 +72,7 @@ export function manPage(lethe: Command): string {
       'A running program keeps in its memory copies of bytes that are on disk. lethe finds such memory, proves byte for byte that it can be made again, gives the pages back to the system, and serves a page fault by making the bytes again. The program is not changed and does not notice.',
     ),
     '.SH COMMANDS',
-    ...lethe.commands.flatMap(commandLines),
+    ...lethe.commands.flatMap(command => commandLines(command)),
     '.SH SIZES',
     roff('64M, 64MiB and 64m are 64 * 2^20 bytes; K, G and T likewise; a number alone is bytes.'),
     '.SH EXIT STATUS',

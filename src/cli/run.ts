@@ -11,8 +11,9 @@ import { collect, examples, options, type PagerFlags, pagerOptions } from './arg
 import { CommandError, UsageError } from './errors.ts'
 import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
+import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 
-interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags {
+interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags, SitesFlags {
   readonly json?: string | true
   readonly verbose?: boolean
 }
@@ -37,26 +38,40 @@ export function runCommand(): Command {
       new Option('--json [file]', 'write what lethe does as NDJSON to the file, or to standard error'),
     )
     .option('-v, --verbose', 'say on standard error what lethe does')
+    .addOption(sitesOptions.sites())
+    .addOption(sitesOptions.folded())
+    .addOption(sitesOptions.pprof())
     .addOption(options.state())
     .optionsGroup('Of WebAssembly programs (WASI preview 1):')
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
     .option(
       '--malloc <name>',
-      "an allocator in the place of the program's own: best, tree, 'explicit first', …",
+      "an allocator in the place of the program's own: best, tree, 'explicit first', …; or observe: which places take memory",
     )
     .option(
       '--malloc-functions <list>',
       'where its malloc and free are, if it has no names: malloc=12,free=13',
     )
+    .addOption(
+      new Option('--mmu <which>', "whose page tables: the kernel's, or the simulated machine's").choices([
+        'kernel',
+        'machine',
+      ]),
+    )
+    .option('--preset <name>', 'the machine (see lethe machine run; default: x86-64)')
+    .option('--config <file>', 'the machine, as JSON')
+    .option('--set <parameter=value>', 'a parameter of the machine (repeatable)', collect)
     .option('--invoke <export>', 'call this export instead of _start')
     .addHelpText(
       'after',
-      `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).\n${examples(
+      `\nThe command gets lethe's own process: its id, terminal, signals and exit code (128+n in a shell when signal n ends it).
+With --sites it is recorded instead of served, and looked at before memory goes; at its end standard error (or the file of --json) says who owned what.\n${examples(
         [
           ['lethe run -- python3 serve.py', 'as python3 serve.py, with less memory'],
           ['lethe run --budget 256M -- node app.js', 'keep at most 256 MiB of copies resident'],
           ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
+          ['lethe run --sites -- python3 job.py', 'which lines own memory that files explain'],
           ['lethe run --dir . prog.wasm -- in.txt', 'a WebAssembly program that may use this directory'],
         ],
       )}`,
@@ -73,10 +88,12 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
     // Not started through bin/lethe: become it.
     const launcher = fileURLToPath(new URL('../../bin/lethe', import.meta.url))
     process.removeAllListeners('warning')
-    process.execve?.(launcher, ['lethe', ...argv], process.env)
+    process.execve?.(launcher, ['lethe', ...argv], { ...process.env, LETHE_RUN_COMMAND: '1' })
     throw new CommandError(1, `${launcher} can't be started; run it instead of this file`)
   }
+  checkSitesFlags(flags)
   findCommand(command[0] ?? '')
+  if (flags.sites) return await runSites(command, flags)
   const record = flags.json === undefined ? undefined : flags.json === true ? '' : resolve(flags.json)
   if (record !== undefined && record !== '') createRecord(record)
   try {
@@ -98,6 +115,27 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
     say(`${(error as Error).message}. The command runs without lethe`)
   }
   writeSync(3, `${argv.length - command.length}\n`)
+}
+
+// Here the command is a child: somebody must be there to look at it, and to say at its end what was seen.
+async function runSites(command: string[], flags: RunFlags): Promise<void> {
+  const { recordSites } = await import('../sites/recorder.ts')
+  const { keepFromChildren } = await import('../sys/fd.ts')
+  keepFromChildren()
+  try {
+    const { code, reports } = await recordSites(command, {
+      backings: flags.backing ?? [],
+      ...(flags.deep ? { level: 'deep' } : {}),
+    })
+    await showSites(reports, {
+      ...flags,
+      json: flags.json === true ? '' : flags.json,
+      stream: 2,
+    })
+    process.exitCode = code
+  } catch (error) {
+    throw recordingError(error, command[0] ?? '')
+  }
 }
 
 function createRecord(path: string): void {

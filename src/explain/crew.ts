@@ -52,19 +52,25 @@ interface Hand {
 }
 
 export class Crew {
-  #hands: readonly Hand[]
+  readonly #data: Omit<HandData, 'port' | 'shared'>
+  #size: number
+  #hands: readonly Hand[] = []
 
-  constructor(hands: number, data: Omit<HandData, 'port' | 'shared'>) {
-    this.#hands = Array.from({ length: hands }, () => start(data))
+  /** So many threads, which start with their first tasks: most searches have none for them. */
+  constructor(size: number, data: Omit<HandData, 'port' | 'shared'>) {
+    this.#size = size
+    this.#data = data
   }
 
   /** Hands that can be given a task. */
   get size(): number {
-    return this.#hands.length
+    return this.#size
   }
 
   /** Gives each hand a task, in order; there are no more tasks than hands. */
   begin(tasks: readonly Task[]): void {
+    if (tasks.length > 0 && this.#hands.length === 0)
+      this.#hands = Array.from({ length: this.#size }, () => start(this.#data))
     for (const [i, task] of tasks.entries()) {
       const hand = this.#hands[i]
       if (hand === undefined) throw new RangeError(`Invalid hand ${i} of ${this.#hands.length}`)
@@ -83,6 +89,7 @@ export class Crew {
       hand.task = undefined
       if (answer !== undefined) continue
       this.#hands = this.#hands.filter(other => other !== hand)
+      this.#size = this.#hands.length
       void hand.worker.terminate()
     }
     return finished
@@ -91,6 +98,7 @@ export class Crew {
   close(): void {
     for (const { worker } of this.#hands) void worker.terminate()
     this.#hands = []
+    this.#size = 0
   }
 }
 

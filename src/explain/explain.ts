@@ -4,13 +4,13 @@
  * Candidates come in *tiers*, the likely ones first; a tier is asked for only when the ones before left much
  * unexplained. Within a tier there are batches of files, each with an index of its own (search.ts):
  *   1. all files, sparsely sampled: finds whole-file copies at a small part of the work
- *   2. all files, fully sampled, best first, in batches that grow
+ *   2. files fully sampled, best first, in batches that grow. The sparse pass has found one in sixteen of the short copies too: where
+ *      that says that next to nothing is missing, the file is left out
  * Then views of the same files: what lenses make of them (views.ts), in rounds, sparsely first; of a large view the rest only if
  * that found something. After each batch one pass over the pages that are still unexplained. The search ends as soon as finding
- * all that is left would not change the result by a thousandth. Where it would not by eight, files that are already found
- * whole are not sampled fully; the libraries beside a big file are, the big file is not. A *deep* search leaves out nothing.
+ * all that is left would not change the result by a thousandth. A *deep* search leaves out nothing.
  *
- * What is to be searched is shared out among threads, if there is a crew (crew.ts).
+ * What is to be searched fully, and views, is shared out among threads, if there is a crew (crew.ts).
  *
  * Cost: a page that is in no file is given up after two or three anchors, so a pass over unexplained memory runs at
  * the speed of reading it.
@@ -21,6 +21,7 @@ import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
 import { type Crew, shares } from './crew.ts'
 import { ABSENT, EXPLAINED, type Extent, type Findings, UNEXPLAINED, UNKNOWN, ZERO } from './extents.ts'
+import { promising } from './glance.ts'
 import type { Candidate } from './pool.ts'
 import { ENOUGH, type Kind, NEARLY, Search, type SearchOptions } from './search.ts'
 import { allMarks, costOf, marks, ROUNDS, type View, viewsOf } from './views.ts'
@@ -155,7 +156,19 @@ export function explain(
       )
       for (const candidate of candidates) pool.add(candidate)
       const files = pool.candidates.slice(before)
-      through(files, 'files', ({ identity }) => identity.size)
+      stage = {
+        kind: 'files',
+        planned: search.plan(files, 'files', runs()),
+        before: search.work,
+        began: performance.now(),
+      }
+      const rest = search.sift(files.map(candidate => pool.add(candidate)))
+      if (!search.settled(ENOUGH))
+        through(
+          rest.flatMap(index => pool.candidates[index] ?? []),
+          'files',
+          ({ identity }) => identity.size,
+        )
       if (search.settled(NEARLY)) continue
       const least = deep ? PAGE : tier === tiers[0] ? VIEWED_FROM : VIEWED_LATER_FROM
       for (const round of views(search, files, least, memory, deep, pause)) {
@@ -193,7 +206,7 @@ export function explain(
  * explains the next need not look for.
  */
 function* views(
-  { pool, findings }: Search,
+  { pool, findings, kernel }: Search,
   files: readonly Candidate[],
   least: number,
   memory: MemorySource,
@@ -218,6 +231,8 @@ function* views(
     const wanted = known.filter(
       ([, view]) => view.round === round && (view.mark === undefined || marked.has(view.mark)),
     )
-    if (wanted.length > 0) yield wanted.map(([candidate, { lens }]) => ({ ...candidate, lens }))
+    const all = wanted.map(([candidate, { lens }]): Candidate => ({ ...candidate, lens }))
+    const worth = deep ? all : promising(memory, left, all, kernel, pool, pause)
+    if (worth.length > 0) yield worth
   }
 }

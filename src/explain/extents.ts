@@ -24,10 +24,18 @@ export interface Extent {
   readonly offset: number
 }
 
+/** Pages of a sparse sample, and how many pages apart they begin: what a copy's chance to be found follows from. */
+export interface Sampling {
+  readonly pages: number
+  readonly every: number
+}
+
 export class Findings {
   readonly runs: readonly Run[]
   readonly pages: number
-  readonly state: Uint8Array
+  readonly #state: Uint8Array
+  /** Pages in each state. */
+  readonly #counts: number[]
   readonly hashes: Uint32Array
   /** Ordinal of each run's first page. */
   readonly firsts: readonly number[]
@@ -44,8 +52,21 @@ export class Findings {
     }
     this.firsts = firsts
     this.pages = pages
-    this.state = new Uint8Array(pages)
+    this.#state = new Uint8Array(pages)
+    this.#counts = [pages, 0, 0, 0, 0]
     this.hashes = new Uint32Array(2 * pages)
+  }
+
+  /** The state of each page, by its ordinal. */
+  get state(): Readonly<Uint8Array> {
+    return this.#state
+  }
+
+  set(ordinal: number, state: number): void {
+    const before = this.#state[ordinal] ?? UNKNOWN
+    this.#counts[before] = this.count(before) - 1
+    this.#counts[state] = this.count(state) + 1
+    this.#state[ordinal] = state
   }
 
   /** Pages explained by a backing so far. */
@@ -62,8 +83,8 @@ export class Findings {
   adopt({ start, pages, backing, offset }: Extent): void {
     let ordinal = this.#ordinal(start)
     for (let i = 0; i < pages; i++, ordinal++) {
-      if (this.state[ordinal] !== UNKNOWN && this.state[ordinal] !== UNEXPLAINED) continue
-      this.state[ordinal] = EXPLAINED
+      if (this.#state[ordinal] !== UNKNOWN && this.#state[ordinal] !== UNEXPLAINED) continue
+      this.set(ordinal, EXPLAINED)
       this.add(start + i * PAGE, 1, backing, offset + i * PAGE)
     }
   }
@@ -102,10 +123,29 @@ export class Findings {
     return this.#extents
   }
 
+  /** Pages in a state. */
   count(state: number): number {
-    let n = 0
-    for (let i = 0; i < this.pages; i++) if (this.state[i] === state) n++
-    return n
+    return this.#counts[state] ?? 0
+  }
+
+  /**
+   * After a sparse search: about how many pages of each backing stand in memory as copies too short to have been found
+   * all. A copy of p pages is found with the chance (p + pages) / every; each that was found stands for its like that were not.
+   */
+  missed({ pages: sampled, every }: Sampling): Map<number, number> {
+    const copies = new Map<number, Map<number, number>>()
+    for (const { backing, start, pages, offset } of this.#extents) {
+      let shifts = copies.get(backing)
+      if (!shifts) copies.set(backing, (shifts = new Map()))
+      shifts.set(offset - start, (shifts.get(offset - start) ?? 0) + pages)
+    }
+    const missed = new Map<number, number>()
+    for (const [backing, shifts] of copies) {
+      let sum = 0
+      for (const pages of shifts.values()) sum += pages * Math.max(0, every / (pages + sampled) - 1)
+      missed.set(backing, sum)
+    }
+    return missed
   }
 
   /** Runs of pages in a state, ascending. */
@@ -115,7 +155,7 @@ export class Findings {
       const first = this.firsts[r] ?? 0
       let open = -1
       for (let i = 0; i <= run.pages; i++) {
-        const wanted = i < run.pages && this.state[first + i] === state
+        const wanted = i < run.pages && this.#state[first + i] === state
         if (wanted && open < 0) open = i
         if (!wanted && open >= 0) {
           found.push({ start: run.start + open * PAGE, pages: i - open })
@@ -137,7 +177,7 @@ export class Findings {
     const wide = new BigUint64Array(this.hashes.buffer)
     const order = new Uint32Array(this.count(UNEXPLAINED))
     let n = 0
-    for (let i = 0; i < this.pages; i++) if (this.state[i] === UNEXPLAINED) order[n++] = i
+    for (let i = 0; i < this.pages; i++) if (this.#state[i] === UNEXPLAINED) order[n++] = i
     const keys = new BigUint64Array(n)
     for (let i = 0; i < n; i++) keys[i] = wide[order[i] ?? 0] ?? 0n
     keys.sort()

@@ -9,6 +9,7 @@
  * up, the batch is made again with a larger table, then coarser.
  */
 import { BLOCK, OVERLAP, RECORD, type SearchKernel } from '../kernels/index.ts'
+import type { Sampling } from './extents.ts'
 import type { IndexCache } from './index-cache.ts'
 import type { Pool } from './pool.ts'
 
@@ -16,9 +17,16 @@ const PAGE = 4096
 const GAP = 2 * PAGE
 const MIB = 2 ** 20
 const PIECE = 65536
+/** What a sparse batch looks at. */
+export const SPARSE_SAMPLING: Sampling = { pages: PIECE / PAGE, every: MIB / PAGE }
 const MOST_SLOTS = 14 * MIB
 const CACHE_FROM = 4 * MIB
 const MOST_ANCHORS = 8 * 2 ** 20
+
+/** Whether a sparse batch samples all of a file of so many bytes. */
+export function isSampledWhole(bytes: number): boolean {
+  return bytes <= 4 * MIB
+}
 
 export interface Batch {
   readonly files: readonly number[]
@@ -98,7 +106,7 @@ export class FileIndex {
 
   /** A PIECE is sampled every so many bytes. */
   #stride(file: number, sparse: boolean): number {
-    if (this.#pool.size(file) <= 4 * MIB) return PIECE
+    if (isSampledWhole(this.#pool.size(file))) return PIECE
     if (sparse) return MIB
     return this.#pool.candidates[file]?.program ? 4 * PIECE : PIECE
   }

@@ -71,17 +71,24 @@ export class PieceFinder {
     const positions = sources.reduce((sum, { size, align }) => sum + size / align, 0)
     while (this.#bits < MOST_BITS && positions / 2 ** this.#bits > MOST_ANCHORS) this.#bits++
     kernel.reset(Math.max(65_536, Math.ceil((positions / 2 ** this.#bits) * 1.6)))
-    for (const [i, source] of sources.entries()) this.#index(source, this.#bases[i] ?? 0, pause)
+    // The columns of a view side by side: each is made of all its bytes.
+    for (const group of Map.groupBy(sources.keys(), i => sources[i]?.index).values())
+      this.#index(group, pause)
   }
 
-  #index(source: Source, base: number, pause: () => void): void {
+  #index(group: readonly number[], pause: () => void): void {
+    const sources = group.flatMap(i => this.#sources[i] ?? [])
+    const size = Math.max(...sources.map(source => source.size))
+    const block = Math.min(BLOCK, ...sources.map(source => SourceReader.reach(source)))
     // Blocks overlap by what an anchor looks at.
-    for (let at = 0; at < source.size; at += BLOCK - 32) {
-      const length = Math.min(BLOCK, source.size - at)
-      const got = this.#reader.read(source, at, this.#kernel.file.subarray(0, length))
-      this.#kernel.insert(got, base + at, this.#bits, source.align)
-      pause()
-    }
+    for (let at = 0; at < size; at += block - 32)
+      for (const [n, source] of sources.entries()) {
+        const length = Math.min(block, source.size - at)
+        if (length <= 0) continue
+        const got = this.#reader.read(source, at, this.#kernel.file.subarray(0, length))
+        this.#kernel.insert(got, (this.#bases[group[n] ?? 0] ?? 0) + at, this.#bits, source.align)
+        pause()
+      }
   }
 
   /** The steps that make parts of page `page` of the kernel's memory; the kernel's mask then tells what they cover. */

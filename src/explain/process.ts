@@ -15,6 +15,9 @@ import { throttle } from './throttle.ts'
 /** Pages of memory from which on a second thread is worth its start. */
 const CREW_FROM = 8192
 
+/** Pages that are not yet explained from which on pieces of files are worth a search through all of them. */
+const PIECES_FROM = 2048
+
 export type Level = 'quick' | 'second' | 'deep'
 
 export interface ExplainProcessOptions {
@@ -81,6 +84,8 @@ export interface RecipesOfProcessOptions extends ExplainProcessOptions, Pick<Rec
 export function recipesOfProcess(pid: number, options: RecipesOfProcessOptions): Recipes {
   const ranges = options.ranges ?? explainable(readMaps(pid, { flags: true }))
   const runs = presentRuns(pid, subtract(ranges, options.skip ?? []))
+  const pages = runs.reduce((sum, run) => sum + run.pages, 0)
+  if (pages < PIECES_FROM) return { candidates: [], extents: [], pages }
   using memory = new ProcessMemory(pid, runs)
   const pause = throttle(options.cpuShare)
   const files = firstCandidates(pid, options)

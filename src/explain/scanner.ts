@@ -89,13 +89,13 @@ export class Scanner {
     this.bytesRead += got
     const pages = Math.floor(got / PAGE)
     if (pages === 0) {
-      this.#findings.state[first + i] = ABSENT
+      this.#findings.set(first + i, ABSENT)
       return 1
     }
     let j = 0
     while (j < pages) {
       if (this.#kernel.isZero(j)) {
-        this.#findings.state[first + i + j] = ZERO
+        this.#findings.set(first + i + j, ZERO)
         j++
         continue
       }
@@ -103,7 +103,7 @@ export class Scanner {
       if (matched === 0) {
         const ordinal = first + i + j
         if (this.#first) this.#kernel.hash(j, this.#key, this.#findings.hashes, 2 * ordinal)
-        this.#findings.state[ordinal] = UNEXPLAINED
+        this.#findings.set(ordinal, UNEXPLAINED)
         j++
         continue
       }
@@ -115,17 +115,16 @@ export class Scanner {
 
   /** Marks n pages from page j of the block on as belonging to the copy; zero pages among them are only zero. */
   #mark(address: number, firstOrdinal: number, j: number, n: number): void {
-    const { state } = this.#findings
     let open = j
     for (let k = j; k <= j + n; k++) {
       const zero = k < j + n && this.#kernel.isZero(k)
       if (k < j + n && !zero) {
-        state[firstOrdinal + k] = EXPLAINED
+        this.#findings.set(firstOrdinal + k, EXPLAINED)
         continue
       }
       if (k > open)
         this.#findings.add(address + open * PAGE, k - open, this.#file, address + open * PAGE + this.#shift)
-      if (zero) state[firstOrdinal + k] = ZERO
+      if (zero) this.#findings.set(firstOrdinal + k, ZERO)
       open = k + 1
     }
   }
@@ -223,7 +222,7 @@ export class Scanner {
         from >= i ? this.#suffixHere(address, from - i, n) : this.#suffixElsewhere(address, n, saved)
       for (let k = before; k > before - matched; k--) {
         if (state[first + k] !== UNEXPLAINED) continue
-        state[first + k] = EXPLAINED
+        this.#findings.set(first + k, EXPLAINED)
         const start = runStart + k * PAGE
         this.#findings.add(start, 1, this.#file, start + this.#shift)
       }

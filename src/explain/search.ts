@@ -9,7 +9,7 @@ import type { IndexStore } from '../lens/lens.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
 import { EXPLAINED, Findings, UNEXPLAINED, UNKNOWN } from './extents.ts'
-import { type Batch, FileIndex } from './file-index.ts'
+import { type Batch, FileIndex, isSampledWhole, SPARSE_SAMPLING } from './file-index.ts'
 import type { IndexCache } from './index-cache.ts'
 import { type Candidate, Pool } from './pool.ts'
 import { Scanner } from './scanner.ts'
@@ -24,7 +24,10 @@ const MOST_BYTES = 2 ** 39
 export const ENOUGH = 0.001
 /** And costly parts of it are left out when it is this one. */
 export const NEARLY = 0.008
-const WHOLE = 0.95
+/** Where what is left is at most this share of what is found, files that nothing was found of are left out too. */
+const LITTLE = 0.05
+/** Pages of a file that only long copies can have brought. */
+const LONG_COPIES = 256
 /** A sparse index is of so small a part of the bytes. */
 const SPARSENESS = 16
 
@@ -74,9 +77,7 @@ export class Search {
   plan(candidates: readonly Candidate[], kind: Kind, left: readonly Run[]): number {
     const memory = left.reduce((sum, run) => sum + run.pages * PAGE, 0)
     const bytes = candidates.reduce((sum, candidate) => sum + candidate.identity.size, 0)
-    if (this.#deep) return memory + bytes
-    if (kind === 'views') return memory + bytes / SPARSENESS
-    return bytes > SPARSE_FROM ? 2 * memory + bytes + bytes / SPARSENESS : memory + bytes
+    return memory + (kind === 'views' && !this.#deep ? bytes / SPARSENESS : bytes)
   }
 
   /** Whether all that is left is at most this share of what is found; never so if the search is to be complete. */
@@ -88,7 +89,25 @@ export class Search {
     )
   }
 
-  /** Searches candidates, by their indices in the pool, best first. */
+  /**
+   * Searches files sparsely, if they are many, and gives those that are worth a full search: of files that long copies were found of
+   * only those of which short ones seem to be missing.
+   */
+  sift(files: readonly number[]): readonly number[] {
+    const usable = this.#usable(files)
+    const total = usable.reduce((sum, file) => sum + this.pool.size(file), 0)
+    if (this.#deep || total <= SPARSE_FROM) return usable
+    this.#batch({ files: usable, sparse: true })
+    const missed = this.findings.missed(SPARSE_SAMPLING)
+    const few = ENOUGH * this.findings.count(EXPLAINED)
+    return usable.filter(file => {
+      if (isSampledWhole(this.pool.size(file))) return false
+      const long = this.findings.pagesOf(file) >= LONG_COPIES
+      return long || this.settled(LITTLE) ? (missed.get(file) ?? 0) > few : true
+    })
+  }
+
+  /** Searches candidates, by their indices in the pool, best first: files fully, views as they deserve. */
   through(candidates: readonly number[], kind: Kind): void {
     for (const batch of this.#batches(candidates, kind)) {
       this.#batch(batch)
@@ -109,25 +128,25 @@ export class Search {
     this.#scanner.pass()
   }
 
+  #usable(candidates: readonly number[]): number[] {
+    let total = 0
+    return candidates.filter(file => {
+      const size = this.pool.size(file)
+      if (size < PAGE || total + size > MOST_BYTES) return false
+      total += size
+      return true
+    })
+  }
+
   // Of later batches what the ones before have made superfluous is left out.
   *#batches(candidates: readonly number[], kind: Kind): Generator<Batch> {
-    const files: number[] = []
-    let total = 0
-    for (const file of candidates) {
-      const size = this.pool.size(file)
-      if (size < PAGE || total + size > MOST_BYTES) continue
-      files.push(file)
-      total += size
-    }
-    if (files.length > 0 && (kind === 'views' ? !this.#deep : total > SPARSE_FROM))
-      yield { files, sparse: true }
-    const isMissing = (file: number): boolean =>
-      this.findings.pagesOf(file) * PAGE < WHOLE * this.pool.size(file)
+    const files = this.#usable(candidates)
+    const sparse = kind === 'views' && !this.#deep
+    if (files.length > 0 && sparse) yield { files, sparse: true }
+    const missed = sparse ? this.findings.missed(SPARSE_SAMPLING) : undefined
+    const few = ENOUGH * this.findings.count(EXPLAINED)
     const isWanted = (file: number): boolean =>
-      this.#deep ||
-      (kind === 'files'
-        ? !this.settled(NEARLY) || isMissing(file)
-        : this.findings.pagesOf(file) > 0 && isMissing(file))
+      this.#deep || (missed === undefined ? !this.settled(NEARLY) : (missed.get(file) ?? 0) > few)
     let limit = FIRST_BATCH
     let group: number[] = []
     let bytes = 0

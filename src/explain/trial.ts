@@ -25,7 +25,8 @@ const MORE = 1.15
 /** Of a large view this much of every STRIDE bytes is read. */
 const PIECE = 65_536
 const STRIDE = 8 * PIECE
-/** Files and views that are tried, bytes of them all. */
+/** Bytes of files and views that are tried: so many for each byte that is unexplained, and at most. */
+const FOR_EACH_BYTE = 16
 const MOST_BYTES = 2 ** 30
 const MOST_VIEWED = 50
 const MOST_COLUMNS = 32
@@ -35,7 +36,7 @@ const LEAST_FILE = 65_536
 const MOST_FILES = 500
 /** Blocks of a view that are kept for the sources that are its columns. */
 const BLOCK = 262_144
-const BLOCKS = 12
+const BLOCKS = 48
 /** A view of rows of numbers: bytes of an element, columns if they are not all. */
 const ROWS = /(?:^|\|)numbers-[fi](64|32)(?:\/([0-9]+(?:,[0-9]+)+))?$/
 /** A view of one column: rows have them all. */
@@ -91,16 +92,26 @@ export class SourceReader {
   read({ index, step, column, align, size }: Source, offset: number, into: Uint8Array): number {
     const wanted = Math.min(into.length, size - offset)
     if (step === 1) return this.#pool.read(index, offset, into.subarray(0, wanted))
+    // Words, not elements: a float that passes through a variable may come out as another NaN.
+    const words = align / 4
+    const to = new Uint32Array(into.buffer, into.byteOffset, Math.floor(wanted / 4))
     let done = 0
-    for (let element = offset / align; done + align <= wanted; element++) {
+    for (let element = offset / align; done + words <= to.length; ) {
       const at = (element * step + column) * align
       const number = Math.floor(at / BLOCK)
       const block = this.#block(index, number)
-      const from = at - number * BLOCK
-      if (from + align > block.length) break
-      for (let k = 0; k < align; k++) into[done++] = block[from + k] ?? 0
+      const from = new Uint32Array(block.buffer, 0, block.length >> 2)
+      let word = (at - number * BLOCK) / 4
+      if (word + words > from.length) break
+      for (; word + words <= from.length && done + words <= to.length; word += step * words, element++)
+        for (let k = 0; k < words; k++) to[done++] = from[word + k] ?? 0
     }
-    return done
+    return done * 4
+  }
+
+  /** Bytes of a source that can be read of each column in turn before a block is made twice. */
+  static reach({ step }: Source): number {
+    return Math.max(BLOCK / 8, Math.floor((BLOCKS / 2 / step) * BLOCK) & ~7)
   }
 
   #block(index: number, number: number): Uint8Array {
@@ -139,7 +150,8 @@ export function sourcesOf(
   const text = [...marks(memory, runs)].filter(name => textLenses.includes(name))
   const marked = new Set(numeric ? [...text, NUMBERS] : text)
   const found: Hits[] = []
-  let left = MOST_BYTES
+  const unexplained = runs.reduce((sum, run) => sum + run.pages * PAGE, 0)
+  let left = Math.min(MOST_BYTES, FOR_EACH_BYTE * unexplained)
   let viewed = 0
   const consider = (candidate: Candidate, columns = 1): void => {
     const index = pool.add(candidate)

@@ -10,6 +10,7 @@
  * Nothing is decided here: a view is searched like a file, and what is found is compared.
  */
 import type { Backing } from '../backing/backing.ts'
+import { BytesBacking } from '../backing/bytes.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { columnLenses } from '../lens/columns.ts'
 import { elementNames } from '../lens/elements.ts'
@@ -28,6 +29,8 @@ const SHARE = 0.01
 const LEAST_MEMBER = 65536
 const MOST_MEMBERS = 64
 const MOST_COLUMNS = 32
+/** Of what can only be decompressed from its start on, so much is looked at. */
+const HEAD = 2 ** 21
 
 /** Lenses that go on top: known by what they leave in memory. */
 export interface Outer {
@@ -119,16 +122,16 @@ export function viewsOf(
   for (const below of ['', ...inner]) {
     const above = (name: string): string => (below === '' ? name : `${below}|${name}`)
     const at = below === '' ? 0 : 1
-    // A look into what is inside decompresses it: only if somebody asks.
+    // A look into what is inside decompresses some of it: only if somebody asks.
     let source: Backing | undefined
     let text: boolean | undefined
-    const content = (): Backing => (source ??= below === '' ? file : through(file, lensNamed(below)))
+    const content = (): Backing => (source ??= below === '' ? file : lookInto(file, below))
     const isText = (): boolean => (text ??= gates && attempt(() => looksLikeText(content()), false))
     for (const mark of marked) {
       if (mark === NUMBERS) continue
       if (elements.includes(mark) && isText()) continue
       for (const [phase, name] of phases(mark).entries())
-        if (attempt(() => lensNamed(above(name)).suits?.(file) ?? true, false))
+        if (attempt(() => lensNamed(name).suits?.(content()) ?? true, false))
           views.push({ lens: above(name), mark, round: phase === 0 ? at : 2 })
     }
     if (!marked.has(NUMBERS)) continue
@@ -141,6 +144,14 @@ export function viewsOf(
       views.push({ lens: above(name), mark: NUMBERS, round: at })
   }
   return views
+}
+
+/** What a lens makes of a file, or only the start of it where the rest can only be had after that. */
+export function lookInto(file: Backing, name: string): Backing {
+  const lens = lensNamed(name)
+  if (!lens.head) return through(file, lens)
+  const bytes = new Uint8Array(HEAD)
+  return new BytesBacking(`${file.identity.inode}|${name}`, bytes.subarray(0, lens.head(file, bytes)))
 }
 
 /** What a byte of a file costs to search through a lens, beside reading it. */

@@ -2,7 +2,7 @@
 import { parsePolicy, type Policy } from '../heap/allocator.ts'
 import { wasmAllocator } from '../heap/wasm.ts'
 import type { Module } from '../wasm/module.ts'
-import { engine, type EngineMemory, type ImportObject } from './engine.ts'
+import { engine, type EngineMemory } from './engine.ts'
 import { GuestError } from './errors.ts'
 import type { RunOptions } from './instance.ts'
 import { type MallocFunctions, mallocRoles } from './malloc-functions.ts'
@@ -87,12 +87,4 @@ export function withRelease(
   const note: MallocHook = (role, a, b, c, result) =>
     byNumber[role]?.(a >>> 0, b >>> 0, c >>> 0, result >>> 0)
   return { passes: [reportMalloc(functions)], imports: { [mallocImports]: { note } } }
-}
-
-/** Options of two sources as one: passes one after the other, imports of both. */
-export function together(a: RunOptions, b: RunOptions): RunOptions {
-  const imports: ImportObject = { ...a.imports }
-  for (const [module, names] of Object.entries(b.imports ?? {}))
-    imports[module] = { ...imports[module], ...names }
-  return { ...a, ...b, passes: [...(a.passes ?? []), ...(b.passes ?? [])], imports }
 }

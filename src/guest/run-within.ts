@@ -5,8 +5,9 @@ import type { Data } from '../wasm/module.ts'
 import { Budget, type BudgetCounts, type Segment } from './budget.ts'
 import { type Ending, run, type RunOptions } from './instance.ts'
 import type { Guest } from './load.ts'
-import { together, withRelease } from './malloc.ts'
+import { withRelease } from './malloc.ts'
 import type { MallocFunctions } from './malloc-functions.ts'
+import { together } from './together.ts'
 
 /**
  * Runs the guest with at most `limit` bytes of its memory resident, and says what that took. Large blocks that these functions free are
@@ -26,15 +27,12 @@ export async function runWithin(
       ? withRelease(functions, (at, length) => budget.release(at, length))
       : {}
   try {
-    ending = run(guest, {
-      ...together(options, release),
-      observer: { ...options.observer, ...budget.observer },
+    const kept: RunOptions = {
+      observer: budget.observer,
       bounces: budget.bounces,
-      ready: running => {
-        options.ready?.(running)
-        budget.attach(running.memory.memory, { path: guest.path, segments: segmentsOf(guest) })
-      },
-    })
+      ready: ({ memory }) => budget.attach(memory.memory, { path: guest.path, segments: segmentsOf(guest) }),
+    }
+    ending = run(guest, together(together(options, release), kept))
   } finally {
     counts = await budget.close()
   }

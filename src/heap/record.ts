@@ -2,12 +2,12 @@
  * Records the allocation trace of a real program: a small library (record/shim.c) is preloaded into it and writes every call with
  * its call site. docs/heap.md says why not ltrace, heaptrack, gdb or uprobes.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { constants, tmpdir, userInfo } from 'node:os'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { preloading, preloadLibrary } from '../process/preload.ts'
 import type { Kind, Trace } from './trace.ts'
 
 export type RecordErrorCode = 'no-compiler' | 'no-command' | 'nothing-recorded'
@@ -24,31 +24,13 @@ export class RecordError extends Error {
 
 const source = fileURLToPath(new URL('./record/shim.c', import.meta.url))
 
-/** Compiles the library once for each version of its source; its path. Throws RecordError. */
+/** The library's path. Throws RecordError. */
 function library(): string {
-  const text = readFileSync(source)
-  const name = createHash('sha256').update(text).digest('hex').slice(0, 16)
-  const folder = join(process.env['XDG_CACHE_HOME'] ?? join(userInfo().homedir, '.cache'), 'lethe')
-  const path = join(folder, `record-${name}.so`)
-  if (existsSync(path)) return path
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const part = `${path}.${process.pid}`
-  const done = spawnSync('cc', ['-O2', '-shared', '-fPIC', '-o', part, source, '-ldl', '-lpthread'], {
-    encoding: 'utf8',
-    timeout: 60_000,
-  })
-  if (done.error !== undefined)
-    throw new RecordError(
-      'no-compiler',
-      `The recorder must be compiled once, and there is no C compiler (cc); install gcc or clang`,
-    )
-  if (done.status !== 0)
-    throw new RecordError(
-      'no-compiler',
-      `The recorder does not compile here: ${done.stderr.trim().split('\n')[0]}`,
-    )
-  renameSync(part, path)
-  return path
+  try {
+    return preloadLibrary('record', [source])
+  } catch (error) {
+    throw new RecordError('no-compiler', (error as Error).message)
+  }
 }
 
 export interface Recorded {
@@ -59,12 +41,12 @@ export interface Recorded {
 
 /** Runs a command to its end, with this process's streams but standard output on 2 if `quiet`. Throws RecordError. */
 export async function record(words: readonly string[], quiet: boolean): Promise<Recorded> {
-  const preload = [library(), process.env['LD_PRELOAD']].filter(Boolean).join(':')
+  const environment = preloading(library())
   const folder = mkdtempSync(join(tmpdir(), 'lethe-record-'))
   try {
     const child = spawn(words[0] ?? '', words.slice(1), {
       stdio: ['inherit', quiet ? 2 : 'inherit', 'inherit'],
-      env: { ...process.env, LD_PRELOAD: preload, LETHE_RECORD: folder },
+      env: { ...environment, LETHE_RECORD: folder },
     })
     const code = await new Promise<number>((resolve, reject) => {
       child.once('error', (error: NodeJS.ErrnoException) =>

@@ -158,9 +158,32 @@ export function deflateLens(
     })
   }
 
+  function head(backing: Backing, out: Uint8Array): number {
+    const decoder = takeDecoder()
+    try {
+      decoder.start({ backing, framing: framing(backing) })
+      let done = 0
+      while (done < out.length && !decoder.ended) {
+        if (decoder.to > WINDOW + ROOM - STEP) decoder.slide()
+        const from = decoder.to
+        const got = decoder.advance(from + Math.min(STEP, out.length - done))
+        // It may have made a bit more than it was asked for.
+        const part = decoder.output.subarray(from, Math.min(decoder.to, from + out.length - done))
+        out.set(part, done)
+        done += part.length
+        if (got === 'end') break
+      }
+      return done
+    } finally {
+      decoder.view = undefined
+      decoder.busy = false
+    }
+  }
+
   return {
     name,
     size: backing => indexed.of(backing).points.size,
+    head,
     get,
     suits,
     prepare: (backing: Backing, store: IndexStore, pause?: () => void) =>

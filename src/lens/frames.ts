@@ -52,8 +52,8 @@ export interface FrameFormat {
   blocks(backing: Backing, tick: () => void): readonly Block[] | undefined
   /** Decodes one of them, all of it. */
   block(backing: Backing, block: Block, into: Uint8Array): void
-  /** Decodes the whole file in order. The bytes given to `sink` are only good during the call. */
-  all(backing: Backing, sink: (bytes: Uint8Array) => void, tick: () => void): void
+  /** Decodes the whole file in order, or until `sink` says false. The bytes given to it are only good during the call. */
+  all(backing: Backing, sink: (bytes: Uint8Array) => boolean | void, tick: () => void): void
   suits(backing: Backing): boolean
 }
 
@@ -142,6 +142,18 @@ function spoolView(
     if (error instanceof LensError && error.code === 'unsupported') return error
     throw error
   }
+}
+
+function decodeHead(format: FrameFormat, backing: Backing, out: Uint8Array): number {
+  let done = 0
+  const sink = (bytes: Uint8Array): boolean => {
+    const part = bytes.subarray(0, out.length - done)
+    out.set(part, done)
+    done += part.length
+    return done < out.length
+  }
+  format.all(backing, sink, () => undefined)
+  return done
 }
 
 function inlineView(format: FrameFormat, backing: Backing, maker: IndexMaker, tick: () => void): void {
@@ -256,6 +268,7 @@ export function frameLens(format: FrameFormat): Lens {
   return {
     name,
     size: backing => indexed.of(backing).size,
+    head: (backing, out) => decodeHead(format, backing, out),
     get,
     suits: format.suits,
     prepare: (backing: Backing, store: IndexStore, pause?: () => void) =>

@@ -48,6 +48,11 @@ export interface Lens {
    * takes; for lenses whose size costs a pass over all of it.
    */
   extent?(backing: Backing, at: number, most: number): number
+  /**
+   * Fills `out` with the first bytes of the view, as far as there are some, and gives their number, without an index: a look
+   * into what is compressed. For lenses that can only decode from the start.
+   */
+  head?(backing: Backing, out: Uint8Array): number
   /** Fills `out` with the memory's bytes from `at` on. Pure: same backing, same bytes. */
   get(backing: Backing, at: number, out: Uint8Array): void
   /** The edits after which get(at) gives `bytes`. RangeError where that is beyond the lens's size. */

@@ -456,17 +456,21 @@ export class Machine {
 
   /** One access; where it crosses a page's border, one record for each page. */
   access(pid: number, reference: Reference): Access[] {
+    const out: Access[] = []
+    this.#each(pid, reference, access => out.push(access))
+    return out
+  }
+
+  #each(pid: number, reference: Reference, done: (access: Access) => void): void {
     const process = this.process(pid)
     const { address, size = 1 } = reference
     const { pageSize } = this.config
-    const out: Access[] = []
     for (let at = address; at < address + size; ) {
       const end = Math.min(address + size, at - (at % pageSize) + pageSize)
-      out.push(this.#one(process, reference, at, end - at))
+      done(this.#one(process, reference, at, end - at))
       if (process.ended !== undefined) break
       at = end
     }
-    return out
   }
 
   #one(process: Process, reference: Reference, address: number, size: number): Access {
@@ -551,12 +555,14 @@ export class Machine {
   /** Reads bytes as the process sees them. */
   load(pid: number, address: number, size: number): { bytes: Uint8Array; accesses: Access[] } {
     const bytes = new Uint8Array(size)
-    const accesses = this.access(pid, { kind: 'read', address, size })
-    for (const access of accesses) {
-      if (access.ppn === undefined) continue
+    const accesses: Access[] = []
+    this.#each(pid, { kind: 'read', address, size }, access => {
+      accesses.push(access)
+      if (access.ppn === undefined) return
+      // At once: the next page may take this one's frame.
       const held = this.memory.bytes(access.ppn)
       bytes.set(held.subarray(access.vpo, access.vpo + access.size), access.address - address)
-    }
+    })
     return { bytes, accesses }
   }
 

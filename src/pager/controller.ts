@@ -29,7 +29,16 @@ import {
   startTime,
 } from '../process/target.ts'
 import { Agents, type Pauses } from './agents.ts'
-import { drop, type Dropped, freeScratch, isSealed, nothingDropped, type Run, settle } from './drop.ts'
+import {
+  drop,
+  type Dropped,
+  freeScratch,
+  isSealed,
+  nothingDropped,
+  type Run,
+  settle,
+  unsettle,
+} from './drop.ts'
 import { PagerError } from './errors.ts'
 import type { Level } from '../explain/process.ts'
 import { explain, type Explained, type ExplainRequest } from './explainer.ts'
@@ -41,6 +50,7 @@ import { endKeeper, keeps, type Named, startKeeper } from './keeper.ts'
 import { emptyPark, type Kept } from './park.ts'
 import { Proof } from './proof.ts'
 import { Prices } from './prices.ts'
+import { tickAt } from './protocol.ts'
 import { eachRun, Reclaim } from './reclaim.ts'
 import type { ReportOptions } from './report.ts'
 import { type News, ServerLink } from './server-link.ts'
@@ -223,6 +233,7 @@ export class Controller {
     this.#predecessor = keeper
     this.#uffd = this.#take(footing.uffd, keeper.own[0])
     this.holdings.read()
+    unsettle(this.#journal, tickAt(performance.now(), this.#tickMs))
     const own = this.#predecessor?.own ?? [0, 0, 0]
     const out = this.#take(footing.parkOut, own[2])
     const back = this.#take(footing.parkIn, own[1])
@@ -241,7 +252,7 @@ export class Controller {
     // It ends when its predecessor's keeper does, which the server sees to as soon as it runs.
     if (!this.#agents.ended(tid, settleLimit))
       throw new PagerError('adopt', `The agent thread ${tid} in process ${this.pid} does not end`)
-    settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal })
+    settle({ fd: this.#uffd, pagemap: this.#pagemap, journal: this.#journal, settled: this.#settled })
     if (this.#journal.scratch.length === 0) return
     if (isSealed(this.#journal, readMaps(this.pid))) {
       const hold = (ms: number, action: () => void): boolean => this.#server.hold(ms, action)
@@ -285,11 +296,20 @@ export class Controller {
       ...(this.governor === undefined ? {} : { governor: this.governor }),
     })
     this.#server = new ServerLink(data, news => this.#hear(news))
-    // A page whose removal the server has read a moment ago may not be gone yet.
-    const settled = (at: number): boolean => this.#reclaim.age(at) * this.#tickMs >= 3000
     const { views } = this.holdings
-    this.#proof = new Proof(this.pid, this.#uffd, this.#journal, this.#server, views, settled, this.prices)
+    this.#proof = new Proof(
+      this.pid,
+      this.#uffd,
+      this.#journal,
+      this.#server,
+      views,
+      this.#settled,
+      this.prices,
+    )
   }
+
+  // A page whose removal the server has read a moment ago may not be gone yet.
+  readonly #settled = (at: number): boolean => this.#reclaim.age(at) * this.#tickMs >= 3000
 
   #hear(news: News): void {
     switch (news.kind) {
@@ -344,6 +364,11 @@ export class Controller {
         `Descriptor ${fd} of process ${this.#holder} can't be had (${errnoName(ours)})`,
       )
     return ours
+  }
+
+  /** Makes the server's heap small; it answers no fault for some tens of milliseconds. */
+  async shedServer(): Promise<void> {
+    if (this.ended === undefined && !this.#leaving) await this.#server.ask({ kind: 'shed' })
   }
 
   // ---- passes

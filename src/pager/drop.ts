@@ -13,13 +13,14 @@
 //
 // If we die anywhere in this, the threads go on, a fault on a `dropping` page waits, and the successor looks which pages
 // are gone.
+import { EFAULT } from '../sys/errno.ts'
 import { nr } from '../sys/ffi.ts'
 import { page, pinTo, runFirst, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { type Agent, remote, type RemoteCall, sealName } from '../process/agent.ts'
-import type { Mapping } from '../process/maps.ts'
+import { type Mapping, readMaps } from '../process/maps.ts'
 import { stopAll } from '../process/stop.ts'
-import { blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
+import { agePages, blockBytes, counter, type Journal, pageBytes, state } from './journal.ts'
 
 /** A run of pages that are `clean` and may go. */
 export interface Run {
@@ -95,7 +96,8 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
       batch.push(run)
       bytes += run.end - run.start + 2 * blockBytes
     }
-    const left = episode(target, batch, bytes, dropped)
+    const torn: Run[] = []
+    const left = episode(target, batch, bytes, dropped, torn)
     if (left === undefined) {
       failures++
       queue.push(...batch.reverse())
@@ -103,17 +105,38 @@ export function drop(target: DropTarget, runs: readonly Run[]): Dropped {
       if (left.length === batch.length) failures++
       queue.push(...left.reverse())
     }
+    if (torn.length > 0) queue.push(...split(torn, readMaps(target.pid)))
   }
   dropped.left = queue
   return dropped
+}
+
+// The parts of the runs that lie in different mappings.
+function split(runs: readonly Run[], mappings: readonly Mapping[]): Run[] {
+  const parts: Run[] = []
+  for (const run of runs)
+    for (const { start, end } of mappings) {
+      const part = { start: Math.max(start, run.start), end: Math.min(end, run.end) }
+      if (part.start < part.end && part.end - part.start < run.end - run.start) parts.push(part)
+    }
+  return parts
 }
 
 function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
-/** One stop. The runs that there was no time for, or undefined when the target could not be stopped. */
-function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: Dropped): Run[] | undefined {
+/**
+ * One stop. The runs that there was no time for, or undefined when the target could not be stopped. `torn` gets runs that go
+ * from one mapping into the next (mprotect and madvise split them): the kernel moves only what lies in one.
+ */
+function episode(
+  target: DropTarget,
+  runs: readonly Run[],
+  bytes: number,
+  sum: Dropped,
+  torn: Run[],
+): Run[] | undefined {
   const { journal, agent } = target
   const scratch = reserveScratch(agent, journal, bytes + rehearsalBytes)
   const marked: Run[] = []
@@ -164,7 +187,10 @@ function episode(target: DropTarget, runs: readonly Run[], bytes: number, sum: D
       else
         pieces.forEach((piece, i) => {
           if ((done[i] as number) >= 0) moved.push(piece)
-          else journal.exchangeRun(piece.start, piece.end, state.dropping, state.clean)
+          else {
+            journal.exchangeRun(piece.start, piece.end, state.dropping, state.clean)
+            if (done[i] === -EFAULT) torn.push(piece)
+          }
         })
     }
     // A child forked before they are freed must not keep them.
@@ -309,14 +335,40 @@ function stillProtected(target: DropTarget, runs: readonly Run[]): Run[] {
 }
 
 /**
+ * For a successor: whatever the program removed, it has only just removed. The ages of a predecessor tell nothing of it, for
+ * its ticks may have had another length.
+ */
+export function unsettle(journal: Journal, tick: number): void {
+  for (const block of journal.blocks())
+    journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
+      if (s !== state.absent && s !== state.verifying) return
+      for (let at = start; at < end; at += agePages * pageBytes) journal.setAge(at, tick)
+      journal.setAge(end - pageBytes, tick)
+    })
+}
+
+/**
  * For a successor, and after an agent died in a call: puts right what the death left half done, by what the page
  * table says. The agent that moved pages must have ended; the server may run.
  */
-export function settle(target: { fd: number; pagemap: number; journal: Journal }): void {
+export function settle(target: {
+  readonly fd: number
+  readonly pagemap: number
+  readonly journal: Journal
+  /** Whether what was removed around an address must be gone by now. */
+  settled(at: number): boolean
+}): void {
   const { journal, pagemap } = target
   for (const block of journal.blocks())
     journal.runs(block * blockBytes, (block + 1) * blockBytes, (start, end, s) => {
-      if (s === state.verifying) journal.exchangeRun(start, end, state.verifying, state.present)
+      if (s === state.verifying) {
+        // Among them may be pages that the program has removed: who verified them had not looked twice yet.
+        scanPages(pagemap, start, end, 0, 0, page.present | page.swapped, (from, to) => {
+          for (let at = from; at < to; at += pageBytes)
+            if (target.settled(at)) journal.exchange(at, state.verifying, state.present)
+        })
+        for (let at = start; at < end; at += pageBytes) journal.exchange(at, state.verifying, state.absent)
+      }
       if (s !== state.dropping && s !== state.virtual) return
       scanPages(pagemap, start, end, 0, 0, page.present | page.swapped, (from, to, categories) => {
         // Still there. Protected: nobody has written it; otherwise it is the program's.

@@ -20,6 +20,7 @@ import { Passes } from './passes.ts'
 import { report } from './report.ts'
 import { shed } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
+import { Supervisor } from './supervisor.ts'
 import { Seen, watch } from './watch.ts'
 
 /** What can be asked through the control socket. */
@@ -130,12 +131,13 @@ function refuse(error: unknown): never {
 }
 
 const c: Controller = controller
+const supervisor = new Supervisor([directory, pidText, optionsText])
 const passes = new Passes(c, adopted)
 const started = performance.now()
 try {
   writeFileSync(
     join(directory, 'pager.json'),
-    JSON.stringify({ pager: process.pid, supervisor: process.ppid, start: startTime(pid), options }),
+    JSON.stringify({ pager: process.pid, supervisor: supervisor.pid, start: startTime(pid), options }),
   )
 } catch (error) {
   // Nothing has been dropped yet, unless by a predecessor, whose record will do.
@@ -153,7 +155,7 @@ function status(): PagerStatus {
     pid,
     command: commandLine(pid),
     pager: process.pid,
-    supervisor: process.ppid,
+    supervisor: supervisor.pid,
     adopted,
     seconds: (performance.now() - started) / 1000,
     before: { rss: c.before?.rss ?? 0, anonymous: c.before?.anonymous ?? 0 },
@@ -178,7 +180,7 @@ function status(): PagerStatus {
       c.holdings.packedBytes +
       c.holdings.recipeBytes +
       proportionalSize(process.pid) +
-      (process.ppid > 1 ? proportionalSize(process.ppid) : 0),
+      (supervisor.pid > 1 ? proportionalSize(supervisor.pid) : 0),
     backings: c.holdings.records.map(b => ({
       path: b.path,
       lens: b.lens ?? 'verbatim',
@@ -242,22 +244,28 @@ const timer = setInterval(() => {
   try {
     c.beat()
     passes.beat()
+    supervisor.beat()
   } catch (error) {
     if (!(error instanceof ProcessError)) throw error
     console.error(`lethe: process ${pid}: ${error.message}`)
   }
 }, interval)
-// Small again soon after work, not in the middle of it.
+// Small again soon after work, not in the middle of it; after passes, which leave holes everywhere, thoroughly.
 let worked = 0
 let small = -1
 let beats = 0
+let passesShed = 0
 const shedding = setInterval(() => {
   const work = c.passes + (c.journal.counters[counter.faults] as number)
   const busy = work !== worked || passes.running
   worked = work
   if (work === small || (busy && ++beats % 20 !== 0)) return
   small = work
-  shed()
+  const thoroughly = !busy && c.passes !== passesShed
+  shed(thoroughly)
+  if (!thoroughly) return
+  passesShed = c.passes
+  void c.shedServer()
 }, 1500)
 
 await c.over
@@ -268,7 +276,8 @@ server.close()
 // Let the answer to `detach` go out first.
 setTimeout(() => {
   rmSync(directory, { recursive: true, force: true })
-  if (c.ended !== 'exec') rmSync(`${directory}.log`, { force: true })
+  if (c.ended === 'exec') supervisor.again(directory)
+  else rmSync(`${directory}.log`, { force: true })
   endOwnKeeper()
   exitNow(c.ended === 'exec' ? 75 : 0)
 }, 50)

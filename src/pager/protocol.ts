@@ -18,6 +18,8 @@ export type Request = { id: number } & (
   | { kind: 'refill'; backing?: number }
   /** look now which address spaces are no more; answered by the number of living children */
   | { kind: 'bury' }
+  /** make this thread's heap small, while there is nothing to do */
+  | { kind: 'shed' }
   /** refill everything and stop serving: the last request */
   | { kind: 'leave' }
 )

@@ -22,6 +22,7 @@ import { adoptBacking, leaseSignal, openBacking } from './open-backing.ts'
 import { Prices } from './prices.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { dependents, type Hands, missing, refillAll, unregisterAll } from './restore.ts'
+import { collect } from './shed.ts'
 import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from './space.ts'
 
 /** The lower half of the inbox is for the loop, the upper for what is read in the middle of a message. */
@@ -259,16 +260,10 @@ export class Server {
     else if (kind === uffd.event.remove) space.removed(a, b)
     else if (kind === uffd.event.unmap) space.late.gone(a, b)
     else if (kind === uffd.event.remap && !isOurMove(space.journal, b)) {
-      // Byte 1 of the message is reserved by the kernel; ours to note that the copy was made.
-      space.moved(
-        a,
-        b,
-        c,
-        () => ((inbox[at] as number) & 0x100) !== 0,
-        () => {
-          inbox[at] = (inbox[at] as number) | 0x100
-        },
-      )
+      // Byte 1 of the message is reserved by the kernel; ours to note how far we have come.
+      space.moved(a, b, c, ((inbox[at] as number) >> 8) & 0xff, progress => {
+        inbox[at] = kind | (progress << 8)
+      })
     }
     inbox[at] = 0
   }
@@ -396,6 +391,9 @@ export class Server {
       case 'bury':
         this.#children.bury()
         return this.#spaces.length - 1
+      case 'shed':
+        collect(true)
+        return 0
       case 'leave':
         return this.#leave()
     }

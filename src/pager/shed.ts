@@ -1,12 +1,21 @@
 // A pager should be small itself. Node's own code and constants are clean file pages: unmapping them from our page
 // table costs nothing, they stay in the page cache and come back, where they are needed, with a minor fault.
 import { readFileSync } from 'node:fs'
+import { trimHeap } from '../sys/ffi.ts'
 import { advise } from '../sys/memory.ts'
 
-/** Gives back the resident pages of read-only file mappings, and garbage that V8 holds. */
-export function shed(): void {
-  const collect = (globalThis as { gc?: () => void }).gc
-  collect?.()
+type Collect = (options?: { type: 'major'; flavor: 'last-resort' | 'regular' }) => void
+
+/** Collects the garbage of this thread. `thoroughly`: what is left is moved together too, which takes tens of milliseconds. */
+export function collect(thoroughly: boolean): void {
+  const { gc } = globalThis as { gc?: Collect }
+  gc?.({ type: 'major', flavor: thoroughly ? 'last-resort' : 'regular' })
+}
+
+/** Gives back the resident pages of read-only file mappings, and what V8 and the C library hold of memory that nobody uses. */
+export function shed(thoroughly: boolean): void {
+  collect(thoroughly)
+  if (thoroughly) trimHeap()
   const mappings = readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)
   for (const mapping of mappings) {
     const head = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+) +(\/\S+)/.exec(mapping)

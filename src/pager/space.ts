@@ -106,11 +106,17 @@ export class Space {
     journal.grow(start, end)
     const done = uffd.register(this.fd, start, end - start)
     if (done < 0) return done
-    for (let at = start; at < end; at += pageBytes)
-      if (journal.stateOf(at) === state.none) journal.set(at, state.absent)
-    scanPages(this.#pagemap, start, end, 0, 0, page.present | page.swapped, (from, to) => {
-      for (let at = from; at < to; at += pageBytes) journal.exchange(at, state.absent, state.present)
+    // Only what is new to us: a page that the program has just removed may be there still, until its thread runs on.
+    const fresh: [number, number][] = []
+    journal.runs(start, end, (from, to, s) => {
+      if (s === state.none) fresh.push([from, to])
     })
+    for (const [from, to] of fresh) {
+      for (let at = from; at < to; at += pageBytes) journal.set(at, state.absent)
+      scanPages(this.#pagemap, from, to, 0, 0, page.present | page.swapped, (first, last) => {
+        for (let at = first; at < last; at += pageBytes) journal.exchange(at, state.absent, state.present)
+      })
+    }
     return 0
   }
 
@@ -425,19 +431,23 @@ export class Space {
     })
   }
 
-  /** The program moved a mapping. `phase` is this message's progress, kept in the inbox by the caller. */
-  moved(from: number, to: number, length: number, done: () => boolean, copied: () => void): void {
+  /** The program moved a mapping. `progress` is this message's, 0 at first; the caller keeps it in the inbox. */
+  moved(from: number, to: number, length: number, progress: number, note: (progress: number) => void): void {
     const { journal } = this
-    if (!done()) {
+    if (progress < 2) {
       journal.grow(to, to + length)
       const place: Place = { backing: 0, offset: 0, pages: 0 }
       const shift = to - from
       const overtaken: number[] = []
       for (let at = from; at < from + length; at += pageBytes)
         if (this.late.overtaken(at)) overtaken.push(at + shift)
-      this.late.moving(to, to + length)
+      // What a predecessor has begun to note there is not what was there before.
+      if (progress === 0) this.late.moving(to, to + length)
+      note(1)
       journal.runs(from, from + length, (start, end, s) => {
-        const explained = s === state.clean || s === state.virtual || s === state.verifying
+        // A predecessor may have died in a drop: what it left `dropping` is virtual if the move came first.
+        const explained =
+          s === state.clean || s === state.virtual || s === state.verifying || s === state.dropping
         for (let at = start; at < end; ) {
           let pages = (end - at) / pageBytes
           if (explained && journal.place(at, place)) {
@@ -450,7 +460,7 @@ export class Space {
         for (let at = start; at < end; at += pageBytes) journal.set(at + shift, moved)
       })
       for (const at of overtaken) journal.set(at, state.present)
-      copied()
+      note(2)
     }
     this.late.gone(from, from + length)
   }

@@ -20,7 +20,8 @@ import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { parkOf } from './journal-file.ts'
 import type { PagerStatus } from './main.ts'
-import { knownTargets, readRecord, stateDirectory, targetDirectory } from './state-dir.ts'
+import { knownTargets, readRecord, removeStrays, stateDirectory, targetDirectory } from './state-dir.ts'
+import { supervisorProgram } from './supervisor.ts'
 
 /** What makes node small. Measured as Pss of an idle pager: see docs/how-it-works.md. */
 const nodeFlags = ['--expose-gc', '--max-semi-space-size=1', '--v8-pool-size=0']
@@ -112,7 +113,6 @@ async function patiently<T>(look: () => Promise<T | undefined>): Promise<T | und
 function launch(pid: number, directory: string, options: StartOptions): Promise<FirstLine> {
   const here = fileURLToPath(import.meta.url)
   const program = fileURLToPath(new URL(`./main${here.slice(-3)}`, import.meta.url))
-  const supervisor = fileURLToPath(new URL('../../bin/lethe-supervisor', import.meta.url))
   const { state: _, verbose, ...given } = options
   const pagerOptions: PagerOptions = {
     ...given,
@@ -132,12 +132,12 @@ function launch(pid: number, directory: string, options: StartOptions): Promise<
   ]
   // It lives on: a pipe of the caller's must not stay open with it.
   keepFromChildren()
-  const child = spawn(supervisor, words, { stdio: ['ignore', 'pipe', log], detached: true, cwd: '/' })
+  const child = spawn(supervisorProgram, words, { stdio: ['ignore', 'pipe', log], detached: true, cwd: '/' })
   const output = child.stdout as Readable
   if (!verbose) closeSync(log)
   return new Promise((settle, reject) => {
     child.once('error', error =>
-      reject(new PagerError('target', `${supervisor} can't be started: ${error.message}`)),
+      reject(new PagerError('target', `${supervisorProgram} can't be started: ${error.message}`)),
     )
     const lines = createInterface({ input: output })
     lines.once('line', line => {
@@ -169,6 +169,7 @@ export interface Attached {
 /** All targets that have a directory. What ended processes left is removed. */
 export async function listPagers(state?: string): Promise<Attached[]> {
   const stateDir = stateDirectory(state)
+  removeStrays(stateDir)
   const all = knownTargets(stateDir).map(async (pid): Promise<Attached[]> => {
     const directory = targetDirectory(stateDir, pid)
     const answer = await ask(directory, { ask: 'status' }, 5000).catch(() => undefined)

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  rmSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -49,6 +50,22 @@ export function knownTargets(stateDir: string): number[] {
       .sort((a, b) => a - b)
   } catch {
     return []
+  }
+}
+
+/** Removes the logs of processes that are no more, if their directories are gone. */
+export function removeStrays(stateDir: string): void {
+  const targets = new Set(knownTargets(stateDir))
+  let names: string[] = []
+  try {
+    names = readdirSync(stateDir)
+  } catch {
+    // There is none yet.
+  }
+  for (const name of names) {
+    const pid = Number(/^(\d+)\.(log|again)$/.exec(name)?.[1] ?? 0)
+    if (pid > 0 && !targets.has(pid) && startTime(pid) === undefined)
+      rmSync(join(stateDir, name), { force: true })
   }
 }
 

@@ -75,12 +75,12 @@ export class Verifier {
     proved: (start: number, pages: number, offset: number) => void,
   ): void {
     const j = this.#journal
-    // Pages that were absent and have been touched since. Only what is present may become `verifying`: who gives it up
-    // says `present`, and a page that is said to be present and is not would be taken for one that has vanished.
+    // Pages that were absent and have been touched since, unless they have just been removed and are still there. If we die
+    // between the two looks, the successor finds them `verifying` and looks again: see `settle`.
     scanPages(this.#pagemap, start, start + pages * pageBytes, page.present, 0, 0, (from, to) => {
       for (let at = from; at < to; at += pageBytes)
-        if (old(at) && j.exchange(at, state.absent, state.present) && !old(at))
-          j.exchange(at, state.present, state.absent)
+        if (old(at) && j.exchange(at, state.absent, state.verifying))
+          j.exchange(at, state.verifying, old(at) ? state.present : state.absent)
     })
     // Only what is marked may be protected: the protection of a clean page is the proof that nobody has written it.
     const end = start + pages * pageBytes

@@ -48,6 +48,7 @@ const epoll = libc.func('int epoll_wait(int fd, long events, int most, int ms)')
   ms: number,
 ) => number
 
+const trim = libc.func('int malloc_trim(size_t pad)') as (pad: number) => number
 const memcpy = libc.func('long memcpy(void *to, void *from, long bytes)') as (
   to: Uint8Array,
   from: Uint8Array,
@@ -88,6 +89,11 @@ export function call3(number: number, a: number, b: number, c: number): number {
 export function call4(number: number, a: number, b: number, c: number, d: number): number {
   const result = syscall4(number, a, b, c, d)
   return result === -1 ? -koffi.errno() : result
+}
+
+/** Gives memory that has been freed back to the system: the C library keeps what lies below something that is in use. */
+export function trimHeap(): void {
+  trim(0)
 }
 
 /** epoll_wait, which not every machine has as a system call. */

@@ -105,28 +105,33 @@ export function rewriteBodies(rewriter: Rewriter, visitor: BodyVisitor): void {
   else for (const op of visitor.ops) wanted[op] = 1
   const cursor = new Cursor(new Uint8Array(0), 0)
   const out = new Code(65_536)
+  // What the visitor writes for one instruction; it goes into `out` behind all that was copied up to there.
+  const written = new Code(4096)
   const notes = new OriginNotes()
-  const body = new Body(cursor, out, notes)
+  const body = new Body(cursor, written, notes)
   for (const { index, func } of rewriter.definedFunctions()) {
     if (func.original < 0 && visitor.added !== true) continue
     out.length = 0
     cursor.reset(func.body, func.offset)
     notes.start(func)
     body.start(index, func, rewriter.types[func.type] as FuncType)
-    if (visitor.enter?.(body, out) === false) continue
+    written.length = 0
+    if (visitor.enter?.(body, written) === false) continue
+    out.bytes(written.view())
     let copied = 0
     while (cursor.next()) {
       const { op, at } = cursor
       if (op < 256 && closes[op] === 1 && cursor.end < func.body.length) body.depth--
       if (wanted[op] === 1) {
-        notes.copied(out.length, copied, at)
-        out.bytes(func.body, copied, at)
-        copied = at
-        const start = out.length
-        if (visitor.instruction?.(cursor, out, body) === true) {
-          notes.written(start, at)
-          copied = cursor.end
-        } else if (out.length > start) notes.written(start, at)
+        written.length = 0
+        const replaced = visitor.instruction?.(cursor, written, body) === true
+        if (replaced || written.length > 0) {
+          notes.copied(out.length, copied, at)
+          out.bytes(func.body, copied, at)
+          notes.written(out.length, at)
+          out.bytes(written.view())
+          copied = replaced ? cursor.end : at
+        }
       }
       if (op < 256 && opens[op] === 1) body.depth++
     }

@@ -331,7 +331,8 @@ function runs(types: readonly ValueType[]): LocalRun[] {
   return locals
 }
 
-function constant(type: ValueType, init: number | bigint | ((code: Code) => void)): ConstExpr {
+/** A constant expression: a number of a type, or what a writer writes. */
+export function constant(type: ValueType, init: number | bigint | ((code: Code) => void)): ConstExpr {
   const code = new Code(16)
   if (typeof init === 'function') init(code)
   else if (type === I32) code.i32(Number(init))

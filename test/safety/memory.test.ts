@@ -275,6 +275,16 @@ describe.skipIf(reason !== undefined)(`a target's own memory calls${reason ? ` (
     await intact(target, pager)
   })
 
+  test('a block that mprotect has split is dropped in its parts', async () => {
+    const { target, pager } = await dropped()
+    expect(await target.number(`protect ${100 * PAGE} ${200 * PAGE} 1`)).toBe(0)
+    await target.check()
+    expect((await pager.ask('status')).virtual).toBeLessThan(MiB)
+    expect((await pager.ask('drop')).virtual).toBeGreaterThan(enough)
+    expect(await target.number(`protect ${100 * PAGE} ${200 * PAGE} 3`)).toBe(0)
+    await intact(target, pager)
+  })
+
   test('detach while part of the block is inaccessible', async () => {
     const { target, pager } = await dropped()
     expect(await target.number(`protect ${300 * PAGE} ${200 * PAGE} 0`)).toBe(0)

@@ -163,6 +163,8 @@ export class Lane {
         if (took > 5000) this.#s.slow(this.name, took, this.#history)
         this.#s.done(this.name)
       } catch (error) {
+        // What the pager has to say about it comes in a moment.
+        await sleep(300)
         this.#s.differs({
           lane: this.name,
           round,
@@ -222,7 +224,8 @@ export class Lane {
     const page = 1 + r(pages - 2)
     const few = Math.min(1 + r(24), pages - 1 - page)
     const mapped = t.from === 0
-    const kind = r(22)
+    const { kinds } = this.#s.options
+    const kind = kinds?.[r(kinds.length)] ?? r(22)
     this.#asked = performance.now()
     this.#note(`${kind}: at ${at} ${some}, page ${page} ${few}`)
     switch (kind) {

@@ -1,4 +1,4 @@
-// npm run stress -- [--rounds N] [--seed S] [--seconds T] [--lanes L] [--no-interpreters] [--material NAME]
+// npm run stress -- [--rounds N] [--seed S] [--seconds T] [--lanes L] [--no-interpreters] [--material NAME] [--kinds 5,7,9]
 // Exit code 0: no mismatch. 1: there was one; seed, lane and round are printed, and what led to it.
 import { parseArgs } from 'node:util'
 import { cannotRun } from '../safety/lab.ts'
@@ -12,6 +12,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     lanes: { type: 'string', default: '6' },
     material: { type: 'string' },
+    kinds: { type: 'string' },
     'no-interpreters': { type: 'boolean', default: false },
   },
 })
@@ -34,6 +35,7 @@ const result = await stress({
   lanes: Number(values.lanes),
   interpreters: !values['no-interpreters'],
   ...(chosen === undefined ? {} : { material: chosen }),
+  ...(values.kinds === undefined ? {} : { kinds: values.kinds.split(',').map(Number) }),
   ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
   say: line => console.error(`stress: ${line}, ${((performance.now() - began) / 1000).toFixed(0)} s`),
 })

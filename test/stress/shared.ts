@@ -8,6 +8,8 @@ export interface StressOptions {
   readonly seed: number
   /** What all targets hold; undefined: now this, now that. */
   readonly material?: MaterialName
+  /** The kinds of operation that the C targets do, see `Lane`; undefined: all. */
+  readonly kinds?: readonly number[]
   /** Ends after so many seconds too. */
   readonly seconds?: number
   readonly lanes?: number

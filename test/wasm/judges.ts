@@ -1,5 +1,9 @@
 // Who else reads WebAssembly: V8, wabt and binaryen. They judge what we write.
+import { setFlagsFromString } from 'node:v8'
 import wabtInit from 'wabt'
+
+// Node 24 has exceptions with exnref behind a flag.
+setFlagsFromString('--experimental-wasm-exnref')
 
 /** V8's reader; neither es2024 nor @types/node declares it. */
 declare const WebAssembly: {
@@ -40,12 +44,26 @@ export async function wabtSays(bytes: Uint8Array): Promise<string | undefined> {
   try {
     const module = wabt.readWasm(bytes, { ...features, readDebugNames: false })
     try {
-      module.validate()
+      // Its declaration has forgotten the argument.
+      ;(module.validate as (of: typeof features) => void).call(module, features)
     } finally {
       module.destroy()
     }
     return undefined
   } catch (error) {
     return (error as Error).message
+  }
+}
+
+/** Whether binaryen reads the module and finds it valid. */
+export async function binaryenTakes(bytes: Uint8Array): Promise<boolean> {
+  const { default: binaryen } = await import('binaryen')
+  // Its declaration has another name for this.
+  const read = binaryen.readBinary as typeof binaryen.readBinaryWithFeatures
+  const module = read(bytes, binaryen.Features.All)
+  try {
+    return module.validate() === 1
+  } finally {
+    module.dispose()
   }
 }

@@ -1,0 +1,59 @@
+// The pager's word with its supervisor (bin/lethe-supervisor): as the supervisor restarts a pager that died, so the pager
+// replaces a supervisor that died. Whoever wants to stop serving a target detaches.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { keepFromChildren } from '../sys/fd.ts'
+
+export const supervisorProgram: string = fileURLToPath(new URL('../../bin/lethe-supervisor', import.meta.url))
+
+export class Supervisor {
+  readonly #first: number
+  /** Whether we were started by one: else nobody expects that there is one. */
+  readonly #wanted = process.env['LETHE_SUPERVISED'] === '1'
+  readonly #words: readonly string[]
+  #other: ChildProcess | undefined
+
+  /** `words`: the pager's own arguments. */
+  constructor(words: readonly string[]) {
+    this.#first = process.ppid
+    this.#words = words
+  }
+
+  /** Its pid; 0: there is none, or it is being replaced. */
+  get pid(): number {
+    if (this.#other !== undefined) return this.#other.pid ?? 0
+    return process.ppid === this.#first ? this.#first : 0
+  }
+
+  /** Replaces it if it has died. Called once a second or oftener. */
+  beat(): void {
+    if (!this.#wanted || this.pid !== 0) return
+    keepFromChildren()
+    const words = [
+      '--after',
+      String(process.pid),
+      ...this.#words,
+      process.execPath,
+      ...process.execArgv,
+      process.argv[1] as string,
+    ]
+    const child = spawn(supervisorProgram, words, {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      detached: true,
+      cwd: '/',
+    })
+    child.once('error', error => console.error(`lethe: ${supervisorProgram}: ${error.message}`))
+    child.once('exit', () => {
+      this.#other = undefined
+    })
+    child.unref()
+    this.#other = child
+    console.error(`lethe: the supervisor of pager ${process.pid} has died; ${child.pid} takes its place`)
+  }
+
+  /** The target has exec'd: leaves word for a supervisor that can't see our exit code. */
+  again(directory: string): void {
+    if (this.#other !== undefined) writeFileSync(`${directory}.again`, '')
+  }
+}

@@ -1,0 +1,195 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { allocatorNames } from '../../src/heap/allocator.ts'
+import { MachineRun } from '../../src/guest/machine.ts'
+import { run } from '../../src/guest/instance.ts'
+import { load } from '../../src/guest/load.ts'
+import { findMalloc } from '../../src/guest/malloc-functions.ts'
+import { MallocWatch } from '../../src/guest/malloc-sites.ts'
+import { machineConfig } from '../../src/machine/configure.ts'
+import { guest, lethe, whyNoGuests } from './guests.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+const folder = mkdtempSync(join(tmpdir(), 'lethe-budget-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const data = join(folder, 'data')
+const megabyte = 2 ** 20
+/** Bytes that neither repeat nor compress. */
+function noise(bytes: number): Buffer {
+  const out = Buffer.alloc(bytes)
+  let state = 1
+  for (let i = 0; i < bytes; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    out[i] = state >>> 24
+  }
+  return out
+}
+writeFileSync(data, noise(12 * megabyte))
+
+const pages = (...more: string[]): string[] => [
+  '--dir',
+  folder,
+  guest('pages'),
+  '--',
+  data,
+  '12',
+  '6',
+  ...more,
+]
+
+interface Counts {
+  readonly peak: number
+  readonly droppedFile: number
+  readonly packedBytes: number
+  readonly fromFile: number
+  readonly released: number
+}
+
+function counted(args: readonly string[]): { stdout: string; counts: Counts } {
+  const log = join(folder, `log-${Math.random()}`)
+  const { stdout, stderr, status } = lethe(['--json', log, ...args])
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  return { stdout, counts: JSON.parse(readFileSync(log, 'utf8')) as Counts }
+}
+
+describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? 'compiled here'})`, () => {
+  const plain = whyNoGuests === undefined ? lethe(pages()).stdout : ''
+
+  test('within a budget has the same contents, and never more of it resident', () => {
+    for (const budget of [1, 3, 8]) {
+      const { stdout, counts } = counted(['--budget', `${budget}M`, ...pages()])
+      expect(stdout).toBe(plain)
+      expect(counts.peak).toBeLessThanOrEqual((budget * megabyte) / 4096)
+      expect(counts.peak).toBeGreaterThan((budget * megabyte) / 4096 / 2)
+    }
+  })
+
+  test('that a file read brought costs nothing on the side', () => {
+    const { counts } = counted(['--budget', '2M', ...pages()])
+    expect(counts.droppedFile * 4096).toBeGreaterThan(8 * megabyte)
+    expect(counts.fromFile * 4096).toBeGreaterThan(8 * megabyte)
+    // The numbers and the list, and the pages that were written.
+    expect(counts.packedBytes).toBeLessThan(9 * megabyte)
+  })
+
+  test('survives that the file is changed by somebody else, who waits until it is safe', async () => {
+    const file = join(folder, 'changed')
+    writeFileSync(file, readFileSync(data))
+    const child = spawn(
+      fileURLToPath(new URL('../../bin/lethe', import.meta.url)),
+      ['run', '--budget', '1M', '--dir', folder, guest('pages'), '--', file, '12', '6'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    let out = ''
+    child.stdout.on('data', (part: Buffer) => {
+      if (out === '') writeFileSync(file, 'all is gone')
+      out += part.toString()
+    })
+    await new Promise(resolve => child.on('close', resolve))
+    expect(out).toBe(plain)
+  })
+
+  test('that the guest frees is given back', () => {
+    const { counts } = counted(['--budget', '4M', ...pages('hold')])
+    expect(counts.released * 4096).toBeGreaterThan(17 * megabyte)
+  })
+
+  test('as measured from outside is within the budget', async () => {
+    const child = spawn(
+      fileURLToPath(new URL('../../bin/lethe', import.meta.url)),
+      ['run', '--budget', '2M', '--dir', folder, guest('pages'), '--', data, '12', '6'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    let most = 0
+    const timer = setInterval(() => {
+      most = Math.max(most, servedResident(lastChild(child.pid as number)))
+    }, 5)
+    await new Promise(resolve => child.on('close', resolve))
+    clearInterval(timer)
+    expect(most).toBeGreaterThan(megabyte)
+    expect(most).toBeLessThanOrEqual(2 * megabyte + 32 * 4096)
+  })
+
+  for (const name of allocatorNames)
+    test(`with ${name} as its malloc has the same contents`, () => {
+      const { stdout, stderr, status } = lethe(['--malloc', name, guest('heap')])
+      expect(stderr).toBe('')
+      expect(stdout).toBe(lethe([guest('heap')]).stdout)
+      expect(status).toBe(0)
+    })
+
+  test('watched says which places took how much, by their stacks, and changes nothing', () => {
+    const watch = new MallocWatch(findMalloc(load(guest('pages')).module))
+    const out: Buffer[] = []
+    const stdout = (part: Uint8Array): void => void out.push(Buffer.from(part))
+    run(load(guest('pages')), {
+      ...watch.options,
+      args: [data, '12', '6', 'hold'],
+      dirs: [{ host: folder, guest: folder }],
+      stdin: () => 0,
+      stdout,
+    })
+    expect(Buffer.concat(out).toString()).toBe(`${plain}freed\n`)
+    const sites = watch.sites()
+    const [bytes, numbers, list] = sites
+    expect(bytes).toMatchObject({ blocks: 1, bytes: 12 * megabyte, freed: 1 })
+    expect(numbers).toMatchObject({ blocks: 1, bytes: 6 * megabyte, freed: 1 })
+    expect(list).toMatchObject({ blocks: 24_576, bytes: 24_576 * 48, freed: 24_576 })
+    for (const site of [bytes, numbers, list]) expect(site?.stack.map(frame => frame.name)).toContain('main')
+    expect(new Set(sites.slice(0, 3).map(site => site.stack[0]?.offset)).size).toBe(3)
+    expect(watch.strange).toBe(0)
+  })
+
+  test('without names needs to be told where malloc is, and a wrong index is refused', () => {
+    const stripped = guest('heap', '-Wl,--strip-all')
+    expect(lethe(['--malloc', 'best', stripped]).stderr).toContain('give --malloc-functions malloc=INDEX')
+    expect(lethe(['--malloc', 'best', '--malloc-functions', 'malloc=0', stripped]).stderr).toContain(
+      'has not the parameters and results of malloc',
+    )
+  })
+
+  test('on the machine is seen with every access, and has the same contents', () => {
+    const out: Buffer[] = []
+    const machine = new MachineRun(machineConfig({ preset: 'x86-64', frames: 256 }))
+    run(load(guest('heap')), {
+      ...machine.options,
+      args: ['3000'],
+      stdout: part => void out.push(Buffer.from(part)),
+    })
+    const { counters } = machine.end()
+    expect(Buffer.concat(out).toString()).toBe(lethe([guest('heap'), '3000']).stdout)
+    // Each byte of each block is written and read at least once.
+    const taken = Number(/^(\d+) bytes/.exec(Buffer.concat(out).toString())?.[1])
+    expect(counters.writes * 16).toBeGreaterThan(taken)
+    expect(counters.accesses).toBe(counters.reads + counters.writes)
+    expect(counters.majorFaults).toBeGreaterThan(0)
+  })
+})
+
+/** The process that a shell script of ours waits for in the end. */
+function lastChild(pid: number): number {
+  try {
+    const child = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ')[0])
+    return child > 0 ? lastChild(child) : pid
+  } catch {
+    return pid
+  }
+}
+
+/** Bytes that are there of memory that a userfaultfd serves: the guest's. */
+function servedResident(pid: number): number {
+  try {
+    const parts = readFileSync(`/proc/${pid}/smaps`, 'latin1').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    const served = parts.filter(part => /^VmFlags:.* um\b/m.test(part))
+    return served.reduce((sum, part) => sum + 1024 * Number(/^Rss:\s+(\d+)/m.exec(part)?.[1] ?? 0), 0)
+  } catch {
+    return 0
+  }
+}
