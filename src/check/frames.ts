@@ -156,7 +156,11 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
     .sort((a, b) => a - b)
   const blocks = unnamed.map((start, i): FrameVariable => {
     const later = inside.filter(one => one.start > start).map(one => one.start)
-    return { name: undefined, start, length: Math.min(use.size, unnamed[i + 1] ?? use.size, ...later) - start }
+    return {
+      name: undefined,
+      start,
+      length: Math.min(use.size, unnamed[i + 1] ?? use.size, ...later) - start,
+    }
   })
   // `array + 4` may be the address of what lies behind the array: such an address is for both.
   return [...named, ...blocks].map(one => {

@@ -33,7 +33,9 @@ export class Program {
   readonly hasAllocator: boolean
   readonly globals: readonly GlobalVariable[]
   readonly importedFunctions: number
-  readonly #names: ReadonlyMap<number, string>
+  /** Debug information is there, and of this code. */
+  debugInfo = true
+  readonly #names: Map<number, string>
   readonly #types: readonly number[]
   readonly #debug: DebugInfo
   readonly #lines: Lines
@@ -51,16 +53,30 @@ export class Program {
       ...names.functions,
     ])
     this.stackPointer = this.#findStackPointer(names.globals)
-    this.replaced = this.#findReplaced()
-    this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
     this.#debug = readDebugInfo(module)
     this.#lines = readLines(module)
-    for (const subprogram of this.#debug.subprograms) {
-      const index = this.functionAt(subprogram.ranges[0]?.low ?? -1)
-      if (index >= 0) this.#subprograms.set(index, subprogram)
-    }
+    this.#findSubprograms()
+    // A module without names may still have those of its debug information.
+    for (const [func, { name }] of this.#subprograms) if (!this.#names.has(func)) this.#names.set(func, name)
+    this.replaced = this.#findReplaced()
+    this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
     this.globals = this.#findGlobals()
     for (const one of this.globals) this.#byStart.set(one.start, one)
+  }
+
+  // An optimiser that runs after the compiler (clang calls wasm-opt) may leave debug information behind that is of the code before: then
+  // functions don't begin and end where it says, and nothing of it is believed.
+  #findSubprograms(): void {
+    let wrong = 0
+    for (const subprogram of this.#debug.subprograms) {
+      const range = subprogram.ranges[0]
+      const index = this.functionAt(range?.low ?? -1)
+      const func = this.module.functions[index - this.importedFunctions]
+      if (func === undefined || range?.high !== func.offset + func.body.length) wrong++
+      else this.#subprograms.set(index, subprogram)
+    }
+    this.debugInfo = wrong * 4 <= this.#debug.subprograms.length
+    if (!this.debugInfo) this.#subprograms.clear()
   }
 
   // By name, else the first mutable i32 that a function starts by taking something off.
@@ -103,6 +119,7 @@ export class Program {
 
   #findGlobals(): GlobalVariable[] {
     const byStart = new Map<number, { name: string; start: number; length: number }>()
+    if (!this.debugInfo) return []
     for (const { name, size, locations } of this.#debug.globals) {
       const location = locations.find(one => one.kind === 'memory')
       if (location === undefined || size === undefined || size === 0 || location.value === 0) continue
@@ -230,7 +247,7 @@ export class Program {
     const frames: CheckFrame[] = []
     for (const offset of sites) {
       const func = this.functionAt(offset)
-      const place = this.#lines.at(offset)
+      const place = this.debugInfo ? this.#lines.at(offset) : undefined
       const inlined = (this.#subprograms.get(func)?.inlined ?? [])
         .filter(one => one.ranges.some(({ low, high }) => offset >= low && offset < high))
         .sort((a, b) => b.depth - a.depth)

@@ -398,33 +398,30 @@ export class Runtime {
   }
 
   #stringHost(): StringHost {
-    const runtime = this
     return {
-      memory: () => runtime.bytes,
-      get shadow() {
-        return runtime.shadow
-      },
-      read: (at, length, argument) => runtime.#check(at, length, runtime.argumentT(argument), false),
+      memory: () => this.bytes,
+      shadow: () => this.shadow,
+      read: (at, length, argument) => this.#check(at, length, this.argumentT(argument), false),
       readDefined: (at, length, argument) => {
-        if (!runtime.#check(at, length, runtime.argumentT(argument), false)) return false
-        const bad = runtime.shadow.findUndefined(at, length)
+        if (!this.#check(at, length, this.argumentT(argument), false)) return false
+        const bad = this.shadow.findUndefined(at, length)
         if (bad < 0) return true
-        runtime.error(
+        this.error(
           'uninitialised-branch',
-          `${runtime.#inside} depends on uninitialised memory at 0x${bad.toString(16)}`,
-          runtime.places.origin(runtime.shadow.origin(bad)),
+          `${this.#inside} depends on uninitialised memory at 0x${bad.toString(16)}`,
+          this.places.origin(this.shadow.origin(bad)),
         )
         return false
       },
-      write: (at, length, argument) => runtime.#check(at, length, runtime.argumentT(argument), true),
+      write: (at, length, argument) => this.#check(at, length, this.argumentT(argument), true),
       overlap: (to, from, length) =>
-        runtime.error(
+        this.error(
           'overlap',
-          `${runtime.#inside} copies ${length} bytes from 0x${from.toString(16)} to 0x${to.toString(16)}, which overlap`,
+          `${this.#inside} copies ${length} bytes from 0x${from.toString(16)} to 0x${to.toString(16)}, which overlap`,
           [],
         ),
       keep: argument => {
-        runtime.control[EXCHANGE_T >>> 2] = runtime.argumentT(argument)
+        this.control[EXCHANGE_T >>> 2] = this.argumentT(argument)
       },
     }
   }

@@ -5,7 +5,7 @@ import type { Shadow } from './shadow.ts'
 /** What such a function may do and learn. Addresses and lengths are unsigned. */
 export interface StringHost {
   readonly memory: () => Uint8Array
-  readonly shadow: Shadow
+  readonly shadow: () => Shadow
   /** Checks [at, at + length) to be read; false: reported. `argument` is the pointer's place among the arguments. */
   read(at: number, length: number, argument: number): boolean
   /** The same, and the bytes have to be defined, as they decide something. */
@@ -44,19 +44,12 @@ function length(host: StringHost, at: number, limit: number, argument: number, u
   return i - at
 }
 
-function copy(host: StringHost, to: number, from: number, size: number): void {
-  const bytes = host.memory()
-  if (to + size > bytes.length || from + size > bytes.length) return
-  bytes.copyWithin(to, from, from + size)
-  host.shadow.copy(to, from, size)
-}
-
 function transfer(host: StringHost, to: number, from: number, size: number, disjoint: boolean): void {
   if (size === 0) return
   if (disjoint && to < from + size && from < to + size) host.overlap(to, from, size)
   host.read(from, size, 1)
-  if (host.write(to, size, 0)) copy(host, to, from, size)
-  else copyWhere(host, to, from, size)
+  host.write(to, size, 0)
+  copyWhere(host, to, from, size)
 }
 
 // The part of an overrun that may be written is written, the rest too: the program goes on as it would have.
@@ -65,7 +58,7 @@ function copyWhere(host: StringHost, to: number, from: number, size: number): vo
   const fits = Math.min(size, bytes.length - to, bytes.length - from)
   if (fits <= 0) return
   bytes.copyWithin(to, from, from + fits)
-  host.shadow.copy(to, from, fits)
+  host.shadow().copy(to, from, fits)
 }
 
 function fill(host: StringHost, at: number, value: number, size: number): void {
@@ -75,7 +68,7 @@ function fill(host: StringHost, at: number, value: number, size: number): void {
   const end = Math.min(at + size, bytes.length)
   if (end <= at) return
   bytes.fill(value, at, end)
-  host.shadow.settle(at, end - at)
+  host.shadow().settle(at, end - at)
 }
 
 function copyString(host: StringHost, to: number, from: number, unit: number): number {
@@ -100,7 +93,7 @@ function zero(host: StringHost, at: number, size: number): void {
   const bytes = host.memory()
   if (at + size > bytes.length) return
   bytes.fill(0, at, at + size)
-  host.shadow.settle(at, size)
+  host.shadow().settle(at, size)
 }
 
 function copyLimited(host: StringHost, to: number, from: number, limit: number, unit: number): number {

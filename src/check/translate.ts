@@ -62,7 +62,6 @@ export function translate(context: Context, func: Func, index: number): Translat
 class Translation {
   readonly locals: Locals
   readonly #context: Context
-  readonly #func: Func
   readonly #index: number
   readonly #type: FuncType
   readonly #types: readonly ValueType[]
@@ -93,7 +92,6 @@ class Translation {
     dirt: Dirt,
   ) {
     this.#context = context
-    this.#func = func
     this.#index = index
     this.#type = type
     this.#types = types
@@ -616,7 +614,7 @@ class Translation {
     const type = this.#types[index] as ValueType
     const dirty = this.#dirt
     this.#raw(cursor)
-    if (this.#use.stackPointers.has(index) && this.#symbols[index]?.kind !== 'frame')
+    if (this.#plain && this.#use.stackPointers.has(index) && this.#symbols[index]?.kind !== 'frame')
       return this.#push(I32, NONE, NONE, { kind: 'stack pointer' })
     this.#push(
       type,
@@ -886,7 +884,7 @@ class Translation {
     const a = this.#pop()
     const pure = a.v < 0 && (b === undefined || b.v < 0)
     const symbol = this.#symbol(op, a, b)
-    if (op === 0x6b && symbol === undefined && isStackPointer(a)) return this.#alloca(cursor)
+    if (op === 0x6b && this.#plain && symbol === undefined && isStackPointer(a)) return this.#alloca(cursor)
     if (symbol?.kind === 'frame') {
       this.#raw(cursor)
       return this.#push(I32, NONE, this.#placeT(symbol.offset), symbol)
