@@ -85,7 +85,7 @@ export class CheckedHeap {
     const block: Block = { start, size, kind, footprint, place, stack, freed: -1, tag }
     this.#byTag[(tag - HEAP_TAGS) / 8] = block
     this.live.set(start, block)
-    this.#shadow.setUndefined(start, size, this.#stacks.origin(stack))
+    this.#shadow.newBlock(start, size, this.#stacks.origin(stack))
     this.allocations++
     this.bytes += size
     return block
@@ -149,7 +149,7 @@ export class CheckedHeap {
   free(block: Block, stack: number): void {
     block.freed = stack
     this.live.delete(block.start)
-    this.#shadow.setUnaddressable(block.start, block.size)
+    this.#shadow.endBlock(block.start, block.size)
     this.#table[(TABLE + block.tag) / 4 + 1] = 0
     this.frees++
     this.#quarantine.push(block)

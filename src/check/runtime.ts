@@ -283,8 +283,10 @@ export class Runtime {
       shadow.words[(at >>> 2) + 1] = DEFINED
       return
     }
-    if (width === 1 && ((control[word] as number) & 0xff) === 0) {
+    const low = control[word] as number
+    if (width <= 2 && (low & (width === 1 ? 0xff : 0xffff)) === 0) {
       shadow.defineByte(at)
+      if (width === 2) shadow.defineByte(at + 1)
       return
     }
     for (let i = 0; i < width; i++) {

@@ -135,6 +135,21 @@ export class Shadow {
     this.#range(at, length, UNDEFINED | origin, one => this.setByte(one, true, 0xff, origin))
   }
 
+  /** A new block from an aligned address on, between bytes that nobody may touch: undefined, its last word in part. */
+  newBlock(at: number, length: number, origin: number): void {
+    const tail = length % 4
+    const whole = at + length - tail
+    this.words.fill(UNDEFINED | origin, at >>> 2, whole >>> 2)
+    if (tail === 0) return
+    this.words[whole >>> 2] = (MIXED | (((1 << tail) - 1) << MIXED_ADDRESSABLE) | origin) >>> 0
+    this.#bits.fill(0xff, whole, whole + 4)
+  }
+
+  /** The end of such a block. */
+  endBlock(at: number, length: number): void {
+    this.words.fill(UNADDRESSABLE, at >>> 2, (at + length + 3) >>> 2)
+  }
+
   setUnaddressable(at: number, length: number): void {
     this.#range(at, length, UNADDRESSABLE, one => this.setByte(one, false, 0xff, 0))
   }
