@@ -20,8 +20,6 @@ export const hookTypes: Readonly<Record<HookName, FuncType>> = {
   grown: type('ii:'),
   // (start, length, site) -> tag: a block on the stack whose size was not known before
   alloca: type('iii:i'),
-  // (start, length): a thread of execution ends with this local in a frame: a root for the leak search
-  root: type('i:'),
 }
 export type HookName =
   | 'load'
@@ -33,7 +31,6 @@ export type HookName =
   | 'init'
   | 'grown'
   | 'alloca'
-  | 'root'
 
 /** Functions that are added to the module. */
 export type HelperName = 'push' | 'pop' | 'addTags' | 'subTags' | 'setStack' | 'dropTags'
@@ -69,7 +66,6 @@ export interface Context {
   /** Indices of the globals that are added. */
   readonly calls: number
   readonly tags: number
-  readonly exiting: number
   parameterV(index: number, type: number): number
   parameterT(index: number): number
   resultV(index: number, type: number): number

@@ -3,7 +3,7 @@
 // a sum is undefined from its lowest undefined bit up, a quotient or a float altogether. As in memcheck (Seward, Nethercote: Using
 // Valgrind to detect undefined value errors with bit-precision, 2005).
 import type { ValueType } from '../wasm/module.ts'
-import { F32, F64, I32, I64, V128 } from '../wasm/module.ts'
+import { F64, I32, I64, V128 } from '../wasm/module.ts'
 import type { Emitter } from './emitter.ts'
 
 /** Where V of an operand is (NONE: defined), where the operand itself was put, and what it is if it is a constant. */
@@ -320,5 +320,3 @@ export function any(
   }
   if (!isComparison(opcode)) spread(out, result, scratch('w', I32))
 }
-
-export const isFloat = (type: ValueType): boolean => type === F32 || type === F64

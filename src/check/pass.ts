@@ -122,7 +122,6 @@ export function checkPass(module: Module, options: PassOptions): Module {
   }
   const calls = global('calls', I32, CALLS)
   const tags = global('tags', I32, FRAME_TAGS)
-  const exiting = global('exiting', I32)
 
   const helperNames = Object.keys(helperBodies) as HelperName[]
   const helperBase = importedFunctions + shift + module.functions.length
@@ -139,7 +138,6 @@ export function checkPass(module: Module, options: PassOptions): Module {
     helpers,
     calls,
     tags,
-    exiting,
     parameterV: (i, type) => global(`pv${i}.${type}`, type),
     parameterT: i => global(`pt${i}`, I32),
     resultV: (i, type) => global(`rv${i}.${type}`, type),

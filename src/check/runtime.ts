@@ -47,8 +47,6 @@ export class Runtime {
   places!: Places
   memory!: EngineMemory
   globals: EngineGlobal[] = []
-  /** Values of locals of frames that were left by the program's end. */
-  readonly roots: number[] = []
   stackPointer: EngineGlobal | undefined
   readonly #options: RuntimeOptions
   #control!: EngineMemory
@@ -144,7 +142,6 @@ export class Runtime {
         if (before !== -1) this.shadow.setDefined((before >>> 0) * 65536, (more >>> 0) * 65536)
       },
       alloca: (start: number, length: number, site: number) => this.#alloca(start >>> 0, length >>> 0, site),
-      root: (value: number) => this.roots.push(value),
     }
     for (const { func, name } of this.program.replaced) own[`${name}#${func}`] = this.#whole(name)
     return { [CHECK_MODULE]: own }

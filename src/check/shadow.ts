@@ -130,11 +130,6 @@ export class Shadow {
     this.#range(at, length, DEFINED, one => this.setByte(one, true, 0, 0))
   }
 
-  /** `origin` as in a word: number << 3. */
-  setUndefined(at: number, length: number, origin: number): void {
-    this.#range(at, length, UNDEFINED | origin, one => this.setByte(one, true, 0xff, origin))
-  }
-
   /** A new block from an aligned address on, between bytes that nobody may touch: undefined, its last word in part. */
   newBlock(at: number, length: number, origin: number): void {
     const tail = length % 4
