@@ -194,14 +194,14 @@ function record(flags: GuestFlags, line: object): void {
   else writeFileSync(flags.json, `${JSON.stringify(line)}\n`, { flag: 'a' })
 }
 
-function parseDir(text: string): { host: string; guest: string } {
+export function parseDir(text: string): { host: string; guest: string } {
   const [host = '', guest = host] = text.split('::')
   if (!statSync(host, { throwIfNoEntry: false })?.isDirectory())
     throw new UsageError(`--dir ${text}: ${host} is not a directory`)
   return { host, guest }
 }
 
-function parseEnv(text: string): [string, string] {
+export function parseEnv(text: string): [string, string] {
   const at = text.indexOf('=')
   if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
   const value = process.env[text]

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { attachCommand } from './attach.ts'
 import { auditCommand } from './audit.ts'
+import { checkCommand } from './check.ts'
 import { completionCommand } from './completion.ts'
 import { daemonCommand } from './daemon.ts'
 import { demoCommand } from './demo.ts'
@@ -26,6 +27,7 @@ export function program(): Command {
     topCommand(),
     runCommand(),
     daemonCommand(),
+    checkCommand(),
     doctorCommand(),
     demoCommand(),
     mallocCommand(),

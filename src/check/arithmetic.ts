@@ -1,0 +1,328 @@
+// Operations on values while a function is translated: V by the rules of operators.ts, and what becomes of tags.
+import { Blocks } from './blocks.ts'
+import { Cursor } from '../wasm/instructions.ts'
+import type { ValueType } from '../wasm/module.ts'
+import { I32, I64 } from '../wasm/module.ts'
+import { effects } from '../wasm/opcode-table.ts'
+import { pushT, pushV } from './accesses.ts'
+import { combine, placeAt } from './frames.ts'
+import { any, binary, isUndefined, needsOperands, unary } from './operators.ts'
+import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
+
+export class Arithmetic extends Blocks {
+  /** Reports a decision by the value on the machine's stack. `truth`: it is taken as true or false, not as a number. */
+  protected decide(value: Value, site: number, truth: boolean): void {
+    if (value.v < 0) return
+    const out = this.out
+    const c = this.scratch('c', I32)
+    if (truth) out.tee(c)
+    if (truth) this.truth(c, value.v)
+    else out.get(value.v)
+    out.if()
+    pushT(out, value.t)
+    out.i32(site)
+    out.call(this.context.hooks.decided)
+    out.end()
+  }
+
+  /** Leaves whether the truth of an i32 is not defined: it has undefined bits, and none that is set for certain. */
+  protected truth(c: number, v: number): void {
+    const out = this.out
+    out.get(v)
+    out.if(I32)
+    out.get(c)
+    out.get(v)
+    out.i32(-1)
+    out.op(0x73, 0x71, 0x45)
+    out.else()
+    out.i32(0)
+    out.end()
+  }
+
+  // ---- operations on values
+
+  protected operandV(value: Value, x: number): { v: number; x: number; constant: number | undefined } {
+    return { v: value.v, x, constant: value.symbol?.kind === 'constant' ? value.symbol.value : undefined }
+  }
+
+  protected numeric(cursor: Cursor): void {
+    const { op } = cursor
+    const { params, results } = effectTypes(effects[op] as string)
+    const result = results[0] as ValueType
+    const out = this.out
+    const b = params.length === 2 ? this.pop() : undefined
+    const a = this.pop()
+    const pure = a.v < 0 && (b === undefined || b.v < 0)
+    const symbol = this.symbol(op, a, b)
+    if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a)) return this.alloca(cursor)
+    if (symbol?.kind === 'frame') {
+      this.raw(cursor)
+      return this.push(I32, NONE, this.placeT(symbol.offset), symbol)
+    }
+    const tagged = a.t !== NONE || (b !== undefined && b.t !== NONE)
+    if (pure && !(op >= 0x6a && op <= 0x73 && tagged)) {
+      this.raw(cursor)
+      return this.push(result, NONE, NONE, symbol)
+    }
+    const x = this.scratch('xa', a.type)
+    const y = b === undefined ? -1 : this.scratch('xb', b.type)
+    if (!pure && needsOperands(op)) {
+      if (b !== undefined) out.set(y)
+      out.tee(x)
+      if (b !== undefined) out.get(y)
+    }
+    this.raw(cursor)
+    let v = NONE
+    if (!pure) {
+      if (b === undefined) unary(out, op, a.type, a.v, x, result, this.scratch)
+      else if (a.type === I32 || a.type === I64)
+        binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch)
+      else any(out, [a, b], op, result, this.scratch)
+      v = this.locals.named('rv', shadowType(result) as number)
+      out.set(v)
+    }
+    const t = this.numericT(cursor, a, b, v, result)
+    if (v !== NONE) {
+      out.get(v)
+      v = this.setV(result)
+    }
+    this.push(result, v, t, symbol)
+  }
+
+  /** The tag of the place in the frame that an address is in, in a local, or NONE. */
+  protected placeT(at: number): number {
+    const i = this.placeAt(at)
+    if (i < 0) return NONE
+    const out = this.out
+    out.get(this.locals.named('tags', I32))
+    out.i32(8 * i)
+    out.op(0x6a)
+    return this.setT()
+  }
+
+  protected placeAt(at: number): number {
+    return placeAt(this.places, at, this.plain)
+  }
+
+  // Room is taken on the stack whose size is known only now. Its two operands are popped, but still on the machine's stack.
+  protected alloca(cursor: Cursor): void {
+    const out = this.out
+    const length = this.scratch('x0', I32)
+    const start = this.scratch('base', I32)
+    out.tee(length)
+    this.raw(cursor)
+    out.tee(start)
+    out.get(start)
+    out.get(length)
+    out.i32(cursor.place)
+    out.call(this.context.hooks.alloca)
+    this.push(I32, NONE, this.setT())
+  }
+
+  protected symbol(op: number, a: Value, b: Value | undefined): Symbol | undefined {
+    if ((op !== 0x6a && op !== 0x6b) || b === undefined) return undefined
+    const known = (value: Value): { frame?: number; constant?: number } | undefined =>
+      value.symbol?.kind === 'frame'
+        ? { frame: value.symbol.offset }
+        : value.symbol?.kind === 'constant'
+          ? { constant: value.symbol.value }
+          : undefined
+    const sum = combine(op, known(a), known(b))
+    if (sum?.frame !== undefined) return { kind: 'frame', offset: sum.frame }
+    return sum?.constant === undefined ? undefined : { kind: 'constant', value: sum.constant }
+  }
+
+  /** T of a result, in a local (or NONE). `v` is the local with its V, or NONE. */
+  protected numericT(cursor: Cursor, a: Value, b: Value | undefined, v: number, result: ValueType): number {
+    const out = this.out
+    const { op } = cursor
+    const ta = a.t
+    const tb = b?.t ?? NONE
+    if (ta === NONE && tb === NONE) return NONE
+    if (b !== undefined && result === I32 && (op === 0x6a || op === 0x6b)) return this.sumT(op, a, b)
+    // Alignment keeps the object: p & -16, p | 1.
+    const constant = b?.symbol?.kind === 'constant' ? b.symbol.value : undefined
+    if (constant !== undefined && ((op === 0x71 && constant < 0) || (op === 0x72 && constant > 0))) return ta
+    if (op === 0x73 && b !== undefined) return this.mixT(a, b)
+    if (v === NONE) return NONE
+    // Otherwise only the origin of undefined bits goes on.
+    if (b === undefined || tb === NONE || b.v < 0) pushT(out, ta)
+    else if (ta === NONE || a.v < 0) pushT(out, tb)
+    else {
+      pushT(out, ta)
+      pushT(out, tb)
+      isUndefined(out, a.type, a.v)
+      out.op(0x1b)
+    }
+    if (result === I32) this.originOnly()
+    return this.setT()
+  }
+
+  // The T on the machine's stack, or 0 if it is a tag: t & -(t >> 30).
+  protected originOnly(): void {
+    const out = this.out
+    const t = this.scratch('ot', I32)
+    out.tee(t)
+    out.i32(0)
+    out.get(t)
+    out.i32(30)
+    out.op(0x76, 0x6b, 0x71)
+  }
+
+  protected sumT(op: number, a: Value, b: Value): number {
+    const out = this.out
+    if (b.t === NONE || (a.t >= 0 && b.t < NONE)) return a.t
+    if (a.t === NONE && op === 0x6a) return b.t
+    if (op === 0x6a && b.t >= 0 && a.t < NONE) {
+      // A constant that may be the address of a global, and something with a T of its own if it is a pointer.
+      out.get(b.t)
+      out.op(0x45)
+      out.if(I32)
+      pushT(out, a.t)
+      out.else()
+      pushT(out, a.t)
+      out.get(b.t)
+      out.call(this.context.helpers.addTags)
+      out.end()
+      return this.setT()
+    }
+    pushT(out, b.t)
+    out.op(0x45)
+    out.if(I32)
+    pushT(out, a.t)
+    out.else()
+    pushT(out, a.t)
+    pushT(out, b.t)
+    out.call(op === 0x6a ? this.context.helpers.addTags : this.context.helpers.subTags)
+    out.end()
+    return this.setT()
+  }
+
+  // Pointers mixed bit by bit: not checked any more.
+  protected mixT(a: Value, b: Value): number {
+    const out = this.out
+    pushT(out, a.t)
+    pushT(out, b.t)
+    out.call(this.context.helpers.addTags)
+    return this.setT()
+  }
+
+  protected select(cursor: Cursor): void {
+    const out = this.out
+    const condition = this.pop()
+    const b = this.pop()
+    const a = this.pop()
+    const shadow = shadowType(a.type)
+    const dirty = shadow !== undefined && (a.v >= 0 || b.v >= 0 || condition.v >= 0)
+    const tagged = a.t !== NONE || b.t !== NONE || (dirty && condition.t !== NONE)
+    const c = this.scratch('c', I32)
+    if (dirty || tagged) out.tee(c)
+    this.raw(cursor)
+    let v = NONE
+    if (dirty) {
+      const rv = this.locals.named('rv', shadow)
+      pushV(out, a.type, a.v)
+      pushV(out, b.type, b.v)
+      out.get(c)
+      out.op(0x1b)
+      if (condition.v >= 0) {
+        this.truth(c, condition.v)
+        const w = this.scratch('w', I32)
+        out.set(w)
+        if (shadow === I32 || shadow === I64) {
+          out.i32(0)
+          out.get(w)
+          out.op(0x6b)
+          if (shadow === I64) out.op(0xac, 0x84)
+          else out.op(0x72)
+        }
+      }
+      out.set(rv)
+      v = rv
+    }
+    let t = NONE
+    if (tagged) {
+      pushT(out, a.t)
+      pushT(out, b.t)
+      out.get(c)
+      out.op(0x1b)
+      if (condition.v >= 0 && condition.t !== NONE) {
+        const st = this.scratch('ot', I32)
+        out.set(st)
+        pushT(out, condition.t)
+        out.get(st)
+        this.truth(c, condition.v)
+        out.op(0x1b)
+      }
+      t = this.setT()
+    }
+    if (v !== NONE) {
+      out.get(v)
+      v = this.setV(a.type)
+    }
+    this.push(a.type, v, t)
+  }
+
+  /** Constants, conversions, vectors, tables: undefined altogether if any operand is. */
+  protected other(cursor: Cursor): void {
+    const { op } = cursor
+    const out = this.out
+    const special = specialTypes(op)
+    const effect = effects[op] as string
+    const { params, results } = special ?? effectTypes(effect)
+    const values = params.map(() => this.pop()).reverse()
+    this.raw(cursor)
+    if (results.length !== 1 || values.every(value => value.v < 0))
+      return results.forEach(type => this.push(type))
+    const type = results[0] as ValueType
+    if (shadowType(type) === undefined) return this.push(type)
+    const vectors = values.filter(value => value.type === 0x7b && value.v >= 0)
+    if (type === 0x7b && vectors.length === values.length) {
+      // Lanes stay lanes: the union.
+      vectors.forEach((value, i) => {
+        out.get(value.v)
+        if (i > 0) out.op(0xfd, 0x50)
+      })
+    } else any(out, values, op, type, this.scratch)
+    const v = this.locals.named('rv', shadowType(type) as number)
+    out.set(v)
+    const from = values.find(value => value.v >= 0 && value.t !== NONE)
+    let t = NONE
+    if (from !== undefined) {
+      pushT(out, from.t)
+      if (type === I32) this.originOnly()
+      t = this.setT()
+    }
+    out.get(v)
+    this.push(type, this.setV(type), t)
+  }
+}
+
+/** The stack pointer as it is: the frame's lower end, or what was taken from it later. */
+const isStackPointer = ({ symbol }: Value): boolean =>
+  symbol?.kind === 'stack pointer' || (symbol?.kind === 'frame' && symbol.offset === 0)
+
+/** The stack effect of what opcode-table.ts leaves to the validator. */
+function specialTypes(op: number): { params: ValueType[]; results: ValueType[] } | undefined {
+  switch (op) {
+    case 0x25:
+      return { params: [I32], results: [0x70] }
+    case 0x26:
+      return { params: [I32, 0x70], results: [] }
+    case 0xd0:
+      return { params: [], results: [0x70] }
+    case 0xd1:
+      return { params: [0x70], results: [I32] }
+    case 0x10c:
+    case 0x10e:
+      return { params: [I32, I32, I32], results: [] }
+    case 0x10f:
+      return { params: [0x70, I32], results: [I32] }
+    case 0x110:
+      return { params: [], results: [I32] }
+    case 0x111:
+      return { params: [I32, 0x70, I32], results: [] }
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,189 @@
+// A checked run: a guest is rewritten (pass.ts), run with our runtime behind it, and searched for leaks when it has ended.
+import type { Guest } from '../guest/load.ts'
+import { type Ending, type Observer, run, type RunOptions } from '../guest/instance.ts'
+import { isNothing } from './suppressions.ts'
+import type { CheckFinding, ErrorKind } from './errors.ts'
+import { findLeaks, type LeakKind } from './leaks.ts'
+import { checkPass } from './pass.ts'
+import { Program } from './program.ts'
+import { Runtime } from './runtime.ts'
+
+/** How much of the leaks is told. */
+export type LeakCheck = 'no' | 'summary' | 'full' | 'all'
+
+export interface CheckOptions extends Omit<RunOptions, 'passes' | 'imports' | 'observer' | 'ready'> {
+  /** no, summary: only sums; full (default): each place that lost blocks; all: what is still reachable too. */
+  readonly leaks?: LeakCheck
+  /** Bytes of freed blocks that are not used again at once. Default: 16 MiB. */
+  readonly quarantine?: number
+  /** Findings for which it answers true are only counted. */
+  readonly suppress?: (finding: CheckFinding) => boolean
+  /** Called for each finding when it is found. */
+  readonly tell?: (finding: CheckFinding) => void
+}
+
+export interface LeakSum {
+  blocks: number
+  bytes: number
+}
+
+export interface CheckResult {
+  /** The guest's exit code; undefined: it trapped. */
+  readonly exitCode: number | undefined
+  readonly findings: readonly CheckFinding[]
+  /** Occurrences of errors, definite and possible leaks counted once for each place. */
+  readonly errors: number
+  readonly suppressed: number
+  readonly heap: { readonly allocations: number; readonly frees: number; readonly bytes: number }
+  readonly leaks: Readonly<Record<LeakKind, LeakSum>> | undefined
+  /** The guest has no allocator that we know by name: blocks of its heap are not told apart. */
+  readonly hasAllocator: boolean
+  /** It has line tables. */
+  readonly functions: number
+}
+
+const MEBI = 1024 * 1024
+
+/** Runs a guest to its end and tells what is wrong with its use of memory. */
+export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
+  const program = new Program(guest.module)
+  const runtime = new Runtime(program, {
+    quarantine: options.quarantine ?? 16 * MEBI,
+    suppress: options.suppress ?? isNothing,
+    tell: options.tell ?? (() => {}),
+  })
+  const observer: Observer = {
+    before: name => runtime.hostCall(name),
+    after: () => runtime.hostCall(undefined),
+    wrote: (at, length) => runtime.hostWrote(at, length),
+    reads: (at, length) => runtime.hostReads(at, length),
+  }
+  let attached = false
+  const ending = run(guest, {
+    ...options,
+    passes: [
+      {
+        name: 'check 2',
+        apply: module =>
+          checkPass(module, {
+            stackPointer: program.stackPointer,
+            replaced: program.replaced,
+            frame: func => program.frame(func),
+            variable: (func, place) => program.variableNumber(func, place),
+            globalTag: (address, plain) => program.globalTag(address, plain),
+            stackOrigin: func => program.stackOrigin(func),
+          }),
+      },
+    ],
+    imports: runtime.imports(),
+    observer,
+    ready: ({ instance }) => {
+      runtime.attach(instance)
+      attached = true
+    },
+  })
+  if (!attached) throw new Error('the run has ended before it began')
+  runtime.hostCall(undefined)
+  if (ending.trap !== undefined) trapped(runtime, ending)
+  const leaks = options.leaks === 'no' ? undefined : searchLeaks(runtime, options.leaks ?? 'full')
+  const { heap, log } = runtime
+  return {
+    exitCode: ending.trap === undefined ? ending.exitCode : undefined,
+    findings: log.findings,
+    errors: log.errors,
+    suppressed: log.suppressed,
+    heap: { allocations: heap.allocations, frees: heap.frees, bytes: heap.bytes },
+    leaks,
+    hasAllocator: program.hasAllocator,
+    functions: program.module.functions.length,
+  }
+}
+
+function trapped(runtime: Runtime, { trap }: Ending): void {
+  runtime.error('trap', `the program was ended by the engine: ${trap?.message ?? ''}`, [])
+}
+
+function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSum> {
+  const { heap, program, stacks, shadow } = runtime
+  const top = runtime.memory.buffer.byteLength
+  const ranges: { start: number; end: number }[] = []
+  let from = 0
+  for (const range of heap.ranges) {
+    if (range.start > from) ranges.push({ start: from, end: range.start })
+    from = range.end
+  }
+  ranges.push({ start: from, end: top })
+  const found = findLeaks(runtime.memory.buffer, shadow, heap.live.values(), {
+    ranges,
+    values: runtime.globals.map(global => global.value as number),
+  })
+  const sums: Record<LeakKind, LeakSum> = {
+    definite: { blocks: 0, bytes: 0 },
+    indirect: { blocks: 0, bytes: 0 },
+    possible: { blocks: 0, bytes: 0 },
+    reachable: { blocks: 0, bytes: 0 },
+  }
+  const groups = new Map<
+    string,
+    {
+      kind: LeakKind
+      stack: number
+      blocks: number
+      bytes: number
+      indirect: number
+      indirectBlocks: number
+      start: number
+      size: number
+    }
+  >()
+  for (const { block, kind: state, indirect, indirectBlocks } of found) {
+    // What the C library's start-up takes for main's arguments is never given back: main gets it.
+    const kind = program.isStartUp(stacks.sites(block.stack)[0] ?? -1) ? 'reachable' : state
+    sums[kind].blocks++
+    sums[kind].bytes += block.size
+    const key = `${kind} ${block.stack}`
+    const group = groups.get(key)
+    if (group === undefined)
+      groups.set(key, {
+        kind,
+        stack: block.stack,
+        blocks: 1,
+        bytes: block.size,
+        indirect,
+        indirectBlocks,
+        start: block.start,
+        size: block.size,
+      })
+    else {
+      group.blocks++
+      group.bytes += block.size
+      group.indirect += indirect
+      group.indirectBlocks += indirectBlocks
+    }
+  }
+  if (told === 'summary') return sums
+  const words: Readonly<Record<LeakKind, string>> = {
+    definite: 'definitely lost',
+    indirect: 'indirectly lost',
+    possible: 'possibly lost',
+    reachable: 'still reachable',
+  }
+  for (const { kind, stack, blocks, bytes, indirect, indirectBlocks, start, size } of [
+    ...groups.values(),
+  ].sort((a, b) => a.bytes - b.bytes)) {
+    if (kind === 'reachable' ? told !== 'all' : kind === 'indirect' && told !== 'all') continue
+    const more = indirectBlocks === 0 ? '' : ` (and ${indirect} bytes in ${indirectBlocks} blocks with them)`
+    runtime.log.record(`${kind} ${stack}`, {
+      kind: `leak-${kind}` as ErrorKind,
+      message: `${bytes} bytes in ${blocks} block${blocks === 1 ? '' : 's'} are ${words[kind]}${more}, taken at`,
+      size: undefined,
+      address: start,
+      block: { start, size },
+      frames: program.describe(stacks.sites(stack)),
+      notes: [],
+      count: blocks,
+      bytes,
+    })
+  }
+  return sums
+}

@@ -1,0 +1,84 @@
+// What the translation of a function has to know about the rest of the module, and what it may call.
+import type { FuncType, Module } from '../wasm/module.ts'
+
+/** Slow paths in JavaScript, imported from here under these names. `site` is a byte offset in the module as it came. */
+export const hookTypes: Readonly<Record<HookName, FuncType>> = {
+  // (address, tag of the address, V of the address, site): V and T of what is read come by the exchange
+  load: type('iiii:'),
+  // the same: V and T of what is written go by the exchange
+  store: type('iiii:'),
+  // (T, site): a branch was decided by undefined bits
+  decided: type('ii:'),
+  // (which, T, site): an argument of a call of the host has undefined bits
+  argument: type('iii:'),
+  // (to, from, length, T of to, T of from, site), (to, value, length, T of to, V of value, site)
+  copy: type('iiiiii:'),
+  fill: type('iiiiii:'),
+  // (to, length, T of to, site): memory.init
+  init: type('iiii:'),
+  // (pages before, pages more)
+  grown: type('ii:'),
+  // (start, length, site) -> tag: a block on the stack whose size was not known before
+  alloca: type('iii:i'),
+}
+export type HookName =
+  | 'load'
+  | 'store'
+  | 'decided'
+  | 'argument'
+  | 'copy'
+  | 'fill'
+  | 'init'
+  | 'grown'
+  | 'alloca'
+
+/** Functions that are added to the module. */
+export type HelperName = 'push' | 'pop' | 'addTags' | 'subTags' | 'setStack' | 'dropTags'
+
+function type(effect: string): FuncType {
+  const [params = '', results = ''] = effect.split(':')
+  return { params: [...params].map(() => 0x7f), results: [...results].map(() => 0x7f) }
+}
+
+/** A variable in a frame. */
+export interface FrameVariable {
+  readonly name: string | undefined
+  /** From the frame's lower end (where the stack pointer is while the function runs). */
+  readonly start: number
+  readonly length: number
+}
+
+/** What debug information tells of a function's frame. */
+export interface FrameInfo {
+  /** Compiled without optimisation: all variables have a place in the frame, addresses are not computed ahead. */
+  readonly plain: boolean
+  readonly variables: readonly FrameVariable[]
+}
+
+export interface Context {
+  readonly module: Module
+  readonly functionTypes: readonly number[]
+  readonly importedFunctions: number
+  /** How far the indices of defined functions move. */
+  readonly shift: number
+  readonly hooks: Readonly<Record<HookName, number>>
+  readonly helpers: Readonly<Record<HelperName, number>>
+  /** Indices of the globals that are added. */
+  readonly calls: number
+  readonly tags: number
+  parameterV(index: number, type: number): number
+  parameterT(index: number): number
+  resultV(index: number, type: number): number
+  resultT(index: number): number
+  globalV(index: number, type: number): number
+  globalT(index: number): number
+  /** The stack pointer's index, or -1. */
+  readonly stackPointer: number
+  frame(func: number): FrameInfo
+  /** The number of a place of a function's frame, for the control memory. */
+  variable(func: number, place: number): number
+  /** The tag of the global variable that begins at this address, or 0. */
+  globalTag(address: number, plain: boolean): number
+  /** The origin of what a function's frame holds: number << 3. */
+  stackOrigin(func: number): number
+}

@@ -1,0 +1,82 @@
+// Instructions as bytes, one method for each that the checks are made of.
+import { Writer } from '../wasm/bytes.ts'
+import type { ValueType } from '../wasm/module.ts'
+import { F32, F64, I32, I64, V128 } from '../wasm/module.ts'
+
+/** The memories of the checked instance. */
+export const SHADOW = 1
+export const CONTROL = 2
+export const BITS = 3
+
+export class Emitter extends Writer {
+  op(...bytes: number[]): void {
+    for (const byte of bytes) this.byte(byte)
+  }
+  get(local: number): void {
+    this.byte(0x20)
+    this.u32(local)
+  }
+  set(local: number): void {
+    this.byte(0x21)
+    this.u32(local)
+  }
+  tee(local: number): void {
+    this.byte(0x22)
+    this.u32(local)
+  }
+  globalGet(global: number): void {
+    this.byte(0x23)
+    this.u32(global)
+  }
+  globalSet(global: number): void {
+    this.byte(0x24)
+    this.u32(global)
+  }
+  i32(value: number): void {
+    this.byte(0x41)
+    this.s32(value)
+  }
+  i64(value: bigint): void {
+    this.byte(0x42)
+    this.s64(value)
+  }
+  /** 0 of a type (of a reference: null). */
+  zero(type: ValueType): void {
+    if (type === I32) this.i32(0)
+    else if (type === I64) this.i64(0n)
+    else if (type === F32) this.op(0x43, 0, 0, 0, 0)
+    else if (type === F64) this.op(0x44, 0, 0, 0, 0, 0, 0, 0, 0)
+    else if (type === V128) this.op(0xfd, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    else this.op(0xd0, type)
+  }
+  call(func: number): void {
+    this.byte(0x10)
+    this.u32(func)
+  }
+  br(label: number): void {
+    this.byte(0x0c)
+    this.u32(label)
+  }
+  brIf(label: number): void {
+    this.byte(0x0d)
+    this.u32(label)
+  }
+  /** A load or store, unaligned, of a memory of ours. */
+  memory(opcode: number, memory: number, offset: number): void {
+    this.op(opcode, 0x40)
+    this.u32(memory)
+    this.u32(offset)
+  }
+  block(): void {
+    this.op(0x02, 0x40)
+  }
+  if(type = 0x40): void {
+    this.op(0x04, type)
+  }
+  else(): void {
+    this.byte(0x05)
+  }
+  end(): void {
+    this.byte(0x0b)
+  }
+}

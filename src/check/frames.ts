@@ -1,0 +1,182 @@
+// What a function does with the stack pointer, seen before it is translated.
+import type { Func } from '../wasm/module.ts'
+import type { FrameVariable } from './context.ts'
+import { Cursor } from '../wasm/instructions.ts'
+
+export interface FrameUse {
+  /** Bytes of the frame: what the prologue takes off the stack pointer. 0: no frame. */
+  readonly size: number
+  /** The prologue doesn't move the stack pointer: a leaf that uses what is below it. */
+  readonly leaf: boolean
+  /** Reads words of text whole: has the masks of the trick with 0x01010101 and 0x80808080. */
+  readonly wordwise: boolean
+  /** It calls something. */
+  readonly calls: boolean
+  /** How often each local is set. */
+  readonly sets: Uint32Array
+  /** Locals that hold the stack pointer: it is set to them. */
+  readonly stackPointers: ReadonlySet<number>
+  /** Distances from the frame's lower end whose address is computed (not only accessed). */
+  readonly addressed: ReadonlySet<number>
+}
+
+type Known = { readonly frame?: number; readonly constant?: number } | undefined
+
+/** `locals` counts parameters too, of which there are `parameters`. */
+export function frameUse(func: Func, stackPointer: number, parameters: number, locals: number): FrameUse {
+  const sets = new Uint32Array(locals)
+  const cursor = new Cursor(func.body, func.offset)
+  let low = false
+  let high = false
+  let calls = false
+  let last = -1
+  const stackPointers = new Set<number>()
+  while (cursor.next()) {
+    if (cursor.op === 0x24 && cursor.index === stackPointer && last >= 0) stackPointers.add(last)
+    last = cursor.op === 0x20 || cursor.op === 0x22 ? cursor.index : -1
+    if (cursor.op === 0x21 || cursor.op === 0x22) sets[cursor.index]!++
+    else if (cursor.op === 0x41) {
+      low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
+      high ||= cursor.i32 === -0x7f7f7f80
+    } else if (cursor.op === 0x10 || cursor.op === 0x11 || cursor.op === 0x12 || cursor.op === 0x13)
+      calls = true
+  }
+  const use = {
+    leaf: false,
+    size: 0,
+    wordwise: low && high,
+    calls,
+    sets,
+    stackPointers,
+    addressed: new Set<number>(),
+  }
+  if (stackPointer < 0) return use
+  return { ...use, ...prologue(func, stackPointer, parameters, sets) }
+}
+
+// Follows constants and distances from the stack pointer through the straight parts of a function.
+function prologue(
+  func: Func,
+  stackPointer: number,
+  parameters: number,
+  sets: Uint32Array,
+): Pick<FrameUse, 'size' | 'leaf' | 'addressed'> {
+  const known: Known[] = []
+  let stack: Known[] = []
+  const distances: number[] = []
+  let size = 0
+  let moved = false
+  let entry = true
+  const cursor = new Cursor(func.body, func.offset)
+  while (cursor.next()) {
+    const { op, index } = cursor
+    if (op === 0x23) stack.push(entry && index === stackPointer && !moved ? { frame: 0 } : undefined)
+    else if (op === 0x24) {
+      stack.pop()
+      if (index === stackPointer) moved = true
+    } else if (op === 0x41) stack.push({ constant: cursor.i32 })
+    else if (op === 0x20) stack.push(known[index])
+    else if (op === 0x21 || op === 0x22) {
+      const value = op === 0x21 ? stack.pop() : stack.at(-1)
+      known[index] = entry || (sets[index] === 1 && index >= parameters) ? value : undefined
+    } else if (op === 0x6a || op === 0x6b) {
+      const b = stack.pop()
+      const a = stack.pop()
+      const sum = combine(op, a, b)
+      if (sum?.frame !== undefined) {
+        if (entry && op === 0x6b && size === 0 && a?.frame === 0) size = -sum.frame
+        else distances.push(sum.frame)
+      }
+      stack.push(sum)
+    } else if ((op >= 0x02 && op <= 0x0f) || op === 0x1f || op === 0x18 || op === 0x19) {
+      if (entry)
+        for (let local = 0; local < known.length; local++) if (sets[local] !== 1) known[local] = undefined
+      entry = false
+      stack = []
+    } else if (op >= 0x28 && op <= 0x35) {
+      stack.pop()
+      stack.push(undefined)
+    } else if (op >= 0x36 && op <= 0x3e) {
+      stack.pop()
+      stack.pop()
+    } else stack = []
+  }
+  return { size, leaf: size > 0 && !moved, addressed: new Set(distances.map(distance => distance + size)) }
+}
+
+/** A sum or difference of what is known. */
+export function combine(op: number, a: Known, b: Known): Known {
+  const sign = op === 0x6a ? 1 : -1
+  if (a?.frame !== undefined && b?.constant !== undefined) return { frame: (a.frame + sign * b.constant) | 0 }
+  if (op === 0x6a && a?.constant !== undefined && b?.frame !== undefined)
+    return { frame: (b.frame + a.constant) | 0 }
+  if (a?.constant !== undefined && b?.constant !== undefined)
+    return { constant: (a.constant + sign * b.constant) | 0 }
+  return undefined
+}
+
+const isPlace = (distance: number, size: number): boolean => distance >= 0 && distance < size
+
+/** A part of a frame that pointers are made to: a variable, or an unnamed block. */
+export interface Place {
+  readonly name: string | undefined
+  /** The address that stands for it, from the frame's lower end. */
+  readonly base: number
+  /** Where its pointers may lead: [start, start + length). Before `base` where the address is the end of the variable before, too. */
+  readonly start: number
+  readonly length: number
+}
+
+/** Below this a variable is hardly an array whose end somebody computes. */
+const SMALL = 8
+
+/** The places in a frame, by what the debug information and the code's own addresses tell. */
+export function places(use: FrameUse, variables: readonly FrameVariable[], plain: boolean): Place[] {
+  const inside = variables
+    .filter(one => one.length > 0 && isPlace(one.start, use.size) && one.start + one.length <= use.size)
+    .sort((a, b) => a.start - b.start)
+  const overlaps = (one: FrameVariable, other: FrameVariable): boolean =>
+    one !== other && one.start < other.start + other.length && other.start < one.start + one.length
+  // Variables of different scopes may share a place: then no extent is certain.
+  const apart = inside.filter(one => !inside.some(other => overlaps(one, other)))
+  const taken = ({ start, length }: FrameVariable): boolean =>
+    start === 0 ||
+    use.addressed.has(start) ||
+    (plain && [...use.addressed].some(at => at >= start && at < start + length))
+  const named = apart.filter(taken)
+  if (!plain) {
+    // An optimiser folds distances: what ends where another begins can be meant by the same address.
+    return named
+      .filter(one => one.length >= 16 && !inside.some(other => other.start + other.length === one.start))
+      .map(one => ({ ...one, base: one.start }))
+  }
+  const covered = (at: number): boolean => inside.some(one => at >= one.start && at < one.start + one.length)
+  const unnamed = [...new Set([0, ...use.addressed])]
+    .filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
+    .sort((a, b) => a - b)
+  const blocks = unnamed.map((start, i): FrameVariable => {
+    const later = inside.filter(one => one.start > start).map(one => one.start)
+    return {
+      name: undefined,
+      start,
+      length: Math.min(use.size, unnamed[i + 1] ?? use.size, ...later) - start,
+    }
+  })
+  // `array + 4` may be the address of what lies behind the array: such an address is for both.
+  return [...named, ...blocks].map(one => {
+    const before = [...inside, ...blocks].find(
+      other => other.length > SMALL && other.start + other.length === one.start,
+    )
+    const { name, start, length } = one
+    return before === undefined
+      ? { name, base: start, start, length }
+      : { name, base: start, start: before.start, length: before.length + length }
+  })
+}
+
+/** The place that an address in the frame is of, as an index; -1: none for certain. */
+export function placeAt(all: readonly Place[], at: number, plain: boolean): number {
+  const exact = all.findIndex(({ base }) => base === at)
+  if (exact >= 0 || !plain) return exact
+  return all.findIndex(({ base, start, length }) => at >= base && at < start + length)
+}

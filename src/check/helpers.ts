@@ -1,0 +1,216 @@
+// Small functions that are added to the module: what happens too often for the way to JavaScript.
+import type { FuncType } from '../wasm/module.ts'
+import { I32, I64 } from '../wasm/module.ts'
+import type { Context, HelperName } from './context.ts'
+import { CONTROL, type Emitter, SHADOW } from './emitter.ts'
+import { ANY, FRAME_TAGS, TABLE, TAG_LIMIT, UNDEFINED } from './layout.ts'
+
+interface Helper {
+  readonly type: FuncType
+  readonly locals: readonly { readonly count: number; readonly type: number }[]
+  emit(out: Emitter, context: Context): void
+}
+
+const i32s = (params: number, results: number): FuncType => ({
+  params: Array.from({ length: params }, () => I32),
+  results: Array.from({ length: results }, () => I32),
+})
+
+/** Further than this the stack pointer doesn't move for a frame: another stack is taken, whose bytes stay as they are. */
+const FARTHEST = 0x100_0000
+
+export const helperBodies: Readonly<Record<HelperName, Helper>> = {
+  // (from, to, origin): the words become undefined
+  push: {
+    type: i32s(3, 0),
+    locals: [{ count: 1, type: I64 }],
+    emit(out) {
+      out.get(1)
+      out.get(0)
+      out.op(0x6b)
+      out.i32(FARTHEST)
+      out.op(0x4b)
+      out.if()
+      out.op(0x0f)
+      out.end()
+      out.get(2)
+      out.i32(UNDEFINED)
+      out.op(0x72, 0xad)
+      out.i64(0x100000001n)
+      out.op(0x7e)
+      out.set(3)
+      loop(out, () => {
+        out.get(0)
+        out.get(3)
+        out.memory(0x37, SHADOW, 0)
+      })
+    },
+  },
+  // (from, to): nobody may touch them any more
+  pop: {
+    type: i32s(2, 0),
+    locals: [],
+    emit(out) {
+      out.get(1)
+      out.get(0)
+      out.op(0x6b)
+      out.i32(FARTHEST)
+      out.op(0x4b)
+      out.if()
+      out.op(0x0f)
+      out.end()
+      loop(out, () => {
+        out.get(0)
+        out.i64(0n)
+        out.memory(0x37, SHADOW, 0)
+      })
+    },
+  },
+  // (the stack pointer's new value, origin)
+  setStack: {
+    type: i32s(2, 0),
+    locals: [],
+    emit(out, { stackPointer, helpers }) {
+      if (stackPointer < 0) return
+      out.get(0)
+      out.globalGet(stackPointer)
+      out.op(0x49)
+      out.if()
+      out.get(0)
+      out.globalGet(stackPointer)
+      out.get(1)
+      out.call(helpers.push)
+      out.else()
+      out.globalGet(stackPointer)
+      out.get(0)
+      out.call(helpers.pop)
+      out.end()
+      out.get(0)
+      out.globalSet(stackPointer)
+    },
+  },
+  // (T, T, neither 0) -> T of a sum
+  addTags: {
+    type: i32s(2, 1),
+    locals: [],
+    emit(out) {
+      origins(out)
+      ranks(out)
+      out.i32(ANY)
+    },
+  },
+  // (T, T, the second not 0) -> T of a difference
+  subTags: {
+    type: i32s(2, 1),
+    locals: [],
+    emit(out) {
+      // The distance of two pointers into one object is a number.
+      out.get(0)
+      out.get(1)
+      out.op(0x46)
+      out.get(0)
+      out.i32(TAG_LIMIT)
+      out.op(0x49, 0x71)
+      out.if()
+      out.i32(0)
+      out.op(0x0f)
+      out.end()
+      origins(out)
+      // What is taken off a pointer with a tag may be a number that looks like the address of a global.
+      out.get(0)
+      out.i32(FRAME_TAGS)
+      out.op(0x4f)
+      out.get(1)
+      out.i32(FRAME_TAGS)
+      out.op(0x49)
+      out.get(1)
+      out.i32(ANY)
+      out.op(0x47, 0x71, 0x71)
+      out.if()
+      out.get(0)
+      out.op(0x0f)
+      out.end()
+      out.i32(ANY)
+    },
+  },
+  // (first): the frame's tags are gone
+  dropTags: {
+    type: i32s(1, 0),
+    locals: [{ count: 1, type: I32 }],
+    emit(out, { tags }) {
+      out.get(0)
+      out.set(1)
+      out.block()
+      out.op(0x03, 0x40)
+      out.get(1)
+      out.globalGet(tags)
+      out.op(0x4f)
+      out.brIf(1)
+      out.get(1)
+      out.i64(0n)
+      out.memory(0x37, CONTROL, TABLE)
+      out.get(1)
+      out.i32(8)
+      out.op(0x6a)
+      out.set(1)
+      out.br(0)
+      out.end()
+      out.end()
+      out.get(0)
+      out.globalSet(tags)
+    },
+  },
+}
+
+// for (; $0 < $1; $0 += 8) body
+function loop(out: Emitter, body: () => void): void {
+  out.block()
+  out.op(0x03, 0x40)
+  out.get(0)
+  out.get(1)
+  out.op(0x4f)
+  out.brIf(1)
+  body()
+  out.get(0)
+  out.i32(8)
+  out.op(0x6a)
+  out.set(0)
+  out.br(0)
+  out.end()
+  out.end()
+}
+
+// If one is the origin of undefined bits, that is the answer.
+function origins(out: Emitter): void {
+  for (const t of [0, 1]) {
+    out.get(t)
+    out.i32(TAG_LIMIT)
+    out.op(0x4f)
+    out.if()
+    out.get(t)
+    out.op(0x0f)
+    out.end()
+  }
+}
+
+// A pointer of the program's own goes before a constant that may be the address of a global.
+function ranks(out: Emitter): void {
+  for (const [one, other] of [
+    [0, 1],
+    [1, 0],
+  ] as const) {
+    out.get(one)
+    out.i32(FRAME_TAGS)
+    out.op(0x4f)
+    out.get(other)
+    out.i32(FRAME_TAGS)
+    out.op(0x49)
+    out.get(other)
+    out.i32(ANY)
+    out.op(0x47, 0x71, 0x71)
+    out.if()
+    out.get(one)
+    out.op(0x0f)
+    out.end()
+  }
+}

@@ -1,0 +1,249 @@
+// The pass: a module in, a module out that carries the checks of layout.ts. Imports of ours come behind the module's own, so that
+// defined functions move by as many; memories, globals, types and helper functions of ours come last.
+import type { Func, FuncType, Module, ValueType } from '../wasm/module.ts'
+import { I32, importCount, indexSpaces } from '../wasm/module.ts'
+import { Cursor } from '../wasm/instructions.ts'
+import { Writer } from '../wasm/bytes.ts'
+import type { Context, FrameInfo, HelperName, HookName } from './context.ts'
+import { hookTypes } from './context.ts'
+import { Emitter } from './emitter.ts'
+import { helperBodies } from './helpers.ts'
+import { CALLS, CONTROL_PAGES, EXCHANGE_T, EXCHANGE_V, FRAME_TAGS } from './layout.ts'
+import { translate } from './translate.ts'
+import { shadowType } from './values.ts'
+
+/** Where the added imports come from, and what the exports are called. */
+export const CHECK_MODULE = 'lethe:check'
+export const EXPORTS = {
+  shadow: 'lethe:shadow',
+  control: 'lethe:control',
+  bits: 'lethe:bits',
+  memory: 'lethe:memory',
+  calls: 'lethe:calls',
+  tags: 'lethe:tags',
+  global: 'lethe:global:',
+} as const
+
+/** A function whose body is given to the host: by its index, under a name. */
+export interface Replaced {
+  readonly func: number
+  readonly name: string
+}
+
+export interface PassOptions {
+  readonly stackPointer: number
+  readonly replaced: readonly Replaced[]
+  frame(func: number): FrameInfo
+  variable(func: number, place: number): number
+  globalTag(address: number, plain: boolean): number
+  stackOrigin(func: number): number
+}
+
+/** Thrown for a module that can't be checked, with the reason. */
+export class CheckError extends Error {
+  override readonly name = 'CheckError'
+  readonly code: 'unsupported'
+  constructor(message: string) {
+    super(message)
+    this.code = 'unsupported'
+  }
+}
+
+const wordSlots = (index: number): number => 32 + 16 * index
+
+/** In the exchange, V and T of the argument with this index of a replaced function. */
+export const argumentPlace = (index: number): number => wordSlots(index)
+
+function refuse(module: Module): void {
+  const memories = [
+    ...module.memories,
+    ...module.imports.flatMap(one => (one.kind === 'memory' ? [one.type] : [])),
+  ]
+  if (memories.length !== 1)
+    throw new CheckError(`the module has ${memories.length} memories; the checker follows exactly one`)
+  if (memories[0]?.is64)
+    throw new CheckError('the module has a 64-bit memory; the checker follows 32-bit addresses')
+  if (memories[0]?.shared)
+    throw new CheckError('the module shares its memory between threads; the checker follows one thread')
+}
+
+/** The module with its checks. */
+export function checkPass(module: Module, options: PassOptions): Module {
+  refuse(module)
+  const spaces = indexSpaces(module)
+  const importedFunctions = importCount(module, 'func')
+  const types: FuncType[] = [...module.types]
+  const typeIndex = (type: FuncType): number => {
+    const found = types.findIndex(
+      one => one.params.join() === type.params.join() && one.results.join() === type.results.join(),
+    )
+    return found >= 0 ? found : types.push(type) - 1
+  }
+  for (const type of module.types)
+    if (type.results.length > 1) typeIndex({ params: [], results: type.results })
+
+  const hookNames = Object.keys(hookTypes) as HookName[]
+  const hooks = Object.fromEntries(hookNames.map((name, i) => [name, importedFunctions + i])) as Record<
+    HookName,
+    number
+  >
+  const shift = hookNames.length + options.replaced.length
+  const ownImports = [
+    ...hookNames.map(name => ({
+      module: CHECK_MODULE,
+      name,
+      kind: 'func' as const,
+      type: typeIndex(hookTypes[name]),
+    })),
+    ...options.replaced.map(({ func, name }) => ({
+      module: CHECK_MODULE,
+      name: `${name}#${func}`,
+      kind: 'func' as const,
+      type: spaces.functions[func] as number,
+    })),
+  ]
+
+  // Globals.
+  const globals = [...module.globals]
+  const firstGlobal = importCount(module, 'global')
+  const named = new Map<string, number>()
+  const global = (name: string, type: ValueType, value = 0): number => {
+    let index = named.get(name)
+    if (index === undefined) {
+      const init = new Emitter(24)
+      if (type === I32) init.i32(value)
+      else init.zero(type)
+      init.end()
+      index =
+        firstGlobal + globals.push({ type, mutable: true, init: { bytes: init.take(), offset: -1 } }) - 1
+      named.set(name, index)
+    }
+    return index
+  }
+  const calls = global('calls', I32, CALLS)
+  const tags = global('tags', I32, FRAME_TAGS)
+
+  const helperNames = Object.keys(helperBodies) as HelperName[]
+  const helperBase = importedFunctions + shift + module.functions.length
+  const helpers = Object.fromEntries(helperNames.map((name, i) => [name, helperBase + i])) as Record<
+    HelperName,
+    number
+  >
+  const context: Context = {
+    module: { ...module, types },
+    functionTypes: spaces.functions,
+    importedFunctions,
+    shift,
+    hooks,
+    helpers,
+    calls,
+    tags,
+    parameterV: (i, type) => global(`pv${i}.${type}`, type),
+    parameterT: i => global(`pt${i}`, I32),
+    resultV: (i, type) => global(`rv${i}.${type}`, type),
+    resultT: i => global(`rt${i}`, I32),
+    globalV: (i, type) => global(`gv${i}.${type}`, type),
+    globalT: i => global(`gt${i}`, I32),
+    ...options,
+  }
+
+  const replacedImport = new Map(
+    options.replaced.map(({ func }, i) => [func, importedFunctions + hookNames.length + i]),
+  )
+  const functions: Func[] = module.functions.map((func, i) => {
+    const index = importedFunctions + i
+    const to = replacedImport.get(index)
+    if (to !== undefined)
+      return { ...func, locals: [], body: handOver(context, types[func.type] as FuncType, to) }
+    const { locals, body } = translate(context, func, index)
+    return { ...func, locals, body }
+  })
+  for (const name of helperNames) {
+    const { type, locals, emit } = helperBodies[name]
+    const out = new Emitter(128)
+    emit(out, context)
+    out.end()
+    functions.push({ type: typeIndex(type), locals, body: out.take(), offset: -1, original: -1 })
+  }
+
+  const move = (index: number): number => (index < importedFunctions ? index : index + shift)
+  const moveExpression = (bytes: Uint8Array): Uint8Array => {
+    const out = new Writer(bytes.length + 4)
+    const cursor = new Cursor(bytes, 0)
+    while (cursor.next())
+      if (cursor.op === 0xd2) {
+        out.byte(0xd2)
+        out.u32(move(cursor.index))
+      } else out.bytes(bytes, cursor.at, cursor.end)
+    return out.take()
+  }
+  const shadowLimits = { min: 65536, max: 65536, shared: false, is64: false }
+  const memoryCount = spaces.memories.length
+  return {
+    ...module,
+    types,
+    imports: [...module.imports, ...ownImports],
+    functions,
+    memories: [
+      ...module.memories,
+      shadowLimits,
+      { min: CONTROL_PAGES, max: 65536, shared: false, is64: false },
+      shadowLimits,
+    ],
+    globals: globals.map(one => ({
+      ...one,
+      init: { ...one.init, bytes: moveExpression(one.init.bytes) },
+    })),
+    exports: [
+      ...module.exports.map(one => (one.kind === 'func' ? { ...one, index: move(one.index) } : one)),
+      { name: EXPORTS.memory, kind: 'memory', index: 0 },
+      { name: EXPORTS.shadow, kind: 'memory', index: memoryCount },
+      { name: EXPORTS.control, kind: 'memory', index: memoryCount + 1 },
+      { name: EXPORTS.bits, kind: 'memory', index: memoryCount + 2 },
+      { name: EXPORTS.calls, kind: 'global', index: calls },
+      { name: EXPORTS.tags, kind: 'global', index: tags },
+      ...spaces.globals.flatMap((one, index) =>
+        one.type === I32 && one.mutable
+          ? [{ name: `${EXPORTS.global}${index}`, kind: 'global' as const, index }]
+          : [],
+      ),
+    ],
+    start: module.start === undefined ? undefined : move(module.start),
+    elements: module.elements.map(one => ({
+      ...one,
+      functions: one.functions?.map(move),
+      expressions: one.expressions?.map(each => ({ ...each, bytes: moveExpression(each.bytes) })),
+    })),
+    // Names and debug information are of the module as it came: reports read them there.
+    customs: [],
+  }
+}
+
+// The body of a replaced function: the shadow of its arguments goes to the exchange, that of its result comes from there.
+function handOver(context: Context, type: FuncType, to: number): Uint8Array {
+  const out = new Emitter(64)
+  type.params.forEach((param, i) => {
+    const shadow = shadowType(param)
+    if (shadow === undefined || shadow === 0x7b) return
+    out.i32(0)
+    out.globalGet(context.parameterV(i, shadow))
+    out.memory(shadow === I32 ? 0x36 : 0x37, 2, argumentPlace(i))
+    out.i32(0)
+    out.globalGet(context.parameterT(i))
+    out.memory(0x36, 2, argumentPlace(i) + 8)
+  })
+  type.params.forEach((_, i) => out.get(i))
+  out.call(to)
+  const result = type.results[0]
+  const shadow = result === undefined ? undefined : shadowType(result)
+  if (shadow !== undefined) {
+    out.i32(0)
+    out.memory(shadow === I32 ? 0x28 : 0x29, 2, EXCHANGE_V)
+    out.globalSet(context.resultV(0, shadow))
+    out.i32(0)
+    out.memory(0x28, 2, EXCHANGE_T)
+    out.globalSet(context.resultT(0))
+  }
+  out.end()
+  return out.take()
+}

@@ -1,0 +1,276 @@
+// What is known of a program before it runs: names, lines, frames, globals, which functions are the library's.
+import type { DebugInfo, Subprogram } from '../wasm/dwarf.ts'
+import { readDebugInfo } from '../wasm/dwarf.ts'
+import { type Lines, readLines } from '../wasm/dwarf-lines.ts'
+import { Cursor } from '../wasm/instructions.ts'
+import type { Func, FuncType, Module } from '../wasm/module.ts'
+import { I32, importCount, indexSpaces } from '../wasm/module.ts'
+import { readNames } from '../wasm/names.ts'
+import { allocators } from './allocators.ts'
+import type { FrameInfo, FrameVariable } from './context.ts'
+import type { CheckFrame } from './errors.ts'
+import { type FrameUse, frameUse, type Place, places } from './frames.ts'
+import { FRAME_TAGS } from './layout.ts'
+import type { Replaced } from './pass.ts'
+import { stringFunctions } from './strings.ts'
+
+/** A global variable that has a tag. `before`: bytes of the one that ends where it begins, whose end is the same address. */
+export interface GlobalVariable {
+  readonly before: number
+  readonly name: string
+  readonly start: number
+  readonly length: number
+  readonly tag: number
+}
+
+/** Variables per function that have a number of their own. */
+const VARIABLES = 1024
+
+export class Program {
+  readonly module: Module
+  readonly stackPointer: number
+  readonly replaced: readonly Replaced[]
+  readonly hasAllocator: boolean
+  readonly globals: readonly GlobalVariable[]
+  readonly importedFunctions: number
+  /** Debug information is there, and of this code. */
+  debugInfo = true
+  readonly #names: Map<number, string>
+  readonly #types: readonly number[]
+  readonly #debug: DebugInfo
+  readonly #lines: Lines
+  readonly #subprograms = new Map<number, Subprogram>()
+  readonly #uses = new Map<number, FrameUse>()
+  readonly #byStart = new Map<number, GlobalVariable>()
+
+  constructor(module: Module) {
+    this.module = module
+    this.importedFunctions = importCount(module, 'func')
+    this.#types = indexSpaces(module).functions
+    const names = readNames(module)
+    this.#names = new Map([
+      ...module.exports.flatMap(one => (one.kind === 'func' ? [[one.index, one.name] as const] : [])),
+      ...names.functions,
+    ])
+    this.stackPointer = this.#findStackPointer(names.globals)
+    this.#debug = readDebugInfo(module)
+    this.#lines = readLines(module)
+    this.#findSubprograms()
+    // A module without names may still have those of its debug information.
+    for (const [func, { name }] of this.#subprograms) if (!this.#names.has(func)) this.#names.set(func, name)
+    this.replaced = this.#findReplaced()
+    this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
+    this.globals = this.#findGlobals()
+    for (const one of this.globals) this.#byStart.set(one.start, one)
+  }
+
+  // An optimiser that runs after the compiler (clang calls wasm-opt) may leave debug information behind that is of the code before: then
+  // functions don't begin and end where it says, and nothing of it is believed.
+  #findSubprograms(): void {
+    let wrong = 0
+    for (const subprogram of this.#debug.subprograms) {
+      const range = subprogram.ranges[0]
+      const index = this.functionAt(range?.low ?? -1)
+      const func = this.module.functions[index - this.importedFunctions]
+      if (func === undefined || range?.high !== func.offset + func.body.length) wrong++
+      else this.#subprograms.set(index, subprogram)
+    }
+    this.debugInfo = wrong * 4 <= this.#debug.subprograms.length
+    if (!this.debugInfo) this.#subprograms.clear()
+  }
+
+  // By name, else the first mutable i32 that a function starts by taking something off.
+  #findStackPointer(names: ReadonlyMap<number, string>): number {
+    for (const [index, name] of names) if (name === '__stack_pointer') return index
+    const { globals } = indexSpaces(this.module)
+    const counts = globals.map(() => 0)
+    for (const { body, offset } of this.module.functions) {
+      const ops: number[] = []
+      let index = 0
+      const cursor = new Cursor(body, offset)
+      for (let i = 0; i < 6 && cursor.next(); i++) {
+        if (i === 0) index = cursor.index
+        ops.push(cursor.op)
+      }
+      if (ops[0] === 0x23 && ops.includes(0x6b)) counts[index] = (counts[index] ?? 0) + 1
+    }
+    const best = counts.indexOf(Math.max(...counts, 1))
+    return best >= 0 && globals[best]?.mutable && globals[best]?.type === I32 ? best : -1
+  }
+
+  #findReplaced(): Replaced[] {
+    const replaced: Replaced[] = []
+    this.module.functions.forEach((_, i) => {
+      const func = this.importedFunctions + i
+      const name = this.#names.get(func)
+      if (name === undefined) return
+      const key = name.includes(' ') || name.includes('(') ? name : name.replace(/^__wrap_/, '')
+      const known =
+        allocators[key]?.params ?? (Object.hasOwn(stringFunctions, key) ? stringParams(key) : undefined)
+      if (known === undefined) return
+      const type = this.module.types[this.#types[func] as number] as FuncType
+      if (type.params.length === known && type.params.every(one => one === I32) && type.results.length <= 1)
+        replaced.push({ func, name: key })
+    })
+    // Without the functions that take memory there is nothing to give back.
+    const takes = replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
+    return takes ? replaced : replaced.filter(({ name }) => allocators[name] === undefined)
+  }
+
+  #findGlobals(): GlobalVariable[] {
+    const byStart = new Map<number, { name: string; start: number; length: number }>()
+    if (!this.debugInfo) return []
+    for (const { name, size, locations } of this.#debug.globals) {
+      const location = locations.find(one => one.kind === 'memory')
+      if (location === undefined || size === undefined || size === 0 || location.value === 0) continue
+      const known = byStart.get(location.value)
+      if (known === undefined || known.length < size)
+        byStart.set(location.value, { name, start: location.value, length: size })
+    }
+    const ends = new Map([...byStart.values()].map(one => [one.start + one.length, one.length]))
+    return [...byStart.values()]
+      .map(one => ({ ...one, before: ends.get(one.start) ?? 0 }))
+      .sort((a, b) => a.start - b.start)
+      .slice(0, FRAME_TAGS / 8 - 1)
+      .map((one, i) => ({ ...one, tag: 8 * (i + 1) }))
+  }
+
+  /** The tag for a constant that may be a global's address. `plain`: in code that was not optimised. */
+  globalTag(address: number, plain: boolean): number {
+    const found = this.#byStart.get(address)
+    if (found === undefined) return 0
+    if (!plain && (found.length < 16 || found.before > 0)) return 0
+    return found.tag
+  }
+
+  /** Where the first data segment begins; 1024, where linkers begin, if there is none. */
+  get firstData(): number {
+    let first = Number.POSITIVE_INFINITY
+    for (const { offset } of this.module.datas) {
+      if (offset === undefined) continue
+      const cursor = new Cursor(offset.bytes, offset.offset)
+      if (cursor.next() && cursor.op === 0x41) first = Math.min(first, cursor.i32 >>> 0)
+    }
+    return first === Number.POSITIVE_INFINITY ? 1024 : first
+  }
+
+  /** Where a function is written, as a frame. */
+  declared(func: number): CheckFrame[] {
+    const subprogram = this.#subprograms.get(func)
+    const { file, line } = subprogram ?? {}
+    return [{ func, name: this.name(func), file, line, offset: -1 }]
+  }
+
+  /** Whether a site is in the code that runs main. */
+  isStartUp(site: number): boolean {
+    return site >= 0 && this.name(this.functionAt(site)) === '__main_void'
+  }
+
+  typeOf(func: number): FuncType {
+    return this.module.types[this.#types[func] as number] as FuncType
+  }
+
+  name(func: number): string {
+    return this.#names.get(func) ?? `function ${func}`
+  }
+
+  /** The function whose body a byte of the module is in, or -1. */
+  functionAt(offset: number): number {
+    const { functions } = this.module
+    let low = 0
+    let high = functions.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const func = functions[middle] as Func
+      if (func.offset + func.body.length <= offset) low = middle + 1
+      else high = middle
+    }
+    // DWARF counts a function from its locals on, a few bytes before its body.
+    return low < functions.length ? this.importedFunctions + low : -1
+  }
+
+  use(func: number): FrameUse {
+    let use = this.#uses.get(func)
+    if (use === undefined) {
+      const body = this.module.functions[func - this.importedFunctions] as Func
+      const { params } = this.typeOf(func)
+      const locals = body.locals.reduce((sum, run) => sum + run.count, params.length)
+      use = frameUse(body, this.stackPointer, params.length, locals)
+      this.#uses.set(func, use)
+    }
+    return use
+  }
+
+  frame(func: number): FrameInfo {
+    const subprogram = this.#subprograms.get(func)
+    if (subprogram === undefined) return { plain: false, variables: [] }
+    let plain = subprogram.variables.length > 0 || subprogram.frameBase !== undefined
+    const variables: FrameVariable[] = []
+    for (const { name, size, locations } of subprogram.variables) {
+      const [location] = locations
+      if (location?.kind !== 'frame' || location.range !== undefined || locations.length !== 1) {
+        if (location === undefined || location.kind !== 'memory') plain = false
+      } else if (size !== undefined) variables.push({ name, start: location.value, length: size })
+    }
+    return { plain: plain && variables.length > 0, variables }
+  }
+
+  /** The number of a place of a frame in the control memory, and back. */
+  variableNumber(func: number, place: number): number {
+    return func * VARIABLES + Math.min(place, VARIABLES - 1)
+  }
+  placeOf(number: number): { func: number; place: Place } | undefined {
+    const func = Math.floor(number / VARIABLES)
+    if (func < this.importedFunctions || func >= this.#types.length) return undefined
+    const { variables, plain } = this.frame(func)
+    const place = places(this.use(func), variables, plain)[number % VARIABLES]
+    return place === undefined ? undefined : { func, place }
+  }
+
+  /** Origins of frames: number << 3, by function. */
+  stackOrigin(func: number): number {
+    return (func - this.importedFunctions + 1) << 3
+  }
+
+  /** The opcode of the instruction at a byte of the module. */
+  accessAt(site: number): { op: number; func: number } {
+    const func = this.functionAt(site)
+    const body = this.module.functions[func - this.importedFunctions] as Func
+    const cursor = new Cursor(body.body, body.offset)
+    cursor.end = site - body.offset
+    cursor.next()
+    return { op: cursor.op, func }
+  }
+
+  /** Frames of sites, innermost first, with the calls that the compiler has put into their callers. */
+  describe(sites: Iterable<number>): CheckFrame[] {
+    const frames: CheckFrame[] = []
+    for (const offset of sites) {
+      const func = this.functionAt(offset)
+      const place = this.debugInfo ? this.#lines.at(offset) : undefined
+      const inlined = (this.#subprograms.get(func)?.inlined ?? [])
+        .filter(one => one.ranges.some(({ low, high }) => offset >= low && offset < high))
+        .sort((a, b) => b.depth - a.depth)
+      let file = place?.file
+      let line = place?.line
+      for (const call of inlined) {
+        frames.push({ func, name: call.name, file, line, offset })
+        file = call.callFile
+        line = call.callLine
+      }
+      frames.push({ func, name: this.name(func), file, line, offset })
+    }
+    return frames
+  }
+}
+
+function stringParams(name: string): number {
+  if (/^(strlen|wcslen)$/.test(name)) return 1
+  if (
+    /^(strcpy|strcat|strcmp|strchr|strrchr|strchrnul|__strchrnul|index|stpcpy|__stpcpy|wcscpy|wcscat|strnlen|wcsnlen)$/.test(
+      name,
+    )
+  )
+    return 2
+  return 3
+}

@@ -1,0 +1,466 @@
+// The checker's side of a running guest: slow paths of the pass, the library functions that are checked as a whole, calls of the host.
+import type { EngineGlobal, EngineInstance, EngineMemory, ImportObject } from '../guest/engine.ts'
+import { OP } from '../wasm/opcode-table.ts'
+import { effects, isStore, widths } from '../wasm/opcode-table.ts'
+import { allocatorCall } from './allocate.ts'
+import { allocators } from './allocators.ts'
+import { ErrorLog, type ErrorKind, type CheckFinding, type Note } from './errors.ts'
+import { CheckedHeap } from './heap.ts'
+import { DEFINED, EXCHANGE_T, EXCHANGE_V, HEAP_TAGS, TABLE, TAG_LIMIT, UNDEFINED } from './layout.ts'
+import { argumentPlace, CHECK_MODULE, EXPORTS } from './pass.ts'
+import { Places } from './places.ts'
+import type { Program } from './program.ts'
+import { Shadow } from './shadow.ts'
+import { CallStacks } from './stacks.ts'
+import { type StringHost, stringFunctions } from './strings.ts'
+
+export interface RuntimeOptions {
+  readonly quarantine: number
+  readonly suppress: (finding: CheckFinding) => boolean
+  readonly tell: (finding: CheckFinding) => void
+}
+
+interface SiteInfo {
+  readonly width: number
+  readonly store: boolean
+  /** Bits of V that a sign extends from; 0: no extension. */
+  readonly extends: number
+  readonly wordwise: boolean
+  /** The function has an entry of its own on the call stack. */
+  readonly calls: boolean
+}
+
+const signed: ReadonlyMap<number, number> = new Map([
+  [OP['i32.load8_s'], 8],
+  [OP['i32.load16_s'], 16],
+  [OP['i64.load8_s'], 8],
+  [OP['i64.load16_s'], 16],
+  [OP['i64.load32_s'], 32],
+])
+
+export class Runtime {
+  readonly program: Program
+  shadow!: Shadow
+  heap!: CheckedHeap
+  stacks!: CallStacks
+  log!: ErrorLog
+  places!: Places
+  memory!: EngineMemory
+  globals: EngineGlobal[] = []
+  stackPointer: EngineGlobal | undefined
+  readonly #options: RuntimeOptions
+  #control!: EngineMemory
+  control!: Uint32Array
+  bytes!: Uint8Array
+  view!: DataView
+  readonly #sites = new Map<number, SiteInfo>()
+  /** The function of the library that is being checked as a whole, and the host's call. */
+  #inside: string | undefined
+  #call: string | undefined
+
+  constructor(program: Program, options: RuntimeOptions) {
+    this.program = program
+    this.#options = options
+  }
+
+  // ---- the instance
+
+  /** Takes hold of the instance, before its code runs. */
+  attach(instance: EngineInstance): void {
+    const { exports } = instance
+    this.memory = exports[EXPORTS.memory] as EngineMemory
+    this.#control = exports[EXPORTS.control] as EngineMemory
+    this.shadow = new Shadow(exports[EXPORTS.shadow] as EngineMemory, exports[EXPORTS.bits] as EngineMemory)
+    this.globals = Object.entries(exports)
+      .filter(([name]) => name.startsWith(EXPORTS.global))
+      .map(([, global]) => global as EngineGlobal)
+    this.stackPointer = exports[`${EXPORTS.global}${this.program.stackPointer}`] as EngineGlobal | undefined
+    const { functions } = this.program.module
+    this.stacks = new CallStacks(this.#control, exports[EXPORTS.calls] as EngineGlobal, functions.length + 1)
+    this.log = new ErrorLog(
+      this.stacks,
+      sites => this.program.describe(sites),
+      this.#options.suppress,
+      this.#options.tell,
+    )
+    this.heap = new CheckedHeap(this.memory, this.#control, this.shadow, this.stacks, {
+      ...this.#options,
+      grown: () => this.#look(),
+    })
+    this.#look()
+    this.places = new Places(this)
+    this.places.tags = exports[EXPORTS.tags] as EngineGlobal
+    this.#layOut()
+  }
+
+  // What of the memory may be touched at the start: data, and the stack from the stack pointer on. What is between them is
+  // not known exactly (variables that start as zeros are in no segment), so it may be touched until a frame has been there.
+  #layOut(): void {
+    const { program } = this
+    const size = this.memory.buffer.byteLength
+    const top = this.stackPointer === undefined ? 0 : (this.stackPointer.value as number) >>> 0
+    const first = program.firstData
+    const stackFirst = top > 0 && first >= top
+    const heap = stackFirst || !program.hasAllocator || top === 0 ? size : top
+    this.shadow.setDefined(Math.min(first, 1024), heap - Math.min(first, 1024))
+    if (stackFirst) this.shadow.setDefined(1024, size - 1024)
+    else if (first >= 1024) this.shadow.setUnaddressable(0, 1024)
+    for (const { start, length, before, tag } of program.globals)
+      this.#setObject(tag, start - before, before + length)
+    this.places.stackTop = stackFirst || top > 0 ? top : 0
+  }
+
+  #setObject(tag: number, start: number, length: number): void {
+    const at = (TABLE + tag) >>> 2
+    this.control[at] = start
+    this.control[at + 1] = length
+  }
+
+  /** A memory has grown: its views are made again. */
+  #look(): void {
+    this.control = new Uint32Array(this.#control.buffer)
+    this.bytes = new Uint8Array(this.memory.buffer)
+    this.view = new DataView(this.memory.buffer)
+    this.stacks.words = this.control
+  }
+
+  /** What the pass imports. */
+  imports(): ImportObject {
+    const own: Record<string, unknown> = {
+      load: (at: number, t: number, v: number, site: number) => this.#load(at >>> 0, t, v, site),
+      store: (at: number, t: number, v: number, site: number) => this.#store(at >>> 0, t, v, site),
+      decided: (t: number, site: number) => this.#decided(t, site),
+      argument: (which: number, t: number, site: number) => this.#argument(which, t, site),
+      copy: (to: number, from: number, length: number, toT: number, fromT: number, site: number) =>
+        this.#copy(to >>> 0, from >>> 0, length >>> 0, toT, fromT, site),
+      fill: (to: number, _value: number, length: number, t: number, v: number, site: number) =>
+        this.#fill(to >>> 0, length >>> 0, t, v, site),
+      init: (to: number, length: number, t: number, site: number) =>
+        this.#fill(to >>> 0, length >>> 0, t, 0, site),
+      grown: (before: number, more: number) => {
+        this.#look()
+        if (before !== -1) this.shadow.setDefined((before >>> 0) * 65536, (more >>> 0) * 65536)
+      },
+      alloca: (start: number, length: number, site: number) => this.#alloca(start >>> 0, length >>> 0, site),
+    }
+    for (const { func, name } of this.program.replaced) own[`${name}#${func}`] = this.#whole(name)
+    return { [CHECK_MODULE]: own }
+  }
+
+  // ---- reports
+
+  site(site: number): SiteInfo {
+    let info = this.#sites.get(site)
+    if (info === undefined) {
+      const { op, func } = this.program.accessAt(site)
+      const use = this.program.use(func)
+      info = {
+        width: widths[op] ?? 0,
+        store: effects[op] !== undefined && isStore(op),
+        extends: signed.get(op) ?? 0,
+        wordwise: use.wordwise,
+        calls: use.calls,
+      }
+      this.#sites.set(site, info)
+    }
+    return info
+  }
+
+  /** The call stack now; `site` is where the guest's code is, undefined inside of a call. */
+  capture(site?: number): number {
+    return site === undefined ? this.stacks.capture() : this.stacks.capture(site, this.site(site).calls)
+  }
+
+  /** A finding that is about an address. */
+  addressError(at: number, size: number, t: number, write: boolean, site: number | undefined): void {
+    const stack = this.capture(site)
+    const inside = this.#inside ?? this.#call
+    this.log.add(write ? 'write' : 'read', stack, inside, () => {
+      const { kind, note, block } = this.places.describe(at, size, t, write)
+      return {
+        kind,
+        message: `invalid ${write ? 'write' : 'read'} of ${size} byte${size === 1 ? '' : 's'} at 0x${at.toString(16)}`,
+        size,
+        address: at,
+        block,
+        notes: note,
+      }
+    })
+  }
+
+  error(
+    kind: ErrorKind,
+    message: string,
+    notes: readonly Note[],
+    site?: number,
+    more: { address?: number; block?: { start: number; size: number } | undefined } = {},
+  ): void {
+    this.log.add(kind, this.capture(site), this.#inside ?? this.#call, () => ({
+      kind,
+      message,
+      notes,
+      ...more,
+    }))
+  }
+
+  // ---- slow paths
+
+  /** Whether [at, at + length) leaves the object of a tag. */
+  outside(at: number, length: number, t: number): boolean {
+    const tag = t >>> 0
+    if (tag < 8 || tag >= TAG_LIMIT) return false
+    const { control } = this
+    const place = (TABLE + tag) >>> 2
+    const start = control[place] as number
+    return at < start || at + length > start + (control[place + 1] as number)
+  }
+
+  #undefinedAddress(t: number, site: number): void {
+    this.error(
+      'uninitialised-address',
+      'an address depends on uninitialised memory',
+      this.places.origin(t),
+      site,
+    )
+  }
+
+  #load(at: number, t: number, v: number, site: number): void {
+    const { control } = this
+    const info = this.site(site)
+    const { width } = info
+    const word = EXCHANGE_V >>> 2
+    control[word] = control[word + 1] = control[word + 2] = control[word + 3] = 0
+    control[EXCHANGE_T >>> 2] = 0
+    if (v !== 0) this.#undefinedAddress(t, site)
+    const { shadow } = this
+    const partial = info.wordwise && width >= 4 && at % width === 0
+    if (!partial && this.outside(at, width, t)) return this.addressError(at, width, t, false, site)
+    const bad = shadow.findUnaddressable(at, width)
+    if (bad >= 0 && !(partial && anyAddressable(shadow, at, width)))
+      return this.addressError(at, width, t, false, site)
+    if (width === 4 && at % 4 === 0) {
+      const whole = shadow.word(at)
+      if (whole < UNDEFINED) {
+        control[EXCHANGE_T >>> 2] = whole & ~7
+        return
+      }
+    }
+    let origin = 0
+    for (let i = 0; i < width; i++) {
+      const bits = shadow.bits(at + i)
+      if (bits === 0) continue
+      control[word + (i >> 2)]! |= bits << (8 * (i & 3))
+      if (origin === 0) origin = shadow.origin(at + i)
+    }
+    control[EXCHANGE_T >>> 2] = origin
+    if (info.extends > 0) extend(control, word, info.extends)
+  }
+
+  #store(at: number, t: number, v: number, site: number): void {
+    const { control, shadow } = this
+    const { width } = this.site(site)
+    if (v !== 0) this.#undefinedAddress(t, site)
+    if (this.outside(at, width, t)) return this.addressError(at, width, t, true, site)
+    if (shadow.findUnaddressable(at, width) >= 0) return this.addressError(at, width, t, true, site)
+    const word = EXCHANGE_V >>> 2
+    const valueT = control[EXCHANGE_T >>> 2] as number
+    if (width === 4 && at % 4 === 0) {
+      const bits = control[word]
+      if (bits === 0) {
+        shadow.setPointer(at, valueT)
+        return
+      }
+      if (bits === 0xffffffff) {
+        shadow.words[at >>> 2] = UNDEFINED | (valueT & 0x07fffff8)
+        return
+      }
+    }
+    if (width === 8 && at % 4 === 0 && control[word] === 0 && control[word + 1] === 0) {
+      shadow.words[at >>> 2] = DEFINED
+      shadow.words[(at >>> 2) + 1] = DEFINED
+      return
+    }
+    const low = control[word] as number
+    if (width <= 2 && (low & (width === 1 ? 0xff : 0xffff)) === 0) {
+      shadow.defineByte(at)
+      if (width === 2) shadow.defineByte(at + 1)
+      return
+    }
+    for (let i = 0; i < width; i++) {
+      const bits = ((control[word + (i >> 2)] as number) >>> (8 * (i & 3))) & 0xff
+      shadow.setByte(at + i, true, bits, valueT)
+    }
+  }
+
+  #decided(t: number, site: number): void {
+    this.error(
+      'uninitialised-branch',
+      'a decision depends on uninitialised memory',
+      this.places.origin(t),
+      site,
+    )
+  }
+
+  #argument(which: number, t: number, site: number): void {
+    this.error(
+      'uninitialised-argument',
+      `argument ${which + 1} of a call of the host depends on uninitialised memory`,
+      this.places.origin(t),
+      site,
+    )
+  }
+
+  #check(at: number, length: number, t: number, write: boolean, site?: number): boolean {
+    if (length === 0) return true
+    if (this.outside(at, length, t) || at + length > this.bytes.length) {
+      this.addressError(at, length, t, write, site)
+      return false
+    }
+    const bad = this.shadow.findUnaddressable(at, length)
+    if (bad < 0) return true
+    this.addressError(at, length, t, write, site)
+    return false
+  }
+
+  #copy(to: number, from: number, length: number, toT: number, fromT: number, site: number): void {
+    if (length === 0) return
+    this.#check(from, length, fromT, false, site)
+    this.#check(to, length, toT, true, site)
+    if (to + length <= this.bytes.length && from + length <= this.bytes.length)
+      this.shadow.copy(to, from, length)
+  }
+
+  #fill(to: number, length: number, t: number, v: number, site: number): void {
+    this.#check(to, length, t, true, site)
+    if (to + length > this.bytes.length) return
+    this.shadow.settle(to, length)
+    if ((v & 0xff) === 0) return
+    for (let i = 0; i < length; i++)
+      if (this.shadow.addressable(to + i)) this.shadow.setByte(to + i, true, v & 0xff, 0)
+  }
+
+  #alloca(start: number, length: number, site: number): number {
+    const tags = this.places.tags
+    const tag = tags.value as number
+    if (tag + 8 >= HEAP_TAGS || length === 0) return 0
+    this.#setObject(tag, start, length)
+    this.places.alloca(tag, site)
+    tags.value = tag + 8
+    return tag
+  }
+
+  // ---- functions that are checked as a whole
+
+  #whole(name: string): (...args: number[]) => number | undefined {
+    const allocator = allocators[name]
+    const string = Object.hasOwn(stringFunctions, name) ? stringFunctions[name] : undefined
+    const exchangeT = EXCHANGE_T >>> 2
+    if (allocator !== undefined) {
+      const call = allocatorCall(this, name, allocator)
+      return (...args) => {
+        const { control } = this
+        control[EXCHANGE_V >>> 2] = 0
+        this.#inside = name
+        const [value, tag] = call(args)
+        this.#inside = undefined
+        this.control[exchangeT] = tag
+        return value
+      }
+    }
+    if (string === undefined) throw new RangeError(`no function ${name} is checked as a whole`)
+    const host = this.#stringHost()
+    return (...args) => {
+      const { control } = this
+      control[EXCHANGE_V >>> 2] = 0
+      control[exchangeT] = 0
+      this.#inside = name
+      args.forEach((arg, i) => {
+        args[i] = arg >>> 0
+        if (control[argumentPlace(i) >>> 2] !== 0) this.#undefinedWhole(i)
+      })
+      const value = string(host, ...args)
+      this.#inside = undefined
+      return value
+    }
+  }
+
+  argumentT(i: number): number {
+    return this.control[(argumentPlace(i) + 8) >>> 2] as number
+  }
+
+  #undefinedWhole(i: number): void {
+    this.error(
+      'uninitialised-argument',
+      `argument ${i + 1} of ${this.#inside} depends on uninitialised memory`,
+      this.places.origin(this.argumentT(i)),
+    )
+  }
+
+  #stringHost(): StringHost {
+    return {
+      memory: () => this.bytes,
+      shadow: () => this.shadow,
+      read: (at, length, argument) => this.#check(at, length, this.argumentT(argument), false),
+      readDefined: (at, length, argument) => {
+        if (!this.#check(at, length, this.argumentT(argument), false)) return false
+        const bad = this.shadow.findUndefined(at, length)
+        if (bad < 0) return true
+        this.error(
+          'uninitialised-branch',
+          `${this.#inside} depends on uninitialised memory at 0x${bad.toString(16)}`,
+          this.places.origin(this.shadow.origin(bad)),
+        )
+        return false
+      },
+      write: (at, length, argument) => this.#check(at, length, this.argumentT(argument), true),
+      overlap: (to, from, length) =>
+        this.error(
+          'overlap',
+          `${this.#inside} copies ${length} bytes from 0x${from.toString(16)} to 0x${to.toString(16)}, which overlap`,
+          [],
+        ),
+      keep: argument => {
+        this.control[EXCHANGE_T >>> 2] = this.argumentT(argument)
+      },
+    }
+  }
+
+  // ---- the host
+
+  /** The host is in this call (undefined: not any more). */
+  hostCall(name: string | undefined): void {
+    this.#call = name
+  }
+
+  hostReads(at: number, length: number): void {
+    if (length === 0 || !this.#check(at, length, 0, false)) return
+    const bad = this.shadow.findUndefined(at, length)
+    if (bad < 0) return
+    this.error(
+      'uninitialised-argument',
+      `${this.#call ?? 'the host'} is given uninitialised memory at 0x${bad.toString(16)} (byte ${bad - at} of ${length})`,
+      this.places.origin(this.shadow.origin(bad)),
+      undefined,
+      { address: bad },
+    )
+  }
+
+  hostWrote(at: number, length: number): void {
+    if (length === 0) return
+    this.#check(at, length, 0, true)
+    this.shadow.settle(at, length)
+  }
+}
+
+function anyAddressable(shadow: Shadow, at: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (shadow.addressable(at + i)) return true
+  return false
+}
+
+/** V of a value that is extended by its sign, which is at bit `from` - 1. */
+function extend(words: Uint32Array, at: number, from: number): void {
+  const undefined_ = ((words[at] as number) >>> (from - 1)) & 1
+  if (undefined_ === 0) return
+  if (from < 32) words[at]! |= -1 << from
+  words[at + 1] = 0xffffffff
+}

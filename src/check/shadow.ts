@@ -1,0 +1,218 @@
+// The shadow of the guest's memory, from the side of JavaScript: layout.ts says what its words mean.
+import type { EngineMemory } from '../guest/engine.ts'
+import {
+  DEFINED,
+  MIXED,
+  MIXED_ADDRESSABLE,
+  ORIGIN_MASK,
+  TAG_LIMIT,
+  UNADDRESSABLE,
+  UNDEFINED,
+} from './layout.ts'
+
+/** How one byte is: `bits` are its undefined ones. */
+export interface ByteState {
+  readonly addressable: boolean
+  readonly bits: number
+}
+
+export class Shadow {
+  readonly words: Uint32Array
+  /** Undefined bits of the bytes of mixed words. */
+  readonly #bits: Uint8Array
+
+  constructor(words: EngineMemory, bits: EngineMemory) {
+    this.words = new Uint32Array(words.buffer)
+    this.#bits = new Uint8Array(bits.buffer)
+  }
+
+  /** The word that an address is in. */
+  word(at: number): number {
+    return this.words[at >>> 2] as number
+  }
+
+  addressable(at: number): boolean {
+    const word = this.words[at >>> 2] as number
+    if (word < MIXED) return word !== UNADDRESSABLE
+    return ((word >>> (MIXED_ADDRESSABLE + (at & 3))) & 1) !== 0
+  }
+
+  /** The undefined bits of a byte; of one that may not be touched: all. */
+  bits(at: number): number {
+    const word = this.words[at >>> 2] as number
+    if (word === UNADDRESSABLE) return 0xff
+    if (word < UNDEFINED) return 0
+    if (word < MIXED) return 0xff
+    if (!this.addressable(at)) return 0xff
+    return this.#bits[at] as number
+  }
+
+  /** The origin of a byte's undefined bits, as a T, or 0. */
+  origin(at: number): number {
+    const word = this.words[at >>> 2] as number
+    return word >= UNDEFINED ? (TAG_LIMIT | (word & ORIGIN_MASK)) >>> 0 : 0
+  }
+
+  /** The tag of the pointer that is kept in an aligned word, or 0. */
+  tag(at: number): number {
+    const word = this.words[at >>> 2] as number
+    return word < UNDEFINED ? (word & ~7) >>> 0 : 0
+  }
+
+  /** A defined, aligned word with a pointer. */
+  setPointer(at: number, tag: number): void {
+    this.words[at >>> 2] = tag < TAG_LIMIT ? tag | DEFINED : DEFINED
+  }
+
+  /** One byte of a word that may be touched becomes defined: what a program does that fills a block byte by byte. */
+  defineByte(at: number): void {
+    const index = at >>> 2
+    const word = this.words[index] as number
+    if (word < UNDEFINED) {
+      this.words[index] = DEFINED
+      return
+    }
+    const first = at - (at & 3)
+    const bits = this.#bits
+    if (word < MIXED) {
+      bits.fill(0xff, first, first + 4)
+      this.words[index] = (MIXED | (15 << MIXED_ADDRESSABLE) | (word & ORIGIN_MASK)) >>> 0
+    }
+    bits[at] = 0
+    if ((this.words[index] as number) >>> MIXED_ADDRESSABLE !== 31) return
+    const rest = (bits[first] as number) | (bits[first + 1] as number) | (bits[first + 2] as number)
+    if ((rest | (bits[first + 3] as number)) === 0) this.words[index] = DEFINED
+  }
+
+  setByte(at: number, addressable: boolean, bits: number, origin: number): void {
+    const first = at - (at % 4)
+    let mask = 0
+    let defined = true
+    let undefined_ = true
+    const kept = this.word(first) >= UNDEFINED ? this.word(first) & ORIGIN_MASK : 0
+    const states = [0, 0, 0, 0]
+    for (let i = 0; i < 4; i++) {
+      const here = first + i
+      const own = here === at
+      const may = own ? addressable : this.addressable(here)
+      const v = own ? bits : this.bits(here)
+      if (may) {
+        mask |= 1 << i
+        if (v !== 0) defined = false
+        if (v !== 0xff) undefined_ = false
+      }
+      states[i] = v
+    }
+    const from = bits !== 0 ? origin & ORIGIN_MASK : kept
+    if (mask === 0) this.words[first >>> 2] = UNADDRESSABLE
+    else if (mask === 15 && defined) this.words[first >>> 2] = DEFINED
+    else if (mask === 15 && undefined_) this.words[first >>> 2] = UNDEFINED | from
+    else {
+      this.words[first >>> 2] = (MIXED | (mask << MIXED_ADDRESSABLE) | from) >>> 0
+      for (let i = 0; i < 4; i++) this.#bits[first + i] = states[i] as number
+    }
+  }
+
+  // Whole words at once, the bytes at both ends one by one.
+  #range(at: number, length: number, word: number, byte: (at: number) => void): void {
+    const end = at + length
+    let from = at
+    while (from < end && from % 4 !== 0) byte(from++)
+    const whole = end - (end % 4)
+    if (whole > from) {
+      this.words.fill(word, from / 4, whole / 4)
+      from = whole
+    }
+    while (from < end) byte(from++)
+  }
+
+  setDefined(at: number, length: number): void {
+    this.#range(at, length, DEFINED, one => this.setByte(one, true, 0, 0))
+  }
+
+  /** A new block from an aligned address on, between bytes that nobody may touch: undefined, its last word in part. */
+  newBlock(at: number, length: number, origin: number): void {
+    const tail = length % 4
+    const whole = at + length - tail
+    this.words.fill(UNDEFINED | origin, at >>> 2, whole >>> 2)
+    if (tail === 0) return
+    this.words[whole >>> 2] = (MIXED | (((1 << tail) - 1) << MIXED_ADDRESSABLE) | origin) >>> 0
+    this.#bits.fill(0xff, whole, whole + 4)
+  }
+
+  /** The end of such a block. */
+  endBlock(at: number, length: number): void {
+    this.words.fill(UNADDRESSABLE, at >>> 2, (at + length + 3) >>> 2)
+  }
+
+  setUnaddressable(at: number, length: number): void {
+    this.#range(at, length, UNADDRESSABLE, one => this.setByte(one, false, 0xff, 0))
+  }
+
+  /** Bytes of [at, at + length) that may be touched become defined. */
+  settle(at: number, length: number): void {
+    for (let i = at; i < at + length; i++) {
+      if (i % 4 === 0 && i + 4 <= at + length && this.word(i) < MIXED) {
+        if (this.word(i) !== UNADDRESSABLE) this.words[i >>> 2] = DEFINED
+        i += 3
+      } else if (this.addressable(i)) this.setByte(i, true, 0, 0)
+    }
+  }
+
+  /** The first byte of a range that may not be touched, or -1. */
+  findUnaddressable(at: number, length: number): number {
+    const end = at + length
+    for (let i = at; i < end; i++) {
+      const word = this.word(i)
+      if (word === UNADDRESSABLE || (word >= MIXED && !this.addressable(i))) return i
+      if (word < MIXED) i |= 3
+    }
+    return -1
+  }
+
+  /** The first byte of a range with undefined bits, or -1. */
+  findUndefined(at: number, length: number): number {
+    const end = at + length
+    for (let i = at; i < end; i++) {
+      const word = this.word(i)
+      if (word !== UNADDRESSABLE && word < UNDEFINED) i |= 3
+      else if (this.bits(i) !== 0) return i
+    }
+    return -1
+  }
+
+  /** Copies the shadow of bytes, also where both overlap; pointers keep their tags where words meet words. */
+  copy(to: number, from: number, length: number): void {
+    if (length <= 0) return
+    if ((to - from) % 4 !== 0) return this.#copyBytes(to, from, length)
+    const head = Math.min(length, (4 - (from % 4)) % 4)
+    const words = (length - head) >>> 2
+    const tail = length - head - 4 * words
+    const forward = to <= from
+    if (forward) this.#copyBytes(to, from, head)
+    else this.#copyBytes(to + head + 4 * words, from + head + 4 * words, tail)
+    this.#copyWords(to + head, from + head, words)
+    if (forward) this.#copyBytes(to + head + 4 * words, from + head + 4 * words, tail)
+    else this.#copyBytes(to, from, head)
+  }
+
+  #copyWords(to: number, from: number, count: number): void {
+    const a = from >>> 2
+    const b = to >>> 2
+    // Mixed words have bits beside.
+    let mixed = false
+    for (let i = 0; i < count && !mixed; i++) mixed = (this.words[a + i] as number) >= MIXED
+    if (mixed) this.#copyBytes(to, from, 4 * count)
+    else this.words.copyWithin(b, a, a + count)
+  }
+
+  #copyBytes(to: number, from: number, length: number): void {
+    const one = (i: number): void => {
+      if (!this.addressable(to + i)) return
+      const source = from + i
+      this.setByte(to + i, true, this.bits(source), this.origin(source))
+    }
+    if (to <= from) for (let i = 0; i < length; i++) one(i)
+    else for (let i = length - 1; i >= 0; i--) one(i)
+  }
+}

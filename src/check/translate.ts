@@ -1,0 +1,545 @@
+// One function with its checks. The instructions stay in their order and their operands on the operand stack; the shadow values are
+// in locals beside. What is known before the program runs (a constant is defined, a comparison of defined values too) costs nothing:
+// the translation assumes that every local and every block's result is always defined and never a pointer, and starts again
+// with what turned out otherwise until nothing does.
+import { Arithmetic } from './arithmetic.ts'
+import type { Dirt, Label } from './blocks.ts'
+import { Cursor } from '../wasm/instructions.ts'
+import type { Func, FuncType, ValueType } from '../wasm/module.ts'
+import { I32, I64 } from '../wasm/module.ts'
+import { effects, isAccess, isStore, widths } from '../wasm/opcode-table.ts'
+import { type Access, checkLoad, checkStore, pushT, pushV } from './accesses.ts'
+import type { Context } from './context.ts'
+import { CONTROL } from './emitter.ts'
+import { type FrameUse, frameUse } from './frames.ts'
+import { FRAME_VARIABLES, TABLE } from './layout.ts'
+import { isUndefined } from './operators.ts'
+import { effectTypes, NONE, shadowType, type Value } from './values.ts'
+
+export interface Translated {
+  readonly locals: Func['locals']
+  readonly body: Uint8Array
+  readonly use: FrameUse
+}
+
+/** Translates the function with this index in the module as it came. */
+export function translate(context: Context, func: Func, index: number): Translated {
+  const type = context.module.types[func.type] as FuncType
+  const types = [...type.params]
+  for (const run of func.locals) for (let i = 0; i < run.count; i++) types.push(run.type)
+  const use = frameUse(func, context.stackPointer, type.params.length, types.length)
+  const dirt: Dirt = { v: new Set(), t: new Set() }
+  type.params.forEach((param, i) => {
+    if (shadowType(param) === undefined) return
+    dirt.v.add(i)
+    dirt.t.add(i)
+  })
+  for (;;) {
+    const before = dirt.v.size + dirt.t.size
+    const translation = new Translation(context, func, index, type, types, use, dirt)
+    const body = translation.run()
+    if (dirt.v.size + dirt.t.size === before)
+      return { locals: [...func.locals, ...translation.locals.runs()], body, use }
+  }
+}
+
+class Translation extends Arithmetic {
+  run(): Uint8Array {
+    const out = this.out
+    this.prologue()
+    out.op(0x02)
+    this.blockType(this.type.results)
+    this.labels.push(this.label('function', [], this.type.results))
+    const cursor = this.cursor
+    while (cursor.next()) {
+      this.instruction(cursor)
+      if (this.labels.length === 0) break
+    }
+    this.epilogue()
+    out.end()
+    return out.take()
+  }
+
+  // ---- entering and leaving
+
+  protected prologue(): void {
+    const out = this.out
+    const { locals } = this
+    const context = this.context
+    this.type.params.forEach((type, i) => {
+      if (shadowType(type) === undefined) return
+      out.globalGet(context.parameterV(i, shadowType(type) as number))
+      out.set(locals.v(i))
+      out.globalGet(context.parameterT(i))
+      out.set(locals.t(i))
+    })
+    if (this.use.calls) {
+      out.globalGet(context.calls)
+      out.tee(locals.named('calls', I32))
+      out.i32(4)
+      out.op(0x6a)
+      out.globalSet(context.calls)
+    }
+    if (this.tags || this.allocas) {
+      out.globalGet(context.tags)
+      out.set(locals.named('tags', I32))
+    }
+    if (this.use.leaf) {
+      // What lies below the stack pointer is this function's until it returns.
+      out.globalGet(context.stackPointer)
+      out.i32(this.use.size)
+      out.op(0x6b)
+      out.globalGet(context.stackPointer)
+      out.i32(context.stackOrigin(this.index))
+      out.call(context.helpers.push)
+    }
+    if (this.tags) this.tagPlaces()
+  }
+
+  // Entries of the object table for the variables of the frame.
+  protected tagPlaces(): void {
+    const out = this.out
+    const context = this.context
+    const tags = this.locals.named('tags', I32)
+    this.places.forEach((place, i) => {
+      out.get(tags)
+      out.globalGet(context.stackPointer)
+      out.i32(place.start - this.use.size)
+      out.op(0x6a, 0xad)
+      out.i64(BigInt(place.length) << 32n)
+      out.op(0x84)
+      out.memory(0x37, CONTROL, TABLE + 8 * i)
+      out.get(tags)
+      out.i32(1)
+      out.op(0x76)
+      out.i32(context.variable(this.index, i))
+      out.memory(0x36, CONTROL, FRAME_VARIABLES + 4 * i)
+    })
+    out.get(tags)
+    out.i32(8 * this.places.length)
+    out.op(0x6a)
+    out.globalSet(context.tags)
+  }
+
+  protected epilogue(): void {
+    const out = this.out
+    const context = this.context
+    const { locals } = this
+    this.type.results.forEach((type, i) => {
+      const shadow = shadowType(type)
+      if (shadow === undefined) return
+      const value = this.carried(0, type, i)
+      pushV(out, type, value.v)
+      out.globalSet(context.resultV(i, shadow))
+      pushT(out, value.t)
+      out.globalSet(context.resultT(i))
+    })
+    if (this.use.leaf) {
+      out.globalGet(context.stackPointer)
+      out.i32(this.use.size)
+      out.op(0x6b)
+      out.globalGet(context.stackPointer)
+      out.call(context.helpers.pop)
+    }
+    if (this.tags || this.allocas) {
+      out.get(locals.named('tags', I32))
+      out.globalGet(context.tags)
+      out.op(0x47)
+      out.if()
+      out.get(locals.named('tags', I32))
+      out.call(context.helpers.dropTags)
+      out.end()
+    }
+    if (this.use.calls) {
+      out.get(locals.named('calls', I32))
+      out.globalSet(context.calls)
+    }
+  }
+
+  // ---- instructions
+
+  protected instruction(cursor: Cursor): void {
+    const { op } = cursor
+    if (op >= 0x45 && op <= 0xc4) return this.numeric(cursor)
+    if (isAccess(op)) return this.access(cursor)
+    const out = this.out
+    switch (op) {
+      case 0x00:
+        this.raw(cursor)
+        return this.skip(cursor)
+      case 0x01:
+        return
+      case 0x02:
+      case 0x03:
+      case 0x06:
+      case 0x1f: {
+        this.begin(op === 0x03 ? 'loop' : op === 0x02 ? 'block' : 'try', cursor)
+        if (op === 0x1f) this.clean(cursor)
+        return this.raw(cursor)
+      }
+      case 0x04: {
+        this.decide(this.pop(), cursor.place, true)
+        this.begin('if', cursor)
+        const label = this.labels.at(-1) as Label
+        this.starts.set(
+          label,
+          this.stack.slice(label.height).map(value => ({ ...value })),
+        )
+        return this.raw(cursor)
+      }
+      case 0x05:
+        return this.else(cursor, true)
+      case 0x07:
+      case 0x19:
+        return this.handler(cursor, true)
+      case 0x18:
+        return this.delegate(cursor, true)
+      case 0x0b:
+        return this.end(true)
+      case 0x08:
+      case 0x09:
+      case 0x0a:
+        this.raw(cursor)
+        return this.skip(cursor)
+      case 0x0c:
+        this.carry(this.target(cursor.index))
+        this.raw(cursor)
+        return this.skip(cursor)
+      case 0x0d:
+        this.decide(this.pop(), cursor.place, true)
+        this.carry(this.target(cursor.index))
+        return this.raw(cursor)
+      case 0x0e:
+        this.decide(this.pop(), cursor.place, false)
+        for (const label of new Set(cursor.labels())) this.carry(this.target(label))
+        this.raw(cursor)
+        return this.skip(cursor)
+      case 0x0f:
+        this.carry(this.labels[0] as Label)
+        out.br(this.labels.length - 1)
+        return this.skip(cursor)
+      case 0x10:
+      case 0x11:
+      case 0x12:
+      case 0x13:
+        return this.call(cursor)
+      case 0x1a:
+        this.pop()
+        return this.raw(cursor)
+      case 0x1b:
+      case 0x1c:
+        return this.select(cursor)
+      case 0x20:
+        return this.localGet(cursor)
+      case 0x21:
+      case 0x22:
+        return this.localSet(cursor)
+      case 0x23:
+        return this.globalGet(cursor)
+      case 0x24:
+        return this.globalSet(cursor)
+      case 0x40:
+        return this.grow(cursor)
+      case 0x41: {
+        const tag = this.context.globalTag(cursor.i32 >>> 0, this.plain)
+        this.push(I32, NONE, tag === 0 ? NONE : -2 - tag, { kind: 'constant', value: cursor.i32 })
+        return this.raw(cursor)
+      }
+      case 0xd2:
+        this.push(0x70)
+        out.byte(0xd2)
+        return out.u32(this.moveFunction(cursor.index))
+      case 0x108:
+      case 0x10a:
+      case 0x10b:
+        return this.bulk(cursor)
+      default:
+        return this.other(cursor)
+    }
+  }
+
+  protected moveFunction(index: number): number {
+    return index < this.context.importedFunctions ? index : index + this.context.shift
+  }
+
+  // What a catch clause carries is defined.
+  protected clean(cursor: Cursor): void {
+    for (const { label } of cursor.clauses()) {
+      const target = this.labels[this.labels.length - 2 - label]
+      target?.carries.forEach((type, i) => {
+        const { v, t } = this.carried(target.number, type, i)
+        if (v >= 0) {
+          this.out.zero(shadowType(type) ?? I32)
+          this.out.set(v)
+        }
+        if (t >= 0) {
+          this.out.i32(0)
+          this.out.set(t)
+        }
+      })
+    }
+  }
+
+  protected localGet(cursor: Cursor): void {
+    const { index } = cursor
+    const type = this.types[index] as ValueType
+    const dirty = this.dirt
+    this.raw(cursor)
+    if (this.plain && this.use.stackPointers.has(index) && this.symbols[index]?.kind !== 'frame')
+      return this.push(I32, NONE, NONE, { kind: 'stack pointer' })
+    this.push(
+      type,
+      dirty.v.has(index) ? this.locals.v(index) : NONE,
+      dirty.t.has(index) ? this.locals.t(index) : NONE,
+      this.symbols[index],
+    )
+  }
+
+  protected localSet(cursor: Cursor): void {
+    const { index, op } = cursor
+    const out = this.out
+    const { locals } = this
+    const value = this.pop()
+    if (value.v !== NONE) this.dirt.v.add(index)
+    if (value.t !== NONE) this.dirt.t.add(index)
+    const v = this.dirt.v.has(index) ? locals.v(index) : undefined
+    const t = this.dirt.t.has(index) ? locals.t(index) : undefined
+    if (v !== value.v || t !== value.t)
+      this.keep(v === value.v ? undefined : v, t === value.t ? undefined : t)
+    if (v !== undefined && v !== value.v) {
+      pushV(out, value.type, value.v)
+      out.set(v)
+    }
+    if (t !== undefined && t !== value.t) {
+      pushT(out, value.t)
+      out.set(t)
+    }
+    const params = this.type.params.length
+    const known = this.entry || (this.use.sets[index] === 1 && index >= params)
+    this.symbols[index] = known ? value.symbol : undefined
+    if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol)
+    this.raw(cursor)
+  }
+
+  protected globalGet(cursor: Cursor): void {
+    const { index } = cursor
+    const context = this.context
+    this.raw(cursor)
+    const type = this.globalType(index)
+    if (index === context.stackPointer)
+      return this.push(
+        I32,
+        NONE,
+        NONE,
+        this.entry && !this.moved ? { kind: 'frame', offset: this.use.size } : { kind: 'stack pointer' },
+      )
+    if (!type.mutable || shadowType(type.type) === undefined) return this.push(type.type)
+    this.out.globalGet(context.globalV(index, shadowType(type.type) as number))
+    const v = this.setV(type.type)
+    this.out.globalGet(context.globalT(index))
+    this.push(type.type, v, this.setT())
+  }
+
+  protected globalType(index: number): { type: ValueType; mutable: boolean } {
+    const { module } = this.context
+    const imported = module.imports.filter(one => one.kind === 'global')
+    const global = index < imported.length ? imported[index]?.type : module.globals[index - imported.length]
+    return global ?? { type: I32, mutable: true }
+  }
+
+  protected globalSet(cursor: Cursor): void {
+    const out = this.out
+    const context = this.context
+    const { index } = cursor
+    const value = this.pop()
+    if (index === context.stackPointer) {
+      this.moved = true
+      out.i32(context.stackOrigin(this.index))
+      return out.call(context.helpers.setStack)
+    }
+    const shadow = shadowType(value.type)
+    if (shadow !== undefined) {
+      pushV(out, value.type, value.v)
+      out.globalSet(context.globalV(index, shadow))
+      pushT(out, value.t)
+      out.globalSet(context.globalT(index))
+    }
+    this.raw(cursor)
+  }
+
+  // ---- calls
+
+  protected call(cursor: Cursor): void {
+    const out = this.out
+    const context = this.context
+    const { module } = context
+    const { op } = cursor
+    const indirect = op === 0x11 || op === 0x13
+    if (indirect) this.decide(this.pop(), cursor.place, false)
+    const type = module.types[
+      indirect ? cursor.index : (context.functionTypes[cursor.index] as number)
+    ] as FuncType
+    const host = !indirect && cursor.index < context.importedFunctions
+    const from = this.stack.length - type.params.length
+    type.params.forEach((param, i) => {
+      const value = this.stack[from + i] as Value
+      const shadow = shadowType(param)
+      if (shadow === undefined) return
+      if (host) return this.argument(value, i, cursor.place)
+      pushV(out, param, value.v)
+      out.globalSet(context.parameterV(i, shadow))
+      pushT(out, value.t)
+      out.globalSet(context.parameterT(i))
+    })
+    this.stack.length = from
+    if (indirect) this.clearResults(type)
+    out.get(this.locals.named('calls', I32))
+    out.i32(cursor.place)
+    out.memory(0x36, CONTROL, 0)
+    if (op === 0x10) {
+      out.byte(0x10)
+      out.u32(this.moveFunction(cursor.index))
+    } else if (op === 0x12) {
+      out.call(this.moveFunction(cursor.index))
+    } else {
+      out.byte(0x11)
+      out.u32(cursor.index)
+      out.u32(cursor.index2)
+    }
+    type.results.forEach((result, i) => {
+      const shadow = shadowType(result)
+      if (shadow === undefined || host) return this.push(result)
+      out.globalGet(context.resultV(i, shadow))
+      const v = this.setV(result)
+      out.globalGet(context.resultT(i))
+      this.push(result, v, this.setT())
+    })
+    if (op === 0x12 || op === 0x13) {
+      this.carry(this.labels[0] as Label)
+      out.br(this.labels.length - 1)
+      this.skip(cursor)
+    }
+  }
+
+  // A function of the host's behind the table doesn't set them.
+  protected clearResults(type: FuncType): void {
+    type.results.forEach((result, i) => {
+      const shadow = shadowType(result)
+      if (shadow === undefined) return
+      this.out.zero(shadow)
+      this.out.globalSet(this.context.resultV(i, shadow))
+      this.out.i32(0)
+      this.out.globalSet(this.context.resultT(i))
+    })
+  }
+
+  protected argument(value: Value, i: number, site: number): void {
+    if (value.v < 0) return
+    const out = this.out
+    isUndefined(out, value.type, value.v)
+    out.if()
+    out.i32(i)
+    pushT(out, value.t)
+    out.i32(site)
+    out.call(this.context.hooks.argument)
+    out.end()
+  }
+
+  // ---- memory
+
+  protected access(cursor: Cursor): void {
+    const { op } = cursor
+    const out = this.out
+    const { params, results } = effectTypes(effects[op] as string)
+    const width = widths[op] as number
+    const values = params.map(() => this.pop()).reverse()
+    const address = values[0] as Value
+    const base = this.scratch('base', I32)
+    const xs = params.slice(1).map((type, i) => this.scratch(`x${i}`, type))
+    for (const x of [...xs].reverse()) out.set(x)
+    out.set(base)
+    const at = address.symbol?.kind === 'frame' ? address.symbol.offset + cursor.offset : -1
+    const access: Access = {
+      opcode: op,
+      width,
+      signed: extending.has(op),
+      offset: cursor.offset,
+      site: cursor.place,
+      base,
+      address,
+      inFrame: this.framed(address, at, width) ? at : undefined,
+    }
+    const result = results[0]
+    if (result === undefined && op < 0x400) {
+      checkStore(out, this.context, this.locals, access, values[1] as Value)
+    } else if (op >= 0x400 || isStore(op)) {
+      // Atomic: the bytes have to be addressable, what comes back counts as defined.
+      const v = this.scratch('rv', result === I64 ? I64 : I32)
+      if (width > 0)
+        checkLoad(out, this.context, this.locals, access, result ?? I32, v, this.scratch('rt', I32))
+    }
+    let v = NONE
+    let t = NONE
+    if (result !== undefined && op < 0x400) {
+      v = this.locals.slotV(this.stack.length, result)
+      t = this.locals.slotT(this.stack.length)
+      checkLoad(out, this.context, this.locals, access, result, v, t)
+    }
+    out.get(base)
+    for (const x of xs) out.get(x)
+    this.raw(cursor)
+    if (result !== undefined) this.push(result, v, t)
+  }
+
+  // In the own frame for certain. An address that is a variable's has to stay in it (that of the first variable is the frame's own).
+  protected framed(address: Value, at: number, width: number): boolean {
+    if (at < 0 || at + width > this.use.size) return false
+    if (address.symbol?.kind !== 'frame' || address.symbol.offset === 0 || address.t === NONE) return true
+    const place = this.places[this.placeAt(address.symbol.offset)]
+    return place === undefined || (at >= place.start && at + width <= place.start + place.length)
+  }
+
+  protected grow(cursor: Cursor): void {
+    const out = this.out
+    this.pop()
+    const more = this.scratch('x0', I32)
+    const before = this.scratch('base', I32)
+    out.tee(more)
+    this.raw(cursor)
+    out.tee(before)
+    out.get(before)
+    out.get(more)
+    out.call(this.context.hooks.grown)
+    this.push(I32)
+  }
+
+  protected bulk(cursor: Cursor): void {
+    const out = this.out
+    const { hooks } = this.context
+    const [to, from, length] = [this.stack.at(-3), this.stack.at(-2), this.stack.at(-1)] as Value[]
+    this.stack.length -= 3
+    const names = ['base', 'x0', 'x1'].map(name => this.scratch(name, I32))
+    for (const name of [...names].reverse()) out.set(name)
+    this.undefinedLength(length as Value, names[2] as number, cursor.place)
+    const [a, b, n] = names as [number, number, number]
+    out.get(a)
+    if (cursor.op !== 0x108) out.get(b)
+    out.get(n)
+    pushT(out, (to as Value).t)
+    if (cursor.op === 0x10a) pushT(out, (from as Value).t)
+    else if (cursor.op === 0x10b) pushV(out, I32, (from as Value).v)
+    out.i32(cursor.place)
+    out.call(cursor.op === 0x10a ? hooks.copy : cursor.op === 0x10b ? hooks.fill : hooks.init)
+    for (const name of names) out.get(name)
+    this.raw(cursor)
+  }
+
+  protected undefinedLength(length: Value, local: number, site: number): void {
+    this.out.get(local)
+    this.decide(length, site, false)
+    this.out.op(0x1a)
+  }
+}
+
+/** The loads that extend by the sign. */
+const extending: ReadonlySet<number> = new Set([0x2c, 0x2e, 0x30, 0x32, 0x34])

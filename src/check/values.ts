@@ -1,0 +1,92 @@
+// The shadow of values while a function is translated: what is on the operand stack, what is known about it before the program
+// runs, and in which local its shadow values are.
+import type { ValueType } from '../wasm/module.ts'
+import { F32, F64, I32, I64, V128 } from '../wasm/module.ts'
+
+/** No shadow value: every bit is defined (of V), no tag (of T). A T below NONE is a constant: -2 - tag. */
+export const NONE = -1
+
+/** What a value is for certain: a constant, or so many bytes above (mostly below) the stack pointer at the function's entry. */
+export type Symbol =
+  | { readonly kind: 'constant'; readonly value: number }
+  | { readonly kind: 'frame'; readonly offset: number }
+  | { readonly kind: 'stack pointer' }
+
+/** A value on the operand stack. `v` and `t` are locals, or NONE. */
+export interface Value {
+  readonly type: ValueType
+  v: number
+  t: number
+  readonly symbol?: Symbol | undefined
+}
+
+/** The type of the V of a value, or undefined if a value of this type is always defined (references). */
+export function shadowType(type: ValueType): ValueType | undefined {
+  if (type === I32 || type === F32) return I32
+  if (type === I64 || type === F64) return I64
+  return type === V128 ? V128 : undefined
+}
+
+/** The locals of one function: its own, and those that the translation adds. */
+export class Locals {
+  readonly types: ValueType[]
+  readonly #own: number
+  readonly #kept = new Map<string, number>()
+
+  constructor(types: readonly ValueType[]) {
+    this.types = [...types]
+    this.#own = types.length
+  }
+
+  /** The local that goes by this name, made on the first call. */
+  named(name: string, type: ValueType): number {
+    const key = `${name} ${type}`
+    const known = this.#kept.get(key)
+    if (known !== undefined) return known
+    const local = this.types.push(type) - 1
+    this.#kept.set(key, local)
+    return local
+  }
+
+  /** The shadow values of a local of the program's. */
+  v(local: number): number {
+    return this.named(`v${local}`, shadowType(this.types[local] as ValueType) ?? I32)
+  }
+  t(local: number): number {
+    return this.named(`t${local}`, I32)
+  }
+  /** The shadow values of a value that lies so deep on the operand stack. */
+  slotV(depth: number, type: ValueType): number {
+    return this.named(`sv${depth}`, shadowType(type) ?? I32)
+  }
+  slotT(depth: number): number {
+    return this.named(`st${depth}`, I32)
+  }
+
+  /** The added ones as runs of one type. */
+  runs(): { count: number; type: ValueType }[] {
+    const runs: { count: number; type: ValueType }[] = []
+    for (const type of this.types.slice(this.#own)) {
+      const last = runs.at(-1)
+      if (last?.type === type) last.count++
+      else runs.push({ count: 1, type })
+    }
+    return runs
+  }
+}
+
+const letters: Readonly<Record<string, ValueType>> = { i: I32, I: I64, f: F32, F: F64, v: V128, a: I32 }
+
+const parsed = new Map<string, { readonly params: ValueType[]; readonly results: ValueType[] }>()
+
+/** `ii:i` as value types. */
+export function effectTypes(effect: string): { readonly params: ValueType[]; readonly results: ValueType[] } {
+  let types = parsed.get(effect)
+  if (types === undefined) {
+    const [params = '', results = ''] = effect.split(':')
+    const of = (word: string): ValueType[] => [...word].map(letter => letters[letter] as ValueType)
+    types = { params: of(params), results: of(results) }
+    parsed.set(effect, types)
+  }
+  return types
+}

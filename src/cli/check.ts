@@ -1,0 +1,128 @@
+// lethe check: runs a WebAssembly program and tells what it does wrong with its memory.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { CheckFinding, CheckResult, LeakCheck } from '../check/index.ts'
+import { GuestError } from '../guest/errors.ts'
+import { collect, examples } from './arguments.ts'
+import { CommandError, exitCode, UsageError } from './errors.ts'
+import { parseDir, parseEnv } from './guest.ts'
+import { parseSize } from './size.ts'
+
+interface CheckFlags {
+  readonly dir?: readonly string[]
+  readonly env?: readonly string[]
+  readonly invoke?: string
+  readonly leakCheck: LeakCheck
+  readonly quarantine?: number
+  readonly suppressions?: readonly string[]
+  readonly errorExitcode?: number
+  readonly json?: string | true
+  readonly sarif?: string
+  readonly quiet?: boolean
+}
+
+/** As a shell tells of a program that was aborted. */
+const trapped = 134
+
+export function checkCommand(): Command {
+  return new Command('check')
+    .description('run a WebAssembly program (WASI) and report the errors that it makes with its memory')
+    .argument('<program...>', 'prog.wasm, and its arguments after --')
+    .passThroughOptions()
+    .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
+    .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
+    .option('--invoke <export>', 'call this export instead of _start')
+    .addOption(
+      new Option('--leak-check <what>', 'blocks that were not given back')
+        .choices(['no', 'summary', 'full', 'all'])
+        .default('full'),
+    )
+    .option('--quarantine <size>', 'freed blocks that are not used again at once (default: 16M)', parseSize)
+    .option('--suppressions <file>', 'findings that are only counted (repeatable)', collect)
+    .option('--error-exitcode <code>', 'end with this code if there was any error', parseCode)
+    .option('--json [file]', 'one document instead of text; without a file to standard error')
+    .option('--sarif <file>', 'write the findings as SARIF 2.1.0')
+    .option('-q, --quiet', 'only findings, no summary')
+    .addHelpText(
+      'after',
+      `\nReports go to standard error, the program's own output where it sends it. Ends as the program ends.\n${examples(
+        [
+          ['lethe check prog.wasm -- in.txt', 'what clang --target=wasm32-wasi -g -O0 has made'],
+          ['lethe check --error-exitcode 9 tests.wasm', 'in a test: 9 if anything was wrong'],
+          ['lethe check --sarif out.sarif prog.wasm', 'for code review tools'],
+        ],
+      )}`,
+    )
+    .action(run)
+}
+
+function parseCode(text: string): number {
+  const code = Number(text)
+  if (!Number.isInteger(code) || code < 0 || code > 255)
+    throw new InvalidArgumentError('an exit code is a number from 0 to 255')
+  return code
+}
+
+async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<void> {
+  const { check, CheckError, findingText, jsonReport, sarifReport, summaryText } = await import(
+    '../check/index.ts'
+  )
+  const { load } = await import('../guest/load.ts')
+  const { prepare } = await import('../guest/instance.ts')
+  const suppress = await suppressions(flags.suppressions ?? [])
+  const json = flags.json !== undefined
+  let result: CheckResult
+  try {
+    const guest = load(path)
+    await prepare(guest)
+    result = check(guest, {
+      args: rest[0] === '--' ? rest.slice(1) : rest,
+      dirs: (flags.dir ?? []).map(parseDir),
+      env: Object.fromEntries((flags.env ?? []).map(parseEnv)),
+      leaks: flags.leakCheck,
+      suppress,
+      tell: finding => {
+        if (!json) tell(findingText(finding))
+      },
+      ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
+      ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
+    })
+  } catch (error) {
+    if (error instanceof CheckError) throw new CommandError(exitCode.impossible, `${path}: ${error.message}`)
+    if (!(error instanceof GuestError)) throw error
+    throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
+  }
+  if (json) document(flags.json, jsonReport(path, result))
+  else if (flags.quiet !== true) tell(summaryText(result))
+  if (flags.sarif !== undefined) {
+    const { version } = await import('./frame.ts')
+    writeFileSync(flags.sarif, `${JSON.stringify(sarifReport(path, result, version()), null, 2)}\n`)
+  }
+  process.exitCode =
+    flags.errorExitcode !== undefined && result.errors > 0
+      ? flags.errorExitcode
+      : (result.exitCode ?? trapped)
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text.replace(/^/gm, '== ')}\n`)
+}
+
+function document(to: string | true | undefined, value: object): void {
+  const text = `${JSON.stringify(value, null, 2)}\n`
+  if (typeof to === 'string') writeFileSync(to, text)
+  else process.stderr.write(text)
+}
+
+async function suppressions(files: readonly string[]): Promise<(finding: CheckFinding) => boolean> {
+  const { parseSuppressions, SuppressionError } = await import('../check/index.ts')
+  const all = files.map(file => {
+    try {
+      return parseSuppressions(readFileSync(file, 'utf8'))
+    } catch (error) {
+      if (error instanceof SuppressionError) throw new UsageError(`--suppressions ${file}: ${error.message}`)
+      throw new UsageError(`--suppressions ${file} can't be read (${(error as NodeJS.ErrnoException).code})`)
+    }
+  })
+  return finding => all.some(one => one(finding))
+}

@@ -1,0 +1,57 @@
+/** C programs of our own under test/guests, compiled for WASI when they are asked for. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { check, type CheckOptions, type CheckResult } from '../../src/check/index.ts'
+import { type Guest, load } from '../../src/guest/load.ts'
+import { root } from '../cli-helpers.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'lethe-check-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
+
+/** Why nothing can be compiled here; undefined when it can. */
+export function cannotCompile(): string | undefined {
+  const { status } = spawnSync(
+    'clang',
+    ['--target=wasm32-wasi', '-x', 'c', '-', '-o', join(folder, 'probe.wasm')],
+    { input: 'int main(void) { return 0; }' },
+  )
+  return status === 0 ? undefined : 'no clang with wasi-libc and lld'
+}
+
+const made = new Map<string, Guest>()
+
+/** The guest of a source file below the repository's root. */
+export function compiled(source: string, ...flags: string[]): Guest {
+  const key = [source, ...flags].join(' ')
+  const known = made.get(key)
+  if (known !== undefined) return known
+  const out = join(folder, `${basename(source)}-${made.size}.wasm`)
+  const words = ['--target=wasm32-wasi', '-g', '-w', ...flags, join(root, source), '-o', out]
+  const { status, stderr } = spawnSync('clang', words, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${source} does not compile:\n${stderr}`)
+  const guest = load(out)
+  made.set(key, guest)
+  return guest
+}
+
+export interface Checked extends CheckResult {
+  readonly out: string
+}
+
+/** Runs a guest under the checker and keeps what it writes. */
+export function checked(guest: Guest, args: readonly string[], options: CheckOptions = {}): Checked {
+  let out = ''
+  const result = check(guest, {
+    ...options,
+    args,
+    stdin: () => 0,
+    stdout: bytes => {
+      out += Buffer.from(bytes).toString('latin1')
+      return bytes.length
+    },
+  })
+  return { ...result, out }
+}

@@ -1,0 +1,57 @@
+/* Uses of memory that was never set, and what only copies it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pair {
+  char tag;
+  int number;
+};
+
+static int decide(int x) {
+  if (x > 3) return 1;
+  return 2;
+}
+
+int main(int argc, char **argv) {
+  const char *what = argc > 1 ? argv[1] : "";
+  int *block = malloc(16 * sizeof *block);
+  int never;
+  volatile int sink = 0;
+  if (!strcmp(what, "branch")) sink = decide(block[3]);
+  if (!strcmp(what, "stack")) sink = decide(never);
+  if (!strcmp(what, "address")) sink = "0123456789"[block[2] & 7];
+  if (!strcmp(what, "write")) fwrite(block, 4, 1, stdout);
+  if (!strcmp(what, "bit")) {
+    /* One bit is set, and only that bit is asked for. */
+    unsigned bits = (unsigned)block[0];
+    bits |= 4;
+    sink = bits & 4 ? 1 : 2;
+  }
+  if (!strcmp(what, "otherbit")) {
+    unsigned bits = (unsigned)block[0];
+    bits |= 4;
+    sink = bits & 8 ? 1 : 2;
+  }
+  if (!strcmp(what, "copy")) {
+    struct pair one, other[2];
+    one.tag = 'x'; /* three bytes behind it are nobody's */
+    one.number = 7;
+    other[0] = one;
+    memcpy(&other[1], &other[0], sizeof one);
+    sink = other[1].tag + other[1].number;
+    int *copy = malloc(16 * sizeof *copy);
+    memcpy(copy, block, 16 * sizeof *copy);
+    free(copy);
+  }
+  if (!strcmp(what, "strings")) {
+    char text[13] = "hello";
+    char *end = malloc(6);
+    strcpy(end, text);
+    sink = (int)strlen(end) + strcmp(end, text) + (strchr(end, 'l') != NULL) + (int)strlen(strcat(text, "!"));
+    printf("%s %d\n", end, sink);
+    free(end);
+  }
+  free(block);
+  return sink < 0;
+}
