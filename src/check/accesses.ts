@@ -240,15 +240,25 @@ export function checkLoad(
   out.end()
 }
 
-// The end of the block `simple`: a word whose bytes may all be touched, some of them undefined. Its bits lie ready in the bits memory, to be read
+// The end of the block `simple`: a word with bytes that are undefined, or that nobody may touch, but not those that are read. Its bits lie ready in the bits memory, to be read
 // by the same instruction. Goes to the end of the load (label 1 from here), or on to the slow path.
 function mixedLoad(out: Emitter, access: Access, type: ValueType, s: number, v: number, t: number): void {
   const { width, opcode, base, offset } = access
   out.end()
   out.get(s)
   out.i32(MIXED_ADDRESSABLE)
-  out.op(0x76)
-  out.i32(31)
+  if (width < 4) {
+    // The word at the end of a block may have other bytes that nobody may touch.
+    effective(out, access)
+    out.i32(3)
+    out.op(0x71, 0x6a, 0x76)
+    out.i32(width === 1 ? 1 : 3)
+    out.op(0x71)
+    out.i32(width === 1 ? 1 : 3)
+  } else {
+    out.op(0x76)
+    out.i32(31)
+  }
   out.op(0x46)
   if (width > 1 && misaligned(out, access, width - 1)) out.op(0x45, 0x71)
   out.if()
@@ -267,6 +277,21 @@ function mixedLoad(out: Emitter, access: Access, type: ValueType, s: number, v: 
   out.set(t)
   out.br(2)
   out.end()
+}
+
+// Leaves what has to be 0 for a store of a byte or two to be simple, apart from the shadow that is there. 0: nothing has.
+function shortReasons(out: Emitter, access: Access, { v, type }: Value): number {
+  let parts = 0
+  if (v >= 0) {
+    // Only the bits that are written count.
+    out.get(v)
+    if (shadowType(type) === I64) out.op(0xa7)
+    out.i32(access.width === 1 ? 0xff : 0xffff)
+    out.op(0x71)
+    parts++
+  }
+  if (access.width === 2 && misaligned(out, access, 1) && parts++ > 0) out.op(0x72)
+  return parts
 }
 
 /** Checks a store whose base address is in `access.base`, and writes the shadow of `value` for what will be written. */
@@ -369,6 +394,7 @@ export function checkStore(
     out.memory(0x37, SHADOW, access.offset)
   } else {
     const s = scratch(locals, 'a', I32)
+    out.block()
     effective(out, access)
     out.i32(-4)
     out.op(0x71)
@@ -378,18 +404,19 @@ export function checkStore(
     out.op(0x6b)
     out.i32(HIGH_BITS)
     out.op(0x71)
-    if (v >= 0) {
-      // Only the bits that are written count.
-      out.get(v)
-      if (shadow === I64) out.op(0xa7)
-      out.i32(width === 1 ? 0xff : 0xffff)
-      out.op(0x71, 0x72)
-    }
-    if (width === 2 && misaligned(out, access, 1)) out.op(0x72)
+    if (shortReasons(out, access, value) > 0) out.op(0x72)
     out.brIf(0)
     out.get(s)
     out.i32(4)
     out.memory(0x36, SHADOW, 0)
+    out.br(2)
+    out.end()
+    if (shortReasons(out, access, value) > 0) out.brIf(0)
+    effective(out, access)
+    out.i32(width)
+    out.call(context.helpers.define)
+    out.op(0x45)
+    out.brIf(0)
   }
   if (simple) out.br(1)
   out.end()

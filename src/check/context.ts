@@ -33,7 +33,7 @@ export type HookName =
   | 'alloca'
 
 /** Functions that are added to the module. */
-export type HelperName = 'push' | 'pop' | 'addTags' | 'subTags' | 'setStack' | 'dropTags'
+export type HelperName = 'push' | 'pop' | 'addTags' | 'subTags' | 'setStack' | 'dropTags' | 'define'
 
 function type(effect: string): FuncType {
   const [params = '', results = ''] = effect.split(':')

@@ -2,8 +2,18 @@
 import type { FuncType } from '../wasm/module.ts'
 import { I32, I64 } from '../wasm/module.ts'
 import type { Context, HelperName } from './context.ts'
-import { CONTROL, type Emitter, SHADOW } from './emitter.ts'
-import { ANY, FRAME_TAGS, TABLE, TAG_LIMIT, UNDEFINED } from './layout.ts'
+import { BITS, CONTROL, type Emitter, SHADOW } from './emitter.ts'
+import {
+  ANY,
+  DEFINED,
+  FRAME_TAGS,
+  MIXED,
+  MIXED_ADDRESSABLE,
+  ORIGIN_MASK,
+  TABLE,
+  TAG_LIMIT,
+  UNDEFINED,
+} from './layout.ts'
 
 interface Helper {
   readonly type: FuncType
@@ -131,6 +141,86 @@ export const helperBodies: Readonly<Record<HelperName, Helper>> = {
       out.op(0x0f)
       out.end()
       out.i32(ANY)
+    },
+  },
+  // (address, bytes: 1 or an aligned 2) -> whether they may be touched: they are defined now. For words that are not simply defined:
+  // a block is filled in small steps, or its end is not the end of a word.
+  define: {
+    type: i32s(2, 1),
+    locals: [{ count: 2, type: I32 }],
+    emit(out) {
+      const all = MIXED | (15 << MIXED_ADDRESSABLE)
+      out.get(0)
+      out.i32(-4)
+      out.op(0x71)
+      out.tee(2)
+      out.memory(0x28, SHADOW, 0)
+      out.tee(3)
+      out.i32(0)
+      out.op(0x4e)
+      out.if()
+      out.get(3)
+      out.i32(UNDEFINED)
+      out.op(0x49)
+      out.if()
+      out.i32(0)
+      out.op(0x0f)
+      out.end()
+      out.get(2)
+      out.i32(-1)
+      out.memory(0x36, BITS, 0)
+      out.get(3)
+      out.i32(ORIGIN_MASK)
+      out.op(0x71)
+      out.i32(all)
+      out.op(0x72)
+      out.set(3)
+      out.get(2)
+      out.get(3)
+      out.memory(0x36, SHADOW, 0)
+      out.end()
+      // 1 or 3: as many ones as there are bytes.
+      out.get(1)
+      out.get(1)
+      out.op(0x6a)
+      out.i32(1)
+      out.op(0x6b)
+      out.tee(1)
+      out.get(3)
+      out.i32(MIXED_ADDRESSABLE)
+      out.get(0)
+      out.i32(3)
+      out.op(0x71, 0x6a, 0x76)
+      out.get(1)
+      out.op(0x71, 0x47)
+      out.if()
+      out.i32(0)
+      out.op(0x0f)
+      out.end()
+      out.get(1)
+      out.i32(1)
+      out.op(0x46)
+      out.if()
+      out.get(0)
+      out.i32(0)
+      out.memory(0x3a, BITS, 0)
+      out.else()
+      out.get(0)
+      out.i32(0)
+      out.memory(0x3b, BITS, 0)
+      out.end()
+      out.get(2)
+      out.memory(0x28, BITS, 0)
+      out.op(0x45)
+      out.get(3)
+      out.i32(all)
+      out.op(0x4f, 0x71)
+      out.if()
+      out.get(2)
+      out.i32(DEFINED)
+      out.memory(0x36, SHADOW, 0)
+      out.end()
+      out.i32(1)
     },
   },
   // (first): the frame's tags are gone

@@ -412,6 +412,7 @@ class Translation extends Arithmetic {
       out.globalGet(context.resultV(i, shadow))
       const v = this.setV(result)
       out.globalGet(context.resultT(i))
+      if (this.tags && !this.plain) this.dropOwnTag()
       this.push(result, v, this.setT())
     })
     if (op === 0x12 || op === 0x13) {
@@ -419,6 +420,21 @@ class Translation extends Arithmetic {
       out.br(this.labels.length - 1)
       this.skip(cursor)
     }
+  }
+
+  // An optimiser knows which functions return their argument (memset, constructors), and takes such a result for the frame's address
+  // from then on, for all of the frame: the T on the machine's stack is no tag if it is one of this frame's.
+  protected dropOwnTag(): void {
+    const out = this.out
+    const t = this.scratch('ot', I32)
+    out.set(t)
+    out.i32(0)
+    out.get(t)
+    out.get(t)
+    out.get(this.locals.named('tags', I32))
+    out.op(0x6b)
+    out.i32(8 * this.places.length)
+    out.op(0x49, 0x1b)
   }
 
   // A function of the host's behind the table doesn't set them.

@@ -55,6 +55,10 @@ when.each([
   ['otherbit', ['uninitialised-branch']],
   ['copy', []],
   ['strings', []],
+  ['format', []],
+  ['shorts', []],
+  ['hole', ['uninitialised-branch']],
+  ['behind', ['invalid-write']],
 ] as const)('values.c %s gives %j', (what, kinds) => {
   const { findings } = checked(compiled('test/guests/check/values.c', '-O0'), [what])
   expect(brief(findings)).toEqual(kinds)

@@ -52,6 +52,23 @@ int main(int argc, char **argv) {
     printf("%s %d\n", end, sink);
     free(end);
   }
+  if (!strcmp(what, "format")) {
+    /* The library's code is optimised: it goes on with what memset returns in the place of its frame's address. */
+    char text[40];
+    snprintf(text, sizeof text, "%s %d", "five", 5);
+    sink = text[0] != 'f';
+  }
+  if (!strcmp(what, "shorts") || !strcmp(what, "hole") || !strcmp(what, "behind")) {
+    /* The block's end is in the middle of a word. */
+    int hole = !strcmp(what, "hole") ? 4 : -1;
+    short *shorts = malloc(5 * sizeof *shorts);
+    for (int i = 0; i < 5; i++)
+      if (i != hole) shorts[i] = (short)i;
+    if (!strcmp(what, "behind")) shorts[5] = 5;
+    for (int i = 0; i < 5; i++)
+      if (shorts[i] < 0) sink++;
+    free(shorts);
+  }
   free(block);
   return sink < 0;
 }
