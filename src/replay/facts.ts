@@ -1,8 +1,8 @@
-// What each function does by itself: which memory it reads and writes, which globals, what it calls and with which arguments. One pass
-// over its instructions with an abstract stack: a value is a constant, a parameter, an address in the function's own frame, what
-// lies at one of these in memory, or unknown. That is enough to follow function pointers from `qsort(…, compare)` to where
-// they are called. Locals that are set once have the value that they are set to.
-import { BLOCK_EMPTY, Cursor } from '../wasm/instructions.ts'
+// What each function does by itself: which memory it reads and writes, which globals, what it calls and with which arguments. Passes
+// over its instructions with an abstract stack (flow.ts): a value is a constant, a parameter, an address in the function's own frame,
+// what lies at one of these in memory, or unknown. That is enough to follow function pointers from `qsort(…, compare)` to where
+// they are called.
+import { Cursor } from '../wasm/instructions.ts'
 import {
   type ConstExpr,
   type Data,
@@ -15,17 +15,9 @@ import {
 } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
 import { effects, isAccess, isLoad, isStore, OP, opName } from '../wasm/opcode-table.ts'
-
-export type Value =
-  | { readonly kind: 'constant'; readonly value: number }
-  | { readonly kind: 'param'; readonly index: number }
-  /** In the frame of the function `owner`. */
-  | { readonly kind: 'frame'; readonly owner: number }
-  | { readonly kind: 'load'; readonly base: Value; readonly offset: number }
-  /** So far from an address that is written in the code: an element of a static array. */
-  | { readonly kind: 'static'; readonly value: number }
-  | { readonly kind: 'unknown' }
-export const unknown: Value = { kind: 'unknown' }
+import { Flow } from './flow.ts'
+import { localTypes } from './shape.ts'
+import { aligned, isConstantData, join, type Range, sum, unknown, type Value } from './values.ts'
 
 /** Where something is: the instruction's name and its byte in the module. */
 export interface Place {
@@ -50,6 +42,8 @@ export interface Facts {
   /** What is reached through parameters, by their index. */
   readonly readsParam: Map<number, Place>
   readonly writesParam: Map<number, Place>
+  /** What it gives back, if it has one result. */
+  result: Value
   /** Whether it can come back to its caller. */
   returns: boolean
   globals: Place | undefined
@@ -58,6 +52,8 @@ export interface Facts {
   unrepeatable: Place | undefined
   /** Constants that it stores: function pointers may be among them. */
   readonly stored: Set<number>
+  /** Parameters that it stores. */
+  readonly storedParams: Set<number>
 }
 
 /** The facts of every defined function, in order. */
@@ -66,13 +62,24 @@ export function factsOf(module: Module): Facts[] {
   const { functions: functionTypes } = indexSpaces(module)
   const first = importCount(module, 'func')
   const constants = constantData(module)
-  return module.functions.map((func, i) =>
-    new Reader(module, func, first + i, functionTypes, stackPointer, constants).read(),
-  )
+  // Of callees first, where they do not call back: what they give back may be what they were given.
+  const facts: (Facts | 'begun' | undefined)[] = []
+  const of = (i: number): Facts | undefined => {
+    if (i < 0) return undefined
+    const known = facts[i]
+    if (known !== undefined) return known === 'begun' ? undefined : known
+    facts[i] = 'begun'
+    const func = module.functions[i] as Func
+    const result = (target: number): Value => of(target - first)?.result ?? unknown
+    const made = new Reader(module, func, first + i, functionTypes, stackPointer, constants, result).read()
+    facts[i] = made
+    return made
+  }
+  return module.functions.map((_, i) => of(i) as Facts)
 }
 
 /** Where the module's constant data lies: the segment that is called so, else the first of several, as linkers order them. */
-function constantData(module: Module): { from: number; to: number } {
+function constantData(module: Module): Range {
   const names = readNames(module).datas
   const at = (segment: Data): number =>
     segment.offset === undefined ? -1 : (constantOf(segment.offset) ?? -1)
@@ -112,12 +119,21 @@ function findStackPointer(module: Module): number {
   return best
 }
 
-interface Block {
-  readonly results: number
-  /** What the locals that it sets are set to, all places together, and what all held when it began. */
-  readonly set: Map<number, Value>
-  readonly env: readonly Value[]
-}
+/** What instructions on references and tables take from the stack and put on it, for those whose types it depends on. */
+const onTables: ReadonlyMap<number, readonly [number, number]> = new Map([
+  [OP['ref.null'], [0, 1]],
+  [OP['ref.is_null'], [1, 1]],
+  [OP['ref.func'], [0, 1]],
+  [OP['table.get'], [1, 1]],
+  [OP['table.set'], [2, 0]],
+  [OP['table.grow'], [2, 1]],
+  [OP['table.size'], [0, 1]],
+  [OP['table.init'], [3, 0]],
+  [OP['table.copy'], [3, 0]],
+  [OP['table.fill'], [3, 0]],
+])
+
+const zero: Value = { kind: 'constant', value: 0 }
 
 class Reader {
   readonly #module: Module
@@ -125,18 +141,9 @@ class Reader {
   readonly #index: number
   readonly #types: readonly number[]
   readonly #sp: number
-  readonly #params: number
-  readonly #constants: { readonly from: number; readonly to: number }
-  /** How often each local is set, and what the only set gave it. */
-  readonly #sets: number[] = []
-  #values: Value[] = []
-  #known: readonly Value[] = []
-  #stack: Value[] = []
-  #blocks: Block[] = []
-  /** What each local holds here. */
-  #env: Value[] = []
-  /** The locals that each loop sets, by the byte at which it begins. */
-  readonly #inLoop = new Map<number, Set<number>>()
+  readonly #constants: Range
+  readonly #resultOf: (target: number) => Value
+  readonly #flow: Flow
 
   constructor(
     module: Module,
@@ -144,35 +151,28 @@ class Reader {
     index: number,
     types: readonly number[],
     sp: number,
-    constants: { from: number; to: number },
+    constants: Range,
+    resultOf: (target: number) => Value,
   ) {
     this.#module = module
+    this.#resultOf = resultOf
     this.#func = func
     this.#index = index
     this.#types = types
     this.#sp = sp
     this.#constants = constants
-    this.#params = (module.types[func.type] as FuncType).params.length
+    const params = (module.types[func.type] as FuncType).params.length
+    const locals = localTypes(func, module.types)
+    const start = locals.map((_, i): Value => (i < params ? { kind: 'param', index: i } : zero))
+    this.#flow = new Flow(module, start, constants)
   }
 
+  // What the last pass found holds: it knew all that comes to the heads of loops.
   read(): Facts {
-    const open: { at: number; loop: boolean }[] = []
-    const c = new Cursor(this.#func.body, this.#func.offset)
-    while (c.next()) {
-      if (c.op === OP.loop || c.op === OP.block || c.op === OP.if) {
-        open.push({ at: c.at, loop: c.op === OP.loop })
-        if (c.op === OP.loop) this.#inLoop.set(c.at, new Set())
-      } else if (c.op === OP.end) open.pop()
-      else if (c.op === OP['local.set'] || c.op === OP['local.tee']) {
-        this.#sets[c.index] = (this.#sets[c.index] ?? 0) + 1
-        for (const { at, loop } of open) if (loop) this.#inLoop.get(at)?.add(c.index)
-      }
+    for (;;) {
+      const facts = this.#pass()
+      if (!this.#flow.changed) return facts
     }
-    // Twice: a local may be read, in the order of the bytes, before the one place that sets it.
-    this.#pass()
-    this.#known = this.#values
-    this.#values = []
-    return this.#pass()
   }
 
   #pass(): Facts {
@@ -184,171 +184,98 @@ class Reader {
       grows: undefined,
       unrepeatable: undefined,
       stored: new Set(),
+      storedParams: new Set(),
       readsParam: new Map(),
       writesParam: new Map(),
       returns: false,
+      result: unknown,
     }
+    const flow = this.#flow
+    flow.begin()
     const c = new Cursor(this.#func.body, this.#func.offset)
-    this.#stack = []
-    this.#blocks = []
-    this.#env = []
-    let last = -1
-    while (c.next()) {
-      if (c.op === OP.return || ((c.op === OP.br || c.op === OP.br_if) && c.index === this.#blocks.length))
-        facts.returns = true
-      else if (c.op === OP.br_table && c.labels().includes(this.#blocks.length)) facts.returns = true
-      else if (c.end === this.#func.body.length && last !== OP.unreachable) facts.returns = true
-      last = c.op
-      this.#step(c, facts)
-    }
+    while (c.next()) if (!flow.take(c) && flow.alive) this.#step(c, facts)
+    facts.returns = flow.returns
+    facts.result = flow.result ?? unknown
     return facts
-  }
-
-  #pop(): Value {
-    return this.#stack.pop() ?? unknown
-  }
-
-  #local(index: number): Value {
-    const sets = this.#sets[index] ?? 0
-    if (sets === 0) return this.#first(index)
-    // Set in one place: elsewhere it is of no use.
-    if (sets === 1 && index >= this.#params) return this.#known[index] ?? this.#env[index] ?? unknown
-    return this.#env[index] ?? this.#first(index)
-  }
-
-  #first(index: number): Value {
-    return index < this.#params ? { kind: 'param', index } : { kind: 'constant', value: 0 }
-  }
-
-  #set(index: number, value: Value): void {
-    this.#env[index] = value
-    this.#values[index] = join(this.#values[index], value)
-    for (const { set } of this.#blocks) set.set(index, join(set.get(index), value))
-  }
-
-  #enter(c: Cursor): void {
-    const results =
-      c.blockType >= 0
-        ? (this.#module.types[c.blockType] as FuncType).results.length
-        : c.blockType === BLOCK_EMPTY
-          ? 0
-          : 1
-    // A pointer that walks through the frame stays there; what else a loop sets may be anything at its head.
-    for (const index of this.#inLoop.get(c.at) ?? []) {
-      const known = this.#known[index] ?? this.#env[index]
-      if (known?.kind !== 'frame' || this.#env[index]?.kind !== 'frame') this.#env[index] = unknown
-    }
-    this.#blocks.push({ results, set: new Map(), env: this.#env.slice() })
-  }
-
-  #leave(): void {
-    const block = this.#blocks.pop()
-    if (block === undefined) return
-    for (const [index, value] of block.set)
-      this.#env[index] = join(block.env[index] ?? this.#first(index), value)
-    for (let i = 0; i < block.results; i++) this.#pop()
-    for (let i = 0; i < block.results; i++) this.#stack.push(unknown)
   }
 
   #step(c: Cursor, facts: Facts & { calls: Call[] }): void {
     const { op } = c
-    const stack = this.#stack
+    const flow = this.#flow
     const place = (): Place => ({ instruction: opName(op) ?? '?', at: c.place })
     switch (op) {
       case OP['local.get']:
-        stack.push(this.#local(c.index))
+        flow.push(flow.local(c.index))
         return
       case OP['local.set']:
       case OP['local.tee']: {
-        const value = this.#pop()
-        this.#set(c.index, value)
-        if (op === OP['local.tee']) stack.push(value)
+        const value = flow.pop()
+        flow.setLocal(c.index, value)
+        if (op === OP['local.tee']) flow.push(value)
         return
       }
       case OP['i32.const']:
-        stack.push({ kind: 'constant', value: c.i32 })
+        flow.push({ kind: 'constant', value: c.i32 })
         return
       case OP['global.get']:
-        stack.push(c.index === this.#sp ? { kind: 'frame', owner: this.#index } : unknown)
+        flow.push(c.index === this.#sp ? { kind: 'frame', owner: this.#index } : unknown)
         return
       case OP['global.set']:
-        this.#pop()
+        flow.pop()
         if (c.index !== this.#sp) facts.globals ??= place()
         return
       case OP['i32.add']:
       case OP['i32.sub']: {
-        const [b, a] = [this.#pop(), this.#pop()]
-        stack.push(sum(a, b, op === OP['i32.sub']))
+        const [b, a] = [flow.pop(), flow.pop()]
+        flow.push(sum(a, b, op === OP['i32.sub']))
+        return
+      }
+      case OP['i32.or']:
+      case OP['i32.and']: {
+        const [b, a] = [flow.pop(), flow.pop()]
+        flow.push(aligned(a, b, op === OP['i32.and']))
         return
       }
       case OP.call:
-        this.#call(
-          c.index,
-          this.#module.types[this.#types[c.index] as number] as FuncType,
-          -1,
-          place(),
-          facts,
-        )
+      case OP.return_call: {
+        const type = this.#module.types[this.#types[c.index] as number] as FuncType
+        this.#call(c.index, type, -1, place(), facts)
+        if (op === OP.return_call) flow.exit()
         return
-      case OP.return_call:
-        this.#call(
-          c.index,
-          this.#module.types[this.#types[c.index] as number] as FuncType,
-          -1,
-          place(),
-          facts,
-        )
-        stack.length = 0
-        return
+      }
       case OP.call_indirect:
       case OP.return_call_indirect:
-        this.#call(this.#pop(), this.#module.types[c.index] as FuncType, c.index, place(), facts)
+        this.#call(flow.pop(), this.#module.types[c.index] as FuncType, c.index, place(), facts)
+        if (op === OP.return_call_indirect) flow.exit()
         return
       case OP['memory.grow']:
-        this.#pop()
-        stack.push(unknown)
+        flow.pop()
+        flow.push(unknown)
         facts.grows ??= place()
         return
       case OP['memory.size']:
-        stack.push(unknown)
+        flow.push(unknown)
         return
       case OP['memory.copy']:
       case OP['memory.fill']:
       case OP['memory.init']: {
-        this.#pop()
-        const from = this.#pop()
+        flow.pop()
+        const from = flow.pop()
         if (op === OP['memory.copy']) note(facts, 'reads', from, place)
-        note(facts, 'writes', this.#pop(), place)
+        note(facts, 'writes', flow.pop(), place)
         return
       }
       case OP.drop:
-        this.#pop()
+        flow.pop()
         return
-      case OP.br_if:
-        this.#pop()
-        return
-      case OP.select: {
-        this.#pop()
-        const b = this.#pop()
-        const a = this.#pop()
-        stack.push(same(a, b) ? a : unknown)
+      case OP.select:
+      case OP.select_typed: {
+        flow.pop()
+        const b = flow.pop()
+        const a = flow.pop()
+        flow.push(join(a, b, this.#constants))
         return
       }
-      case OP.if:
-      case OP.block:
-      case OP.loop:
-        if (op === OP.if) this.#pop()
-        this.#enter(c)
-        return
-      case OP.else: {
-        const block = this.#blocks.at(-1)
-        for (let i = 0; i < (block?.results ?? 0); i++) this.#pop()
-        if (block !== undefined) this.#env = block.env.slice()
-        return
-      }
-      case OP.end:
-        this.#leave()
-        return
       default:
         this.#other(c, facts, place)
     }
@@ -356,38 +283,37 @@ class Reader {
 
   #other(c: Cursor, facts: Facts, place: () => Place): void {
     const { op } = c
-    const stack = this.#stack
+    const flow = this.#flow
     if (op >= 0x300) facts.unrepeatable ??= place()
     if (isAccess(op)) {
-      const value = isStore(op) || op >= 0x254 ? this.#pop() : unknown
-      const base = this.#pop()
+      const value = isStore(op) || op >= 0x254 ? flow.pop() : unknown
+      const base = flow.pop()
       if (isStore(op) && value.kind === 'constant') facts.stored.add(value.value)
-      if (isLoad(op) && !this.#constant(base, c.offset)) note(facts, 'reads', base, place)
+      else if (isStore(op) && value.kind === 'param') facts.storedParams.add(value.index)
+      if (isLoad(op) && !isConstantData(base, c.offset, this.#constants)) note(facts, 'reads', base, place)
       if (isStore(op)) note(facts, 'writes', base, place)
-      if (!isStore(op)) stack.push(op === OP['i32.load'] ? { kind: 'load', base, offset: c.offset } : unknown)
+      if (!isStore(op)) flow.push(op === OP['i32.load'] ? { kind: 'load', base, offset: c.offset } : unknown)
       return
     }
     const effect = effects[op] as string
-    if (effect === '*') {
+    const table = onTables.get(op)
+    if (table !== undefined) {
       if (opName(op)?.startsWith('table.') === true) facts.unrepeatable ??= place()
-      stack.length = 0
+      for (let i = 0; i < table[0]; i++) flow.pop()
+      for (let i = 0; i < table[1]; i++) flow.push(unknown)
       return
     }
     const colon = effect.indexOf(':')
-    for (let i = 0; i < colon; i++) this.#pop()
-    for (let i = colon + 1; i < effect.length; i++) stack.push(unknown)
-  }
-
-  #constant(base: Value, offset: number): boolean {
-    const { from, to } = this.#constants
-    const at = base.kind === 'static' || base.kind === 'constant' ? base.value + offset : offset
-    return at >= from && at < to && at >= 64
+    for (let i = 0; i < colon; i++) flow.pop()
+    for (let i = colon + 1; i < effect.length; i++) flow.push(unknown)
   }
 
   #call(target: number | Value, type: FuncType, index: number, place: Place, facts: { calls: Call[] }): void {
-    const args = type.params.map(() => this.#pop()).reverse()
+    const args = type.params.map(() => this.#flow.pop()).reverse()
     facts.calls.push({ target, type: index, args, place })
-    for (const _ of type.results) this.#stack.push(unknown)
+    const result = typeof target === 'number' && type.results.length === 1 ? this.#resultOf(target) : unknown
+    const given = result.kind === 'param' ? (args[result.index] ?? unknown) : unknown
+    for (const _ of type.results) this.#flow.push(given)
   }
 }
 
@@ -397,28 +323,4 @@ function note(facts: Facts, what: 'reads' | 'writes', base: Value, place: () => 
     const by = what === 'reads' ? facts.readsParam : facts.writesParam
     if (!by.has(base.index)) by.set(base.index, place())
   } else facts[what] ??= place()
-}
-
-const join = (a: Value | undefined, b: Value): Value => (a === undefined || same(a, b) ? b : unknown)
-
-function same(a: Value, b: Value): boolean {
-  return (
-    a.kind === b.kind &&
-    (a.kind === 'frame' ||
-      (a.kind === 'constant' && a.value === (b as typeof a).value) ||
-      (a.kind === 'param' && a.index === (b as typeof a).index))
-  )
-}
-
-function sum(a: Value, b: Value, minus: boolean): Value {
-  if (a.kind === 'constant' && b.kind === 'constant')
-    return { kind: 'constant', value: (minus ? a.value - b.value : a.value + b.value) | 0 }
-  if (a.kind === 'frame') return a
-  if (b.kind === 'frame' && !minus) return b
-  // Where a parameter points to, more or less.
-  if (a.kind === 'param') return a
-  if (b.kind === 'param' && !minus && a.kind === 'unknown') return b
-  if (b.kind === 'constant' && !minus) return { kind: 'static', value: b.value }
-  if (a.kind === 'constant' && !minus) return { kind: 'static', value: a.value }
-  return unknown
 }

@@ -13,8 +13,9 @@
 // judged without it, and with it for each caller. `assumes` names a call through a pointer of which nothing more was known.
 import { callKinds } from '../guest/wasi.ts'
 import { type FuncType, importCount, indexSpaces, type Module } from '../wasm/module.ts'
-import { type Call, constantOf, type Facts, factsOf, type Place, unknown, type Value } from './facts.ts'
+import { type Call, constantOf, type Facts, factsOf, type Place } from './facts.ts'
 import { unrepeatableCalls } from './host-calls.ts'
+import { unknown, type Value } from './values.ts'
 
 export const levels = ['pure', 'reads', 'repeatable', 'recorded', 'unrepeatable'] as const
 export type Level = (typeof levels)[number]
@@ -31,6 +32,9 @@ export interface Verdict {
 
 /** Functions that a frame's owner may have stored the address of, and so on: how deep calls are followed with their arguments. */
 const deepest = 60
+
+/** Below this no linker puts data. */
+const nullPage = 64
 
 type Binding = readonly Value[]
 
@@ -83,7 +87,7 @@ export class Purity {
     const next = [...way, key]
     for (const call of facts.calls) {
       if (worst.level === 'unrepeatable') break
-      const { targets, assumed } = this.#targets(call, binding)
+      const { targets, assumed } = this.#targets(func, call, binding)
       if (assumed) assumes ??= call.place
       const args = call.args.map(value => this.#resolve(value, binding))
       for (const target of targets) {
@@ -139,7 +143,10 @@ export class Purity {
     if (value.kind === 'load') {
       const base = this.#resolve(value.base, binding)
       if (base.kind === 'constant') {
-        const word = this.#word(base.value + value.offset)
+        const at = base.value + value.offset
+        // Nobody calls what lies behind a null pointer.
+        if (at < nullPage) return { kind: 'constant', value: 0 }
+        const word = this.#word(at)
         return word === undefined ? unknown : { kind: 'constant', value: word }
       }
       return base.kind === 'frame' || base.kind === 'param'
@@ -154,6 +161,7 @@ export class Purity {
     return args.map(v => {
       if (v.kind === 'frame' || v.kind === 'param') return v
       if (v.kind !== 'constant') return unknown
+      if (v.value === 0) return v
       // A pointer to a function, or to data in which there may be one.
       return this.#table.has(v.value) ||
         this.#segments.some(s => v.value >= s.at && v.value < s.at + s.bytes.length)
@@ -162,7 +170,7 @@ export class Purity {
     })
   }
 
-  #targets(call: Call, binding: Binding): { targets: readonly number[]; assumed: boolean } {
+  #targets(func: number, call: Call, binding: Binding): { targets: readonly number[]; assumed: boolean } {
     if (typeof call.target === 'number') return { targets: [call.target], assumed: false }
     const value = this.#resolve(call.target, binding)
     const fits = (f: number | undefined): f is number =>
@@ -171,15 +179,17 @@ export class Purity {
       const target = this.#table.get(value.value)
       return { targets: fits(target) ? [target] : [], assumed: false }
     }
+    // Of a parameter whoever calls decides.
+    if (value.kind === 'param') return { targets: [], assumed: true }
     if (value.kind === 'load' && value.base.kind === 'frame') {
-      const owner = this.#facts[value.base.owner - this.#imported] as Facts
-      const targets = [...owner.stored].map(v => this.#table.get(v)).filter(fits)
-      return { targets, assumed: false }
+      const { owner: maker } = value.base
+      const owner = this.#facts[maker - this.#imported] as Facts
+      const given = [...owner.storedParams].map(i => (maker === func ? binding[i] : unknown))
+      const stored = [...owner.stored, ...given.flatMap(v => (v?.kind === 'constant' ? [v.value] : []))]
+      const targets = [...new Set(stored.map(v => this.#table.get(v)))].filter(fits)
+      return { targets, assumed: targets.length === 0 }
     }
-    // What a parameter points to may be any function whose address is taken; of a parameter itself whoever calls decides.
-    if (value.kind === 'load')
-      return { targets: [...new Set(this.#table.values())].filter(fits), assumed: true }
-    return { targets: [], assumed: true }
+    return { targets: [...new Set(this.#table.values())].filter(fits), assumed: true }
   }
 
   #word(at: number): number | undefined {

@@ -29,11 +29,13 @@ KEEP int cmp_counts(const void *a, const void *b) { counter++; return *(const in
 KEEP int cmp_clock(const void *a, const void *b) { return (int)time(0) + *(const int *)a - *(const int *)b; }
 KEEP void sort_pure(int *a, int n) { qsort(a, n, sizeof *a, cmp_pure); }
 KEEP void sort_clock(int *a, int n) { qsort(a, n, sizeof *a, cmp_clock); }
+KEEP void sort_counts(int *a, int n) { qsort(a, n, sizeof *a, cmp_counts); }
 KEEP int *find_pure(int *k, int *a, int n) { return bsearch(k, a, n, sizeof *a, cmp_pure); }
 KEEP int *find_clock(int *k, int *a, int n) { return bsearch(k, a, n, sizeof *a, cmp_clock); }
 KEEP int parse(const char *s, int *k, float *v) { return sscanf(s, "%d=%f\n", k, v); }
 KEEP int format(char *s, int n, double v) { return snprintf(s, n, "%g %d", v, n); }
 KEEP void say(const char *s) { printf("%s\n", s); }
+KEEP void log_line(int n) { printf("%d\n", n); }
 KEEP void complain(const char *s) { fprintf(stderr, "%s\n", s); }
 KEEP long now(void) { return time(0); }
 KEEP double elapsed(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec * 1e-9; }
@@ -66,10 +68,10 @@ int main(int argc, char **argv) {
   v = strtod(text, &end) + atof(more) + sin(argc) + cos(argc) + exp(argc) + log(argc) + pow(argc, 1.5) + fmod(argc, 3.1);
   free(block(argc)); calloc(argc, 3); larger(text, argc);
   strtok(text, more);
-  own_fill(numbers, 100, k); sort_pure(numbers, argc); sort_clock(numbers, argc); qsort(numbers, argc, 4, cmp_counts);
+  own_fill(numbers, 100, k); sort_pure(numbers, argc); sort_clock(numbers, argc); sort_counts(numbers, argc);
   k += own_add(argc, k) + own_fib(argc) + own_square(k) + own_sum(numbers, 9) + own_count() + own_look(k) + own_frame(k);
   k += (int)own_mix(v, k) + *find_pure(&k, numbers, 9) + *find_clock(&k, numbers, 9) + parse(text, &k, &v) + format(text, k, v);
-  say(text); complain(copy_of(text)); k += (int)now() + (int)elapsed() + lucky() + roll() + slurp(text, more, k) + raw_read(k, more, 7);
+  say(text); log_line(k); complain(copy_of(text)); k += (int)now() + (int)elapsed() + lucky() + roll() + slurp(text, more, k) + raw_read(k, more, 7);
   stamp(text); k += apply_add(k) + apply_later(k);
   puts(text); putchar(k); getenv(text); abs(k); if (k == 77) abort(); if (k == 78) exit(k);
   return k;
