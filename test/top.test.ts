@@ -127,7 +127,9 @@ describe.skipIf(reason !== undefined)(
       expect(stdout).toContain('\x1b[?1049h')
       expect(stdout.trimEnd().endsWith('\x1b[?1049l')).toBe(true)
       expect(stdout).toContain('EXPL▾')
-      expect(stdout).toMatch(/1 processes/)
+      // Its supervisor names the pid too.
+      expect(stdout).toMatch(/[12] processes/)
+      expect(stdout).toMatch(new RegExp(` ${mixed.pid} root`))
     })
 
     // In a process of its own, as top does it in a thread of its own.
