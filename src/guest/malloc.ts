@@ -1,10 +1,11 @@
 // The guest's heap from outside: an allocator of ours in the place of its own, or word of every call.
 import { parsePolicy, type Policy } from '../heap/allocator.ts'
 import { wasmAllocator } from '../heap/wasm.ts'
-import type { Module } from '../wasm/module.ts'
-import { engine, type EngineMemory } from './engine.ts'
+import type { Limits, Module } from '../wasm/module.ts'
+import { engine, type EngineMemory, type ImportObject } from './engine.ts'
 import { GuestError } from './errors.ts'
 import type { RunOptions } from './instance.ts'
+import type { Pass } from './load.ts'
 import { type MallocFunctions, mallocRoles } from './malloc-functions.ts'
 import {
   importedMemory,
@@ -14,10 +15,14 @@ import {
   reportMalloc,
 } from './malloc-passes.ts'
 
-/** Reads the name of an allocator, with its policy: `best`, `explicit first`. What C promises is 16: so blocks are aligned. */
+/**
+ * Reads the name of an allocator, with its policy: `best`, `explicit first`. What C promises is 16: so blocks are aligned. The implicit list by
+ * its name alone is searched from where the last search ended: from the front, each malloc would go over all blocks that live.
+ */
 export function allocatorPolicy(text: string): Policy {
+  const whole = text.trim() === 'implicit' ? 'implicit next' : text
   try {
-    return parsePolicy(/align/.test(text) ? text : `${text} align=16`)
+    return parsePolicy(/align/.test(whole) ? whole : `${whole} align=16`)
   } catch (error) {
     throw new GuestError('option', `--malloc ${text}: ${(error as Error).message}`, error)
   }
@@ -25,27 +30,58 @@ export function allocatorPolicy(text: string): Policy {
 
 /** What a run takes so that the guest's heap is an allocator of ours. */
 export function withAllocator(module: Module, functions: MallocFunctions, policy: Policy): RunOptions {
-  const memory = memoryFor(module)
-  const base = memory.buffer.byteLength
-  // The allocator refuses what is above 2 GiB: its addresses are signed.
-  const { allocator } = wasmAllocator(memory, policy, base, 0x7fff0000)
+  const { min, max } = limitsOf(module)
+  const maximum = module.memories.length > 0 || max === undefined ? {} : { maximum: max }
+  const memory = new engine.Memory({ initial: min, ...maximum })
+  return { ...withHeap(memory, min * wasmPage, most, functions, policy), memory }
+}
+
+/**
+ * The same for a guest in a JavaScript program, which keeps views of the memory and would not see it grow: the heap is the `room` bytes behind what
+ * the guest has of its own. `made`: the memory that it imports, which has them already.
+ */
+export function withAllocatorWithin(
+  module: Module,
+  functions: MallocFunctions,
+  policy: Policy,
+  room: number,
+  made?: { readonly memory: EngineMemory; readonly bytes: number },
+): Heap {
+  const { min } = limitsOf(module)
+  const memory = made?.memory ?? new engine.Memory({ initial: min + room / wasmPage })
+  const base = made?.bytes ?? min * wasmPage
+  return withHeap(memory, base, Math.min(most, base + room), functions, policy)
+}
+
+interface Heap {
+  readonly passes: readonly Pass[]
+  readonly imports: ImportObject
+}
+
+function withHeap(
+  memory: EngineMemory,
+  base: number,
+  end: number,
+  functions: MallocFunctions,
+  policy: Policy,
+): Heap {
+  const { allocator } = wasmAllocator(memory, policy, base, end)
   return {
     passes: [replaceMalloc(functions)],
-    memory,
     imports: { [mallocImports]: { ...allocator, [importedMemory]: memory } },
   }
 }
 
-/** A memory of the size that the module wants for its first. */
-export function memoryFor(module: Module): EngineMemory {
+function limitsOf(module: Module): Limits {
   const imported = module.imports.find(one => one.kind === 'memory')
   const limits = imported?.kind === 'memory' ? imported.type : module.memories[0]
   if (limits === undefined) throw new GuestError('module', 'The module has no memory')
-  return new engine.Memory({
-    initial: limits.min,
-    ...(limits.max === undefined ? {} : { maximum: limits.max }),
-  })
+  return limits
 }
+
+const wasmPage = 65_536
+/** The allocator refuses what is above 2 GiB: its addresses are signed. */
+const most = 0x7fff0000
 
 /** Blocks of fewer bytes have too few whole pages. */
 const worthwhile = 32_768
