@@ -101,9 +101,9 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
 async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
   const { runWithin } = await import('../guest/run-within.ts')
   const { findMalloc, mallocOf } = await import('../guest/malloc-functions.ts')
-  // With another allocator, or where there is no name, nothing is given back.
+  // Where there is no name nothing is given back, nor where another listens to malloc.
   const functions =
-    flags.malloc !== undefined
+    flags.malloc === 'observe'
       ? undefined
       : flags.mallocFunctions === undefined
         ? findMalloc(guest.module)
@@ -136,7 +136,7 @@ function budgetText(c: BudgetCounts): string {
   const dropped = c.droppedZero + c.droppedFile + c.droppedPacked + c.droppedClean
   return (
     `most resident ${size(c.peak)}; dropped ${size(dropped)} (${size(c.droppedFile)} to be had from files, ${size(c.droppedPacked)} packed, ` +
-    `${size(c.droppedZero)} zeros, ${size(c.droppedClean)} unchanged), ${size(c.released)} given back by free; ` +
+    `${size(c.droppedZero)} zeros, ${size(c.droppedClean)} unchanged), ${size(c.released)} given back by free, ${size(c.trimmed)} without a living block; ` +
     `${c.faults} faults brought ${size(c.fromFile)} from files, ${size(c.unpacked)} unpacked, ${size(c.zeros)} zeros; ` +
     `kept on the side at the end: ${formatSize(c.packedBytes)} for ${size(c.packedPages)}`
   )

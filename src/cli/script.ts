@@ -6,10 +6,12 @@ import type { Budget } from '../guest/budget.ts'
 import { type MadeMemory, openDoor, type Visit, type Visitor } from '../guest/door.ts'
 import type { EngineMemory } from '../guest/engine.ts'
 import { GuestError } from '../guest/errors.ts'
+import type { RunOptions } from '../guest/instance.ts'
 import type { Guest } from '../guest/load.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { isShared } from '../guest/run-within.ts'
+import { together } from '../guest/together.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { type GuestFlags, machineFor, tellBudget, tellSites } from './guest.ts'
 
@@ -57,15 +59,19 @@ async function visitorFor(flags: GuestFlags): Promise<Visitor | undefined> {
   if (flags.malloc === 'observe') parts.push(await observing(flags))
   else if (replaces(flags)) parts.push(await replacing(flags.malloc, flags))
   if (flags.mmu === 'machine') parts.push(await onMachines(flags))
-  else if (flags.budget !== undefined) parts.push(await within(flags.budget, flags))
+  // First: what calls malloc is told, whoever's malloc that will be.
+  else if (flags.budget !== undefined) parts.unshift(await within(flags.budget, flags))
   if (parts.length === 0) return undefined
   return (guest, made) => (hasMemory(guest) ? both(parts.map(part => part(guest, made))) : undefined)
 }
 
 function both(visits: readonly Visit[]): Visit {
+  let options: RunOptions = {}
+  for (const { passes = [], imports = {} } of visits) options = together(options, { passes, imports })
+  const { passes = [], imports = {} } = options
   return {
-    passes: visits.flatMap(one => one.passes ?? []),
-    imports: Object.assign({}, ...visits.map(one => one.imports)) as NonNullable<Visit['imports']>,
+    passes,
+    imports,
     ready: (instance, memory) => {
       for (const one of visits) one.ready?.(instance, memory)
     },
@@ -148,9 +154,16 @@ async function within(limit: number, flags: GuestFlags): Promise<Part> {
         : mallocOf(guest.path, guest.module, flags.mallocFunctions)
     let own: EngineMemory | undefined
     const { passes = [], imports = {} } =
-      functions.size === 0
+      functions.size === 0 || flags.malloc === 'observe'
         ? {}
-        : withRelease(functions, (at, length) => own !== undefined && budget.release(own, at, length))
+        : withRelease(
+            functions,
+            {
+              release: (at, length) => own !== undefined && budget.release(own, at, length),
+              trim: ranges => own !== undefined && budget.trim(own, ranges),
+            },
+            at => wordsOf(own)(at),
+          )
     return {
       passes,
       imports,

@@ -124,6 +124,9 @@ class BudgetPager {
       case 'release':
         this.#memories.find(memory => memory.has(ask.address))?.release(ask.address, ask.length)
         return 0
+      case 'trim':
+        this.#memories.find(memory => memory.has(ask.ranges[0]?.[0] ?? 0))?.trim(ask.ranges)
+        return 0
       case 'count':
         new Float64Array(this.#data.replies, 8).set(Object.values(this.#share.count()))
         return 0

@@ -26,6 +26,9 @@ import { PageStore } from './budget-store.ts'
 import type { Origins } from './budget-protocol.ts'
 import { GuestError } from './errors.ts'
 
+/** A memory that still fits is only served, which costs with each page that comes, if so many pages can go at once. */
+const worthServing = 256
+
 const state = { empty: 0, there: 1, gone: 2 } as const
 
 /** Pages unless it says otherwise. */
@@ -45,6 +48,8 @@ export interface BudgetCounts {
   droppedClean: number
   /** given back because the guest freed them */
   released: number
+  /** dropped because no block was left on them */
+  trimmed: number
   /** kept on the side now, with their bytes there */
   packedPages: number
   packedBytes: number
@@ -86,6 +91,7 @@ export const noCounts = (): BudgetCounts => ({
   droppedPacked: 0,
   droppedClean: 0,
   released: 0,
+  trimmed: 0,
   packedPages: 0,
   packedBytes: 0,
 })
@@ -127,6 +133,8 @@ export class BudgetPages implements Paged {
   readonly #packedAt: Float64Array
   readonly #packedLength: Uint16Array
   readonly #written = new Uint8Array(unitPages)
+  /** To be trimmed when it is worth it. */
+  readonly #postponed: (readonly [number, number])[] = []
   /** Pages from here on are served; those before only once there are more than fit. */
   #served: number
 
@@ -293,7 +301,12 @@ export class BudgetPages implements Paged {
   /** Drops what is there of a unit. */
   evict(unit: number): boolean {
     const first = unit * unitPages
-    const last = Math.min(this.#pages, first + unitPages)
+    this.#drop(first, Math.min(this.#pages, first + unitPages))
+    return true
+  }
+
+  // Drops those of [first, last) that are there: pages of one unit.
+  #drop(first: number, last: number): void {
     const { pagemap, uffd: fd } = this.#options
     const start = this.#address(first)
     this.#written.fill(0)
@@ -311,7 +324,30 @@ export class BudgetPages implements Paged {
       }
       at = Math.max(to, at + 1)
     }
-    return true
+  }
+
+  /** The guest will not need these ranges of addresses soon: they leave memory, as what is over the budget does. */
+  trim(ranges: readonly (readonly [number, number])[]): void {
+    const { address } = this.#options
+    this.#postponed.push(...ranges)
+    if (this.#served > 0) {
+      const pages = this.#postponed.reduce((sum, [from, to]) => sum + (to - from) / pageBytes, 0)
+      if (pages < worthServing) return
+      this.serveAll()
+    }
+    const { resident } = this.counts
+    for (const [from, to] of this.#postponed.splice(0)) {
+      const end = Math.min(this.#pages, (to - address) / pageBytes)
+      for (let page = (from - address) / pageBytes; page < end; ) {
+        const unit = Math.floor(page / unitPages)
+        const next = Math.min(end, (unit + 1) * unitPages)
+        this.#drop(page, next)
+        if (!this.#states.subarray(unit * unitPages, (unit + 1) * unitPages).includes(state.there))
+          this.#frames.left(this, unit)
+        page = next
+      }
+    }
+    this.counts.trimmed += resident - this.counts.resident
   }
 
   // Finds out how a page can be made again.

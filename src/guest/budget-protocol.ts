@@ -33,6 +33,8 @@ export type Ask =
   | { readonly kind: 'file'; readonly fd: number }
   /** What is in [address, address + length) is not needed any more. */
   | { readonly kind: 'release'; readonly address: number; readonly length: number }
+  /** What is in these ranges of addresses [from, to) will not be needed soon. */
+  | { readonly kind: 'trim'; readonly ranges: readonly (readonly [number, number])[] }
   /** Puts the counts, as of now, into `replies`, in the order of BudgetCounts. */
   | { readonly kind: 'count' }
   | { readonly kind: 'stop' }

@@ -130,6 +130,13 @@ export class Budget {
     if (address !== undefined) this.#ask({ kind: 'release', address: address + at, length })
   }
 
+  /** The guest will not need these ranges [from, to) of this memory soon: they leave memory. */
+  trim(memory: EngineMemory, ranges: readonly (readonly [number, number])[]): void {
+    const address = this.#served.get(memory)
+    if (address === undefined) return
+    this.#ask({ kind: 'trim', ranges: ranges.map(([from, to]) => [address + from, address + to] as const) })
+  }
+
   /** As of now. */
   counts(): BudgetCounts {
     this.#ask({ kind: 'count' })

@@ -12,8 +12,8 @@ import type { MallocFunctions } from './malloc-functions.ts'
 import { together } from './together.ts'
 
 /**
- * Runs the guest with at most `limit` bytes of its memory resident, and says what that took. Large blocks that these functions free are
- * given back.
+ * Runs the guest with at most `limit` bytes of its memory resident, and says what that took. What these functions free is given
+ * back.
  */
 export async function runWithin(
   guest: Guest,
@@ -30,11 +30,17 @@ export async function runWithin(
   let counts: BudgetCounts
   let ending: Ending
   let memory: EngineMemory | undefined
+  // It comes first: what calls malloc is told, whoever's malloc that will be.
   const release =
     functions !== undefined && functions.size > 0
-      ? withRelease(functions, (at, length) => {
-          if (memory !== undefined) budget.release(memory, at, length)
-        })
+      ? withRelease(
+          functions,
+          {
+            release: (at, length) => memory !== undefined && budget.release(memory, at, length),
+            trim: ranges => memory !== undefined && budget.trim(memory, ranges),
+          },
+          at => (memory === undefined ? 0 : new DataView(memory.buffer).getUint32(at, true)),
+        )
       : {}
   try {
     const kept: RunOptions = {
@@ -45,7 +51,7 @@ export async function runWithin(
         budget.attach(memory, { path: guest.path, segments: segmentsOf(guest) })
       },
     }
-    ending = run(guest, together(together(options, release), kept))
+    ending = run(guest, together(together(release, options), kept))
   } finally {
     counts = await budget.close()
   }
