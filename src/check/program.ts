@@ -38,7 +38,8 @@ export class Program {
   readonly #names: Map<number, string>
   readonly #types: readonly number[]
   readonly #debug: DebugInfo
-  readonly #lines: Lines
+  /** Read when the first report needs them. */
+  #lines: Lines | undefined
   readonly #subprograms = new Map<number, Subprogram>()
   readonly #uses = new Map<number, FrameUse>()
   readonly #byStart = new Map<number, GlobalVariable>()
@@ -54,7 +55,6 @@ export class Program {
     ])
     this.stackPointer = this.#findStackPointer(names.globals)
     this.#debug = readDebugInfo(module)
-    this.#lines = readLines(module)
     this.#findSubprograms()
     // A module without names may still have those of its debug information.
     for (const [func, { name }] of this.#subprograms) if (!this.#names.has(func)) this.#names.set(func, name)
@@ -247,7 +247,8 @@ export class Program {
     const frames: CheckFrame[] = []
     for (const offset of sites) {
       const func = this.functionAt(offset)
-      const place = this.debugInfo ? this.#lines.at(offset) : undefined
+      if (this.debugInfo) this.#lines ??= readLines(this.module)
+      const place = this.#lines?.at(offset)
       const inlined = (this.#subprograms.get(func)?.inlined ?? [])
         .filter(one => one.ranges.some(({ low, high }) => offset >= low && offset < high))
         .sort((a, b) => b.depth - a.depth)
