@@ -37,6 +37,8 @@ const mostAhead = 64
 const group = 256
 /** A page is tried again when it was not written for so many epochs. */
 const quietFor = 6
+/** What is kept for an epoch is worth it up to this part of the pages that it makes. */
+const mostKept = 0.5
 
 class Keeper {
   readonly #data: KeeperData
@@ -68,6 +70,7 @@ class Keeper {
     epochs: 0,
     replayable: 0,
     failed: 0,
+    unprofitable: 0,
     forbidden: {} as Record<string, number>,
     provedPages: 0,
     copiedPages: 0,
@@ -98,7 +101,7 @@ class Keeper {
   run(): void {
     while (this.#running) {
       const busy = this.#queue.length > 0 || this.#later.ready > 0
-      const ready = this.#poller.wait(busy ? 0 : 200)
+      const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : 200)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#data.uffd) this.#faults()
@@ -114,7 +117,9 @@ class Keeper {
       else {
         this.#ask(true)
         this.#later.look(this.#shared, quietFor)
-        if (this.#later.ready === 0 && this.#reportWanted) this.#report()
+        // Pages that are asked for are neither virtual nor physical yet.
+        const settled = this.#later.ready === 0 && Atomics.load(this.#shared.control, word.asked) === 0
+        if (settled && this.#reportWanted) this.#report()
       }
     }
   }
@@ -149,7 +154,7 @@ class Keeper {
     }
     const replayable = epoch.point !== nowhere && epoch.forbidden === undefined
     if (!replayable) {
-      this.#later.written(epoch, undefined)
+      this.#later.written(epoch)
       return
     }
     const kept = new KeptEpoch(epoch, this.#image, this.#packer)
@@ -157,34 +162,36 @@ class Keeper {
     // Before anything of the guest's is read: pages written from now on are not those that we compare.
     const before = Atomics.load(shared.control, word.open)
     if (!this.#replay(kept)) {
-      this.#later.written(epoch, undefined)
+      this.#later.written(epoch)
       return
     }
     this.#counts.replayable++
-    this.#epochs.set(kept.id, kept)
     const made = this.#replayer.bytes
-    const { written } = epoch
-    for (let r = 0; r < written.length; r += 2) {
-      const first = written[r] as number
-      const end = first + (written[r + 1] as number)
-      for (let p = first; p < end; p++) {
-        const state = shared.states[p]
-        if (state !== pageState.physical || (shared.lastWritten[p] as number) > epoch.id) {
-          this.#later.candidate(p, epoch.id, made)
-          continue
-        }
-        const at = p * pageBytes
-        const wanted = this.#guest.subarray(at, at + pageBytes)
-        const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
-        if (residual === null || (residual !== undefined && residual.length > 700)) {
-          this.#later.candidate(p, epoch.id, made)
-          this.#later.wanted(p)
-        } else {
-          this.#later.candidate(p, epoch.id, made)
-          this.#prove(p, [whole(p, epoch.id)], residual, crc32(wanted), before)
-          this.#counts.provedPages++
-        }
-      }
+    const proofs: { page: number; residual: Uint8Array | undefined; hash: number }[] = []
+    const tryLater: number[] = []
+    let helps = 0
+    for (const page of pagesOf(epoch.written)) {
+      const state = shared.states[page]
+      helps++
+      if (state !== pageState.physical || (shared.lastWritten[page] as number) > epoch.id) continue
+      const at = page * pageBytes
+      const wanted = this.#guest.subarray(at, at + pageBytes)
+      const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
+      if (residual === null) helps--
+      if (residual === null || (residual !== undefined && residual.length > 700)) tryLater.push(page)
+      else proofs.push({ page, residual, hash: crc32(wanted) })
+    }
+    if (kept.inputBytes + kept.callBytes > mostKept * pageBytes * helps) {
+      this.#counts.unprofitable++
+      this.#later.written(epoch)
+      return
+    }
+    this.#epochs.set(kept.id, kept)
+    for (const page of pagesOf(epoch.written)) this.#later.candidate(page, epoch.id, made)
+    for (const page of tryLater) this.#later.wanted(page)
+    for (const { page, residual, hash } of proofs) {
+      this.#prove(page, [whole(page, epoch.id)], residual, hash, before)
+      this.#counts.provedPages++
     }
     this.#ask(false)
   }
@@ -430,6 +437,13 @@ class Keeper {
     }
     this.#post(report)
     Atomics.add(this.#shared.control, word.asked, 1)
+  }
+}
+
+function* pagesOf(runs: Uint32Array): Generator<number> {
+  for (let r = 0; r < runs.length; r += 2) {
+    const first = runs[r] as number
+    for (let page = first; page < first + (runs[r + 1] as number); page++) yield page
   }
 }
 

@@ -130,6 +130,8 @@ export interface KeeperReport {
   readonly epochs: number
   readonly replayable: number
   readonly failed: number
+  /** Epochs that would need more to be kept than half of what they make. */
+  readonly unprofitable: number
   readonly forbidden: Readonly<Record<string, number>>
   readonly virtual: number
   readonly provedPages: number
