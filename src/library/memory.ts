@@ -41,7 +41,16 @@ import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
 import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
 import { bytesOf } from './size.ts'
-import { nameOf, needsScan, open, prepare, type Seen, type Source, type SourceData } from './source.ts'
+import {
+  nameOf,
+  needsScan,
+  open,
+  prepare,
+  preview,
+  type Seen,
+  type Source,
+  type SourceData,
+} from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
 
 const PAGE = 4096
@@ -239,7 +248,9 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   #mapLazily(source: SourceData, element: Element, mode: Mode, options: MapOptions): Region {
     const stop = new AbortController()
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
-    const { view } = open(source)
+    const opened = open(source)
+    preview(opened)
+    const { view } = opened
     const region: Region = new LazyRegion({
       element,
       mode,
