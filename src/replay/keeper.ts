@@ -457,10 +457,10 @@ class Keeper {
           : this.#lenses.isMoved(page)
             ? 'moved'
             : pieces.length > 1 || one.from !== page * pageBytes
-            ? 'copied'
-            : one.epoch === lastWritten[page]
-              ? 'last'
-              : 'older'
+              ? 'copied'
+              : one.epoch === lastWritten[page]
+                ? 'last'
+                : 'older'
       const kind = state === pageState.virtual ? 'virtual' : there ? 'clean' : 'physical'
       const point = one === undefined ? nowhere : (this.#epochs.get(one.epoch)?.point ?? nowhere)
       const before = runs.at(-1)

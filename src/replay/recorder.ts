@@ -93,7 +93,16 @@ export class Recorder {
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
   /** Counts for the report. */
-  readonly counts = { cuts: 0, left: 0, plainCuts: 0, dropped: 0, refused: 0, plainPhases: 0, scanMs: 0, moved: 0 }
+  readonly counts = {
+    cuts: 0,
+    left: 0,
+    plainCuts: 0,
+    dropped: 0,
+    refused: 0,
+    plainPhases: 0,
+    scanMs: 0,
+    moved: 0,
+  }
 
   constructor(parts: RecorderParts) {
     this.#parts = parts
@@ -419,9 +428,7 @@ export class Recorder {
     const source = (page: number): number => Math.floor((page * pageBytes + delta) / pageBytes)
     const aligned = delta % pageBytes === 0
     const moves = (page: number): boolean =>
-      (lastWritten[page] === 0 || there(page)) &&
-      there(source(page)) &&
-      (aligned || there(source(page) + 1))
+      (lastWritten[page] === 0 || there(page)) && there(source(page)) && (aligned || there(source(page) + 1))
     let worth = 0
     for (let page = first; page < end; page++) if (moves(page)) worth++
     if (worth < leastMoved) return 0
