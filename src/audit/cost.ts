@@ -17,7 +17,7 @@ const most = 64
 /** Seconds for 64 KiB: what the pager leaves resident if nothing presses (src/pager/reclaim.ts). */
 const dear = 250e-3
 /** What an idle pager with its supervisor takes, in bytes: `npm run bench -- pager-size`. */
-export const pagerBytes = 43e6
+export const pagerBytes = 35e6
 
 /** Where explained memory comes from: a candidate and some offsets in it. */
 export interface Origin {
