@@ -1,7 +1,7 @@
 // lethe run prog.wasm: a WebAssembly program for WASI, in this process.
 import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { GuestError } from '../guest/errors.ts'
-import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts'
+import { type Ending, run, type RunOptions } from '../guest/instance.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
@@ -59,7 +59,6 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
   let ending: Ending
   try {
     const guest = load(path)
-    await prepare(guest)
     let options: RunOptions = {
       args,
       dirs,
