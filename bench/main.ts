@@ -37,6 +37,7 @@ const benches = [
   'policies',
   'library',
   'wasm',
+  'guests',
   'codec',
   'sites',
 ] as const

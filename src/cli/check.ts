@@ -68,13 +68,11 @@ async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<v
     '../check/index.ts'
   )
   const { load } = await import('../guest/load.ts')
-  const { prepare } = await import('../guest/instance.ts')
   const suppress = await suppressions(flags.suppressions ?? [])
   const json = flags.json !== undefined
   let result: CheckResult
   try {
     const guest = load(path)
-    await prepare(guest)
     result = check(guest, {
       args: rest[0] === '--' ? rest.slice(1) : rest,
       dirs: (flags.dir ?? []).map(parseDir),

@@ -1,11 +1,11 @@
 // lethe run prog.wasm: a WebAssembly program for WASI, in this process.
-import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { GuestError } from '../guest/errors.ts'
-import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts'
+import { type Ending, run, type RunOptions } from '../guest/instance.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
-import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
+import { type Guest, load } from '../guest/load.ts'
 import { together } from '../guest/together.ts'
 import { frameText } from '../guest/traces.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
@@ -32,20 +32,6 @@ const trapped = 134
 /** Frames of a trap that are shown. */
 const shown = 20
 
-/** Whether the command is a WebAssembly file. */
-export function isGuest(path: string): boolean {
-  try {
-    if (!statSync(path).isFile()) return false
-    const fd = openSync(path, 'r')
-    const start = Buffer.alloc(4)
-    const got = readSync(fd, start)
-    closeSync(fd)
-    return looksLikeWasm(start.subarray(0, got))
-  } catch {
-    return false
-  }
-}
-
 /** Runs it and sets the exit code: the guest's own, or 134 for a trap. */
 export async function runGuest([path = '', ...rest]: readonly string[], flags: GuestFlags): Promise<void> {
   const args = rest[0] === '--' ? rest.slice(1) : rest
@@ -59,7 +45,6 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
   let ending: Ending
   try {
     const guest = load(path)
-    await prepare(guest)
     let options: RunOptions = {
       args,
       dirs,

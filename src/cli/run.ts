@@ -14,6 +14,7 @@ import { collect, examples, options, type PagerFlags, pagerOptions } from './arg
 import { CommandError, UsageError } from './errors.ts'
 import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
+import { isGuest } from './plain.ts'
 import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 
 interface RunFlags extends Omit<PagerFlags, 'json'>, GuestFlags, SitesFlags {
@@ -95,8 +96,7 @@ With --sites it is recorded instead of served, and looked at before memory goes;
 }
 
 async function run(command: string[], flags: RunFlags): Promise<void> {
-  const { isGuest, runGuest } = await import('./guest.ts')
-  if (isGuest(command[0] ?? '')) return runGuest(command, flags)
+  if (isGuest(command[0] ?? '')) return (await import('./guest.ts')).runGuest(command, flags)
   const { isScript, runScript } = await import('./script.ts')
   if (isScript(command[0] ?? '')) return runScript(command, flags)
   const own = Number(process.env['LETHE_RUN_PID'])

@@ -18,7 +18,6 @@ import { GuestError } from './errors.ts'
 import { compile, type Guest, type Pass, rewritten } from './load.ts'
 import { GuestMemory, type MemoryObserver } from './memory.ts'
 import { type Frame, trapFrames } from './traces.ts'
-import { prepareWaiting } from './wait.ts'
 import { type CallObserver, GuestExit, Wasi } from './wasi.ts'
 
 /** All may be left out. Times: before and after each call, `wrote` and `reads` within it. */
@@ -72,12 +71,6 @@ export interface Trap {
 export type Ending = { readonly exitCode: number; readonly trap?: undefined } | { readonly trap: Trap }
 
 const wasiModules: readonly string[] = ['wasi_snapshot_preview1']
-
-/** To be awaited before `run`, for what a guest needs and only a module that is loaded later has. */
-export async function prepare({ bytes }: Guest): Promise<void> {
-  if (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes('poll_oneoff'))
-    await prepareWaiting()
-}
 
 /** Runs a guest to its end. GuestError for one that can't be started. */
 export function run(guest: Guest, options: RunOptions = {}): Ending {

@@ -1,11 +1,9 @@
 // From a file to something that can be run.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { decode } from '../wasm/decode.ts'
-import { encode } from '../wasm/encode.ts'
-import { WasmError } from '../wasm/errors.ts'
 import type { Module } from '../wasm/module.ts'
 import { engine, type EngineModule } from './engine.ts'
 import { GuestError } from './errors.ts'
@@ -69,7 +67,14 @@ export function guestOf(path: string, bytes: Uint8Array): Guest {
   }
 }
 
+// A guest that is run as it is does without the codec, and loading that takes longer than many a run.
+function codec(): typeof import('./codec.ts') {
+  const here = import.meta.url
+  return createRequire(here)(`./codec${here.slice(-3)}`) as typeof import('./codec.ts')
+}
+
 function decoded(path: string, bytes: Uint8Array): Module {
+  const { decode, WasmError } = codec()
   try {
     return decode(bytes)
   } catch (error) {
@@ -95,7 +100,7 @@ export function rewritten(guest: Guest, passes: readonly Pass[], version: string
   } catch {
     // Made now, then.
   }
-  const made = encode(passes.reduce((module, pass) => pass.apply(module), guest.module))
+  const made = codec().encode(passes.reduce((module, pass) => pass.apply(module), guest.module))
   try {
     mkdirSync(cacheDirectory(), { recursive: true })
     writeFileSync(`${file}.${process.pid}`, made)

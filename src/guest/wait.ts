@@ -1,4 +1,5 @@
 // Waiting, on a thread that has no event loop while its guest runs.
+import { createRequire } from 'node:module'
 import type { Arena } from '../sys/ffi.ts'
 
 const mostFds = 1024
@@ -6,13 +7,22 @@ const pollIn = 1
 const pollOut = 4
 const word = new Int32Array(new SharedArrayBuffer(4))
 
-/** What waiting for descriptors takes: most guests never do, and loading it takes longer than many a run. */
-let kernel: { readonly ffi: typeof import('../sys/ffi.ts'); readonly space: Arena } | undefined
+interface Kernel {
+  readonly ffi: typeof import('../sys/ffi.ts')
+  readonly space: Arena
+}
 
-/** To be called before a guest that can wait for descriptors runs; without it they all count as ready. */
-export async function prepareWaiting(): Promise<void> {
-  const ffi = await import('../sys/ffi.ts')
-  kernel ??= { ffi, space: ffi.arena(mostFds * 8 + 16) }
+/** What waiting for descriptors takes. Most guests never do, and loading it takes longer than many a run. */
+let kernel: Kernel | undefined
+
+function needKernel(): Kernel {
+  if (kernel === undefined) {
+    // Now, in the middle of a guest's call: nothing can be awaited.
+    const here = import.meta.url
+    const ffi = createRequire(here)(`../sys/ffi${here.slice(-3)}`) as Kernel['ffi']
+    kernel = { ffi, space: ffi.arena(mostFds * 8 + 16) }
+  }
+  return kernel
 }
 
 /** Does nothing for some milliseconds. */
@@ -46,8 +56,8 @@ function ready<T extends { readonly type: number; readonly fd: number }>(
   waiting: readonly T[],
   milliseconds: number,
 ): T[] {
-  if (waiting.length === 0 || kernel === undefined) return waiters.slice()
-  const { ffi, space } = kernel
+  if (waiting.length === 0) return waiters.slice()
+  const { ffi, space } = needKernel()
   const { u32, address } = space
   waiting.forEach(({ fd, type }, i) => {
     u32[i * 2] = fd
