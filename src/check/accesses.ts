@@ -30,6 +30,9 @@ export interface Access {
   readonly address: Value
   /** Certainly inside of the function's own frame, at so many bytes from its lower end (which is aligned to 16). */
   readonly inFrame: number | undefined
+  /** What the code before has made certain of this address: it was looked at; it is inside of its object. */
+  readonly seen: boolean
+  readonly inside: boolean
   /** Certainly outside of the object of its tag. */
   readonly stray: boolean
 }
@@ -61,10 +64,11 @@ function effective(out: Emitter, { base, offset }: Access): void {
 function checkAddress(out: Emitter, access: Access, slow: number): void {
   const { address, width, offset } = access
   if (access.inFrame !== undefined) return
-  if (address.v >= 0) {
+  if (address.v >= 0 && !access.seen) {
     out.get(address.v)
     out.brIf(slow)
   }
+  if (access.inside) return
   if (address.t === NONE || address.t === -2) return
   // An address that is a constant and an offset that is one: the offset is the object, the constant an index.
   if (address.t < NONE && offset >= 1024) return
@@ -312,6 +316,8 @@ export function checkStore(
   out.block()
   checkAddress(out, access, 0)
   const simple = access.opcode < 0x100 && !(width === 4 && type === I64) && !access.stray
+  const helped = simple && width === 4
+  if (helped) out.block()
   if (!simple) {
     out.br(0)
   } else if (width === 4) {
@@ -420,7 +426,15 @@ export function checkStore(
     out.op(0x45)
     out.brIf(0)
   }
-  if (simple) out.br(1)
+  if (helped) {
+    out.br(2)
+    out.end()
+    effective(out, access)
+    pushV(out, type, v)
+    pushT(out, t)
+    out.call(context.helpers.storeWord)
+    out.brIf(1)
+  } else if (simple) out.br(1)
   out.end()
   out.i32(0)
   pushV(out, type, v)

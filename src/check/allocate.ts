@@ -4,18 +4,22 @@ import type { Note } from './errors.ts'
 import type { Block, HeapKind } from './heap.ts'
 import type { Runtime } from './runtime.ts'
 
-/** The function that answers a call of the guest: a value, and its tag. */
+/** Answers a call of the guest with a value; its tag is left in `runtime.answerTag`, which is 0 before. */
+export type AllocatorCall = (a: number, b: number, c: number) => number
+
+/** The function behind an allocator's name. */
 export function allocatorCall(
   runtime: Runtime,
   name: string,
   { role, kind, alignmentLast }: AllocatorFunction,
-): (args: number[]) => readonly [number, number] {
-  const none = [0, 0] as const
-  const take = (size: number, alignment: number): readonly [number, number] => {
+): AllocatorCall {
+  const take = (size: number, alignment: number): number => {
     if (size > 0x7fffffff && kind === 'malloc')
       runtime.error('bad-size', `${name} is asked for ${size | 0} bytes: a negative size`, [])
     const block = runtime.heap.allocate(size, alignment, kind, runtime.capture())
-    return block === undefined ? none : [block.start, block.tag]
+    if (block === undefined) return 0
+    runtime.answerTag = block.tag
+    return block.start
   }
   const zero = (start: number, size: number): void => {
     runtime.bytes.fill(0, start, start + size)
@@ -23,63 +27,64 @@ export function allocatorCall(
   }
   switch (role) {
     case 'take':
-      return ([size = 0, alignment = 16]) => take(size >>> 0, alignmentLast === true ? alignment >>> 0 : 16)
+      return (size, alignment) => take(size >>> 0, alignmentLast === true ? alignment >>> 0 : 16)
     case 'aligned':
-      return ([alignment = 16, size = 0]) => take(size >>> 0, alignment >>> 0)
+      return (alignment, size) => take(size >>> 0, alignment >>> 0)
     case 'zeroed':
-      return ([count = 0, each = 0]) => {
+      return (count, each) => {
         const size = (count >>> 0) * (each >>> 0)
-        if (size > 0xffffffff) return none
-        const answer = take(size, 16)
-        if (answer[0] !== 0) zero(answer[0], size)
-        return answer
+        if (size > 0xffffffff) return 0
+        const start = take(size, 16)
+        if (start !== 0) zero(start, size)
+        return start
       }
     case 'place':
-      return ([place = 0, alignment = 16, size = 0]) => {
-        const [start, tag] = take(size >>> 0, alignment >>> 0)
-        if (start === 0) return [48, 0]
+      return (place, alignment, size) => {
+        const start = take(size >>> 0, alignment >>> 0)
+        if (start === 0) return 48
         runtime.view.setUint32(place >>> 0, start, true)
-        runtime.shadow.setPointer(place >>> 0, tag)
-        return none
+        runtime.shadow.setPointer(place >>> 0, runtime.answerTag)
+        runtime.answerTag = 0
+        return 0
       }
     case 'give':
-      return ([at = 0]) => {
+      return at => {
         if (at !== 0) give(runtime, at >>> 0, name, kind)
-        return none
+        return 0
       }
     case 'resize':
-      return ([at = 0, size = 0]) => resize(at >>> 0, size >>> 0)
+      return (at, size) => resize(at >>> 0, size >>> 0)
     case 'resizeArray':
-      return ([at = 0, count = 0, each = 0]) => {
+      return (at, count, each) => {
         const size = (count >>> 0) * (each >>> 0)
-        return size > 0xffffffff ? none : resize(at >>> 0, size)
+        return size > 0xffffffff ? 0 : resize(at >>> 0, size)
       }
     case 'usable':
-      return ([at = 0]) => [runtime.heap.live.get(at >>> 0)?.size ?? 0, 0]
+      return at => runtime.heap.at(at >>> 0)?.size ?? 0
   }
 
-  function resize(at: number, size: number): readonly [number, number] {
+  function resize(at: number, size: number): number {
     if (at === 0) return take(size, 16)
-    const block = runtime.heap.live.get(at)
+    const block = runtime.heap.at(at)
     if (block === undefined) {
       invalid(runtime, at, name)
-      return none
+      return 0
     }
     if (block.kind !== kind) mismatched(runtime, block, name)
-    const [start, tag] = take(size, 16)
-    if (start === 0) return none
+    const start = take(size, 16)
+    if (start === 0) return 0
     const kept = Math.min(size, block.size)
     runtime.bytes.copyWithin(start, at, at + kept)
     runtime.shadow.copy(start, at, kept)
     runtime.heap.free(block, runtime.capture())
-    return [start, tag]
+    return start
   }
 }
 
 const partner: Readonly<Record<HeapKind, string>> = { malloc: 'malloc', new: 'new', 'new[]': 'new[]' }
 
 function give(runtime: Runtime, at: number, name: string, kind: HeapKind): void {
-  const block = runtime.heap.live.get(at)
+  const block = runtime.heap.at(at)
   if (block === undefined) return invalid(runtime, at, name)
   if (block.kind !== kind) mismatched(runtime, block, name)
   runtime.heap.free(block, runtime.capture())

@@ -40,6 +40,11 @@ export class Blocks {
   protected stack: Value[] = []
   protected readonly labels: Label[] = []
   protected blocks = 0
+  /**
+   * Locals that were used as addresses, by all ways to here and since the last call, with the bytes from there that were seen to be in
+   * the object: between two such bytes all are.
+   */
+  protected readonly used: Map<number, { low: number; high: number }> = new Map()
   /** Symbols of locals that are set once. */
   protected readonly symbols: (Symbol | undefined)[] = []
   /** The straight code at the start, where the prologue is. */
@@ -85,8 +90,8 @@ export class Blocks {
     return this.stack.pop() as Value
   }
 
-  protected push(type: ValueType, v: number = NONE, t: number = NONE, symbol?: Symbol, copy = false): void {
-    this.stack.push({ type, v, t, symbol, copy })
+  protected push(type: ValueType, v: number = NONE, t: number = NONE, symbol?: Symbol, local?: number): void {
+    this.stack.push({ type, v, t, symbol, local })
   }
 
   /** V of the result that comes next, to be set from the top of the machine's stack. */
@@ -208,6 +213,7 @@ export class Blocks {
         ? (types[cursor.blockType] as FuncType)
         : { params: [], results: cursor.blockType === -64 ? [] : [cursor.blockType & 0x7f] }
     this.keepAll()
+    if (kind === 'loop') this.used.clear()
     const label = this.label(kind, type.params, type.results)
     if (type.params.length > 0) {
       if (kind === 'loop') {
@@ -233,15 +239,17 @@ export class Blocks {
 
   protected else(cursor: Cursor, reachable: boolean): void {
     const label = this.labels.pop() as Label
+    this.used.clear()
     if (reachable) this.carry(label)
     this.stack.length = label.height
-    for (const value of this.starts.get(label) ?? []) this.stack.push({ ...value })
+    for (const value of this.starts.get(label) ?? []) this.stack.push({ ...value, local: undefined })
     this.raw(cursor)
     this.labels.push({ ...label, kind: 'else' })
   }
 
   protected handler(cursor: Cursor, reachable: boolean): void {
     const label = this.labels.pop() as Label
+    this.used.clear()
     if (reachable) this.carry(label)
     this.stack.length = label.height
     this.raw(cursor)
@@ -265,6 +273,7 @@ export class Blocks {
 
   protected end(reachable: boolean): void {
     const label = this.labels.pop() as Label
+    this.used.clear()
     if (label.kind === 'loop') {
       // Only the end of its body leads out: the values stay where they are.
       this.out.end()
@@ -305,6 +314,7 @@ export class Blocks {
 
   protected delegate(cursor: Cursor, reachable: boolean): void {
     const label = this.labels.pop() as Label
+    this.used.clear()
     if (reachable) this.carry(label)
     this.raw(cursor)
     this.stack.length = label.height

@@ -63,11 +63,12 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: 'check 4',
+        name: 'check 7',
         apply: module =>
           checkPass(module, {
             stackPointer: program.stackPointer,
             replaced: program.replaced,
+            scans: program.scans,
             frame: func => program.frame(func),
             variable: (func, place) => program.variableNumber(func, place),
             globalTag: (address, plain) => program.globalTag(address, plain),
@@ -114,7 +115,7 @@ function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSu
     from = range.end
   }
   ranges.push({ start: from, end: top })
-  const found = findLeaks(runtime.memory.buffer, shadow, heap.live.values(), {
+  const found = findLeaks(runtime.memory.buffer, shadow, heap.live(), {
     ranges,
     values: runtime.globals.map(global => global.value as number),
   })

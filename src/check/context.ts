@@ -20,6 +20,8 @@ export const hookTypes: Readonly<Record<HookName, FuncType>> = {
   grown: type('ii:'),
   // (start, length, site) -> tag: a block on the stack whose size was not known before
   alloca: type('iii:i'),
+  // (stream, format, arguments): scanf begins
+  scan: type('iii:'),
 }
 export type HookName =
   | 'load'
@@ -31,9 +33,21 @@ export type HookName =
   | 'init'
   | 'grown'
   | 'alloca'
+  | 'scan'
 
 /** Functions that are added to the module. */
-export type HelperName = 'push' | 'pop' | 'addTags' | 'subTags' | 'setStack' | 'dropTags' | 'define'
+export type HelperName =
+  | 'push'
+  | 'pop'
+  | 'addTags'
+  | 'subTags'
+  | 'setStack'
+  | 'dropTags'
+  | 'define'
+  | 'storeWord'
+  | 'inObject'
+  | 'copyWords'
+  | 'fillWords'
 
 function type(effect: string): FuncType {
   const [params = '', results = ''] = effect.split(':')
@@ -74,6 +88,8 @@ export interface Context {
   resultT(index: number): number
   globalV(index: number, type: number): number
   globalT(index: number): number
+  /** Functions that are scanf. */
+  readonly scans: ReadonlySet<number>
   /** The stack pointer's index, or -1. */
   readonly stackPointer: number
   frame(func: number): FrameInfo

@@ -22,6 +22,8 @@ export interface Block {
   readonly tag: number
 }
 
+type Slot = { -readonly [K in keyof Block]: Block[K] }
+
 export interface HeapOptions {
   /** Bytes of freed blocks that are kept. */
   readonly quarantine: number
@@ -35,7 +37,6 @@ const GRANULE = 16
 const STEP = 16
 
 export class CheckedHeap {
-  readonly live: Map<number, Block> = new Map()
   /** What the summary counts. */
   allocations = 0
   frees = 0
@@ -46,10 +47,14 @@ export class CheckedHeap {
   #table: Uint32Array
   readonly #options: HeapOptions
   readonly #stacks: CallStacks
-  readonly #quarantine: (Block | undefined)[] = []
+  readonly #quarantine: (Slot | undefined)[] = []
   #oldest = 0
   #kept = 0
   readonly #byTag: (Block | undefined)[] = []
+  /** By its start in granules: a block's place in #byTag + 1. */
+  #starts = new Int32Array(1 << 16)
+  /** Blocks that nobody knows any more: made anew for others. */
+  readonly #spare: Slot[] = []
   readonly #freeTags: number[] = []
   readonly #places = new Map<number, number[]>()
   #top = 0
@@ -82,13 +87,43 @@ export class CheckedHeap {
     if (place === undefined) return undefined
     const start = Math.ceil((place + REDZONE) / align) * align
     const tag = this.#newTag(start, size)
-    const block: Block = { start, size, kind, footprint, place, stack, freed: -1, tag }
-    this.#byTag[(tag - HEAP_TAGS) / 8] = block
-    this.live.set(start, block)
+    const block = this.#spare.pop() ?? { start, size, kind, footprint, place, stack, freed: -1, tag }
+    block.start = start
+    block.size = size
+    block.kind = kind
+    block.footprint = footprint
+    block.place = place
+    block.stack = stack
+    block.freed = -1
+    block.tag = tag
+    const index = (tag - HEAP_TAGS) / 8
+    this.#byTag[index] = block
+    this.#setStart(start, index + 1)
     this.#shadow.newBlock(start, size, this.#stacks.origin(stack))
     this.allocations++
     this.bytes += size
     return block
+  }
+
+  #setStart(start: number, value: number): void {
+    const granule = start / GRANULE
+    if (granule >= this.#starts.length) {
+      const longer = new Int32Array(2 ** Math.ceil(Math.log2(granule + 1)))
+      longer.set(this.#starts)
+      this.#starts = longer
+    }
+    this.#starts[granule] = value
+  }
+
+  /** The live block that begins at an address. */
+  at(start: number): Block | undefined {
+    const index = start % GRANULE === 0 ? (this.#starts[start / GRANULE] ?? 0) : 0
+    return index === 0 ? undefined : this.#byTag[index - 1]
+  }
+
+  /** The blocks that were not given back, in the order of their tags. */
+  live(): Block[] {
+    return this.#byTag.filter(block => block !== undefined && block.freed < 0) as Block[]
   }
 
   // A run of bytes that nobody uses: one of the same length that was freed, or new memory.
@@ -146,9 +181,9 @@ export class CheckedHeap {
   }
 
   /** The block is given back: nobody may touch it, and its place is not used again for a while. */
-  free(block: Block, stack: number): void {
+  free(block: Slot, stack: number): void {
     block.freed = stack
-    this.live.delete(block.start)
+    this.#starts[block.start / GRANULE] = 0
     this.#shadow.endBlock(block.start, block.size)
     this.#table[(TABLE + block.tag) / 4 + 1] = 0
     this.frees++
@@ -159,7 +194,7 @@ export class CheckedHeap {
   }
 
   #release(): void {
-    const block = this.#quarantine[this.#oldest] as Block
+    const block = this.#quarantine[this.#oldest] as Slot
     this.#quarantine[this.#oldest++] = undefined
     this.#kept -= block.footprint
     const places = this.#places.get(block.footprint)
@@ -167,6 +202,7 @@ export class CheckedHeap {
     else places.push(block.place)
     this.#byTag[(block.tag - HEAP_TAGS) / 8] = undefined
     this.#freeTags.push(block.tag)
+    this.#spare.push(block)
     if (this.#oldest > 1024 && this.#oldest * 2 > this.#quarantine.length) {
       this.#quarantine.splice(0, this.#oldest)
       this.#oldest = 0

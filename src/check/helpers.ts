@@ -223,6 +223,198 @@ export const helperBodies: Readonly<Record<HelperName, Helper>> = {
       out.i32(1)
     },
   },
+  // (address, V, T) -> whether it was an aligned word that may be touched: V and T are its shadow now. For words, or values, that are
+  // neither defined nor undefined altogether.
+  storeWord: {
+    type: i32s(3, 1),
+    locals: [{ count: 1, type: I32 }],
+    emit(out) {
+      out.get(0)
+      out.i32(3)
+      out.op(0x71)
+      out.get(0)
+      out.memory(0x28, SHADOW, 0)
+      out.set(3)
+      whole(out, 3)
+      out.op(0x45, 0x72)
+      out.if()
+      out.i32(0)
+      out.op(0x0f)
+      out.end()
+      // Of a defined value T is a tag, of another the origin.
+      out.get(1)
+      out.op(0x45)
+      out.if(I32)
+      out.i32(DEFINED)
+      out.get(2)
+      out.i32(0)
+      out.get(2)
+      out.i32(TAG_LIMIT)
+      out.op(0x49, 0x1b, 0x72)
+      out.else()
+      out.get(1)
+      out.i32(-1)
+      out.op(0x46)
+      out.if(I32)
+      out.i32(UNDEFINED)
+      out.else()
+      out.get(0)
+      out.get(1)
+      out.memory(0x36, BITS, 0)
+      out.i32(MIXED | (15 << MIXED_ADDRESSABLE))
+      out.end()
+      out.get(2)
+      out.i32(ORIGIN_MASK)
+      out.op(0x71)
+      out.i32(0)
+      out.get(2)
+      out.i32(TAG_LIMIT)
+      out.op(0x4f, 0x1b, 0x72)
+      out.end()
+      out.set(3)
+      out.get(0)
+      out.get(3)
+      out.memory(0x36, SHADOW, 0)
+      out.i32(1)
+    },
+  },
+  // (address, bytes, T) -> whether the bytes are inside of the object of T, if T is a tag
+  inObject: {
+    type: i32s(3, 1),
+    locals: [],
+    emit(out) {
+      out.get(2)
+      out.i32(8)
+      out.op(0x6b)
+      out.i32(TAG_LIMIT - 8)
+      out.op(0x4f)
+      out.if()
+      out.i32(1)
+      out.op(0x0f)
+      out.end()
+      out.get(0)
+      out.get(2)
+      out.memory(0x28, CONTROL, TABLE)
+      out.op(0x6b, 0xad)
+      out.get(1)
+      out.op(0xad, 0x7c)
+      out.get(2)
+      out.memory(0x35, CONTROL, TABLE + 4)
+      out.op(0x58)
+    },
+  },
+  // (to, from, bytes, T of to, T of from) -> whether whole words were copied with their shadow, all of which may be touched; the ranges
+  // don't meet
+  copyWords: {
+    type: i32s(5, 1),
+    locals: [{ count: 2, type: I32 }],
+    emit(out, { helpers }) {
+      out.block()
+      refuseUnaligned(out, [0, 1, 2])
+      // Far enough apart, either way round.
+      for (const [one, other] of [
+        [0, 1],
+        [1, 0],
+      ] as const) {
+        out.get(one)
+        out.get(other)
+        out.op(0x6b)
+        out.get(2)
+        out.op(0x49)
+        out.brIf(0)
+      }
+      for (const [at, t] of [
+        [0, 3],
+        [1, 4],
+      ] as const) {
+        out.get(at)
+        out.get(2)
+        out.get(t)
+        out.call(helpers.inObject)
+        out.op(0x45)
+        out.brIf(0)
+      }
+      words(out, 2, 5, () => {
+        out.get(0)
+        out.get(5)
+        out.op(0x6a)
+        out.memory(0x28, SHADOW, 0)
+        out.set(4)
+        whole(out, 4)
+        out.get(1)
+        out.get(5)
+        out.op(0x6a)
+        out.memory(0x28, SHADOW, 0)
+        out.tee(4)
+        out.get(6)
+        out.op(0x72)
+        out.set(6)
+        whole(out, 4)
+        out.op(0x71, 0x45)
+        out.brIf(2)
+      })
+      // A mixed word has bits beside.
+      out.get(6)
+      out.i32(0)
+      out.op(0x48)
+      out.if()
+      out.get(0)
+      out.get(1)
+      out.get(2)
+      out.op(0xfc, 0x0a, BITS, BITS)
+      out.end()
+      for (const memory of [SHADOW, 0]) {
+        out.get(0)
+        out.get(1)
+        out.get(2)
+        out.op(0xfc, 0x0a, memory, memory)
+      }
+      out.i32(1)
+      out.op(0x0f)
+      out.end()
+      out.i32(0)
+    },
+  },
+  // (to, value, bytes, T of to) -> whether whole words were set, all of which may be touched
+  fillWords: {
+    type: i32s(4, 1),
+    locals: [{ count: 2, type: I32 }],
+    emit(out, { helpers }) {
+      out.block()
+      refuseUnaligned(out, [0, 2])
+      out.get(0)
+      out.get(2)
+      out.get(3)
+      out.call(helpers.inObject)
+      out.op(0x45)
+      out.brIf(0)
+      words(out, 2, 4, () => {
+        out.get(0)
+        out.get(4)
+        out.op(0x6a)
+        out.memory(0x28, SHADOW, 0)
+        out.set(5)
+        whole(out, 5)
+        out.op(0x45)
+        out.brIf(2)
+      })
+      words(out, 2, 4, () => {
+        out.get(0)
+        out.get(4)
+        out.op(0x6a)
+        out.i32(DEFINED)
+        out.memory(0x36, SHADOW, 0)
+      })
+      out.get(0)
+      out.get(1)
+      out.get(2)
+      out.op(0xfc, 0x0b, 0)
+      out.i32(1)
+      out.op(0x0f)
+      out.end()
+      out.i32(0)
+    },
+  },
   // (first): the frame's tags are gone
   dropTags: {
     type: i32s(1, 0),
@@ -250,6 +442,51 @@ export const helperBodies: Readonly<Record<HelperName, Helper>> = {
       out.globalSet(tags)
     },
   },
+}
+
+// Leaves whether all four bytes of a shadow word in a local may be touched.
+function whole(out: Emitter, word: number): void {
+  out.get(word)
+  out.i32(DEFINED)
+  out.op(0x6b)
+  out.i32(MIXED - DEFINED)
+  out.op(0x49)
+  out.get(word)
+  out.i32(MIXED_ADDRESSABLE)
+  out.op(0x76)
+  out.i32(31)
+  out.op(0x46, 0x72)
+}
+
+// Leaves the block if any of some locals is no multiple of 4.
+function refuseUnaligned(out: Emitter, locals: readonly number[]): void {
+  locals.forEach((local, i) => {
+    out.get(local)
+    if (i > 0) out.op(0x72)
+  })
+  out.i32(3)
+  out.op(0x71)
+  out.brIf(0)
+}
+
+// for ($i = 0; $i < $bytes; $i += 4) body
+function words(out: Emitter, bytes: number, i: number, body: () => void): void {
+  out.i32(0)
+  out.set(i)
+  out.block()
+  out.op(0x03, 0x40)
+  out.get(i)
+  out.get(bytes)
+  out.op(0x4f)
+  out.brIf(1)
+  body()
+  out.get(i)
+  out.i32(4)
+  out.op(0x6a)
+  out.set(i)
+  out.br(0)
+  out.end()
+  out.end()
 }
 
 // for (; $0 < $1; $0 += 8) body

@@ -32,6 +32,7 @@ export interface Replaced {
 
 export interface PassOptions {
   readonly stackPointer: number
+  readonly scans: ReadonlySet<number>
   readonly replaced: readonly Replaced[]
   frame(func: number): FrameInfo
   variable(func: number, place: number): number
@@ -149,13 +150,16 @@ export function checkPass(module: Module, options: PassOptions): Module {
   }
 
   const replacedImport = new Map(
-    options.replaced.map(({ func }, i) => [func, importedFunctions + hookNames.length + i]),
+    options.replaced.map(({ func, name }, i) => [
+      func,
+      { name, index: importedFunctions + hookNames.length + i },
+    ]),
   )
   const functions: Func[] = module.functions.map((func, i) => {
     const index = importedFunctions + i
     const to = replacedImport.get(index)
     if (to !== undefined)
-      return { ...func, locals: [], body: handOver(context, types[func.type] as FuncType, to) }
+      return { ...func, locals: [], body: handOver(context, types[func.type] as FuncType, to.name, to.index) }
     const { locals, body } = translate(context, func, index)
     return { ...func, locals, body }
   })
@@ -221,8 +225,32 @@ export function checkPass(module: Module, options: PassOptions): Module {
 }
 
 // The body of a replaced function: the shadow of its arguments goes to the exchange, that of its result comes from there.
-function handOver(context: Context, type: FuncType, to: number): Uint8Array {
+// What needs no help: whole words that may be touched.
+function wordWise(out: Emitter, context: Context, fills: boolean): void {
+  out.block()
+  for (const i of [0, 1, 2]) {
+    out.globalGet(context.parameterV(i, I32))
+    if (i > 0) out.op(0x72)
+  }
+  out.brIf(0)
+  for (const i of [0, 1, 2]) out.get(i)
+  out.globalGet(context.parameterT(0))
+  if (!fills) out.globalGet(context.parameterT(1))
+  out.call(fills ? context.helpers.fillWords : context.helpers.copyWords)
+  out.op(0x45)
+  out.brIf(0)
+  out.i32(0)
+  out.globalSet(context.resultV(0, I32))
+  out.globalGet(context.parameterT(0))
+  out.globalSet(context.resultT(0))
+  out.get(0)
+  out.op(0x0f)
+  out.end()
+}
+
+function handOver(context: Context, type: FuncType, name: string, to: number): Uint8Array {
   const out = new Emitter(64)
+  if (/^(memcpy|memmove|memset)$/.test(name)) wordWise(out, context, name === 'memset')
   type.params.forEach((param, i) => {
     const shadow = shadowType(param)
     if (shadow === undefined || shadow === 0x7b) return

@@ -35,6 +35,8 @@ export class Program {
   readonly stackPointer: number
   readonly replaced: readonly Replaced[]
   readonly hasAllocator: boolean
+  /** What all of scanf's variants call: (stream, format, arguments). */
+  readonly scans: ReadonlySet<number>
   readonly globals: readonly GlobalVariable[]
   readonly importedFunctions: number
   /** Debug information is there, and of this code. */
@@ -65,6 +67,7 @@ export class Program {
     // A module without names may still have those of its debug information.
     for (const [func, { name }] of this.#subprograms) if (!this.#names.has(func)) this.#names.set(func, name)
     this.replaced = this.#findReplaced()
+    this.scans = this.#findScans()
     this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
     this.globals = this.#findGlobals()
     for (const one of this.globals) this.#byStart.set(one.start, one)
@@ -103,6 +106,16 @@ export class Program {
     }
     const best = counts.indexOf(Math.max(...counts, 1))
     return best >= 0 && globals[best]?.mutable && globals[best]?.type === I32 ? best : -1
+  }
+
+  #findScans(): ReadonlySet<number> {
+    const scans = [...this.#names].filter(
+      ([func, name]) =>
+        name === 'vfscanf' &&
+        func >= this.importedFunctions &&
+        this.typeOf(func).params.join() === [I32, I32, I32].join(),
+    )
+    return new Set(scans.map(([func]) => func))
   }
 
   #findReplaced(): Replaced[] {

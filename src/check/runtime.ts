@@ -12,6 +12,7 @@ import { Places } from './places.ts'
 import type { Program } from './program.ts'
 import { Shadow } from './shadow.ts'
 import { CallStacks } from './stacks.ts'
+import { scanTargets } from './scanf.ts'
 import { type StringHost, stringFunctions } from './strings.ts'
 
 export interface RuntimeOptions {
@@ -53,6 +54,8 @@ export class Runtime {
   control!: Uint32Array
   bytes!: Uint8Array
   view!: DataView
+  /** The tag of what an allocator answers. */
+  answerTag = 0
   readonly #sites = new Map<number, SiteInfo>()
   /** The function of the library that is being checked as a whole, and the host's call. */
   #inside: string | undefined
@@ -142,6 +145,7 @@ export class Runtime {
         if (before !== -1) this.shadow.setDefined((before >>> 0) * 65536, (more >>> 0) * 65536)
       },
       alloca: (start: number, length: number, site: number) => this.#alloca(start >>> 0, length >>> 0, site),
+      scan: (_stream: number, format: number, args: number) => this.#scan(format >>> 0, args >>> 0),
     }
     for (const { func, name } of this.program.replaced) own[`${name}#${func}`] = this.#whole(name)
     return { [CHECK_MODULE]: own }
@@ -193,7 +197,7 @@ export class Runtime {
     message: string,
     notes: readonly Note[],
     site?: number,
-    more: { address?: number; block?: { start: number; size: number } | undefined } = {},
+    more: { address?: number; size?: number; block?: { start: number; size: number } | undefined } = {},
   ): void {
     this.log.add(kind, this.capture(site), this.#inside ?? this.#call, () => ({
       kind,
@@ -349,6 +353,18 @@ export class Runtime {
     return tag
   }
 
+  #scan(format: number, args: number): void {
+    const end = this.bytes.indexOf(0, format)
+    const text = Buffer.from(this.bytes.subarray(format, end < 0 ? format : end)).toString('latin1')
+    for (const { conversion, size, argument } of scanTargets(text)) {
+      const at = args + 4 * argument
+      if (at + 4 > this.bytes.length || this.shadow.findUndefined(at, 4) >= 0) return
+      if (this.view.getUint32(at, true) !== 0) continue
+      const message = `scanf is to write ${size} byte${size === 1 ? '' : 's'} for ${conversion} through a null pointer`
+      this.error('null-pointer', message, [], undefined, { address: 0, size })
+    }
+  }
+
   // ---- functions that are checked as a whole
 
   #whole(name: string): (...args: number[]) => number | undefined {
@@ -357,13 +373,13 @@ export class Runtime {
     const exchangeT = EXCHANGE_T >>> 2
     if (allocator !== undefined) {
       const call = allocatorCall(this, name, allocator)
-      return (...args) => {
-        const { control } = this
-        control[EXCHANGE_V >>> 2] = 0
+      return (a = 0, b = 0, c = 0) => {
         this.#inside = name
-        const [value, tag] = call(args)
+        this.answerTag = 0
+        const value = call(a, b, c)
         this.#inside = undefined
-        this.control[exchangeT] = tag
+        this.control[EXCHANGE_V >>> 2] = 0
+        this.control[exchangeT] = this.answerTag
         return value
       }
     }

@@ -130,11 +130,17 @@ export class Shadow {
     this.#range(at, length, DEFINED, one => this.setByte(one, true, 0, 0))
   }
 
+  // A call of fill costs more than a few words.
+  #fill(word: number, from: number, to: number): void {
+    if (to - from > 24) this.words.fill(word, from, to)
+    else for (let i = from; i < to; i++) this.words[i] = word
+  }
+
   /** A new block from an aligned address on, between bytes that nobody may touch: undefined, its last word in part. */
   newBlock(at: number, length: number, origin: number): void {
     const tail = length % 4
     const whole = at + length - tail
-    this.words.fill(UNDEFINED | origin, at >>> 2, whole >>> 2)
+    this.#fill(UNDEFINED | origin, at >>> 2, whole >>> 2)
     if (tail === 0) return
     this.words[whole >>> 2] = (MIXED | (((1 << tail) - 1) << MIXED_ADDRESSABLE) | origin) >>> 0
     this.#bits.fill(0xff, whole, whole + 4)
@@ -142,7 +148,7 @@ export class Shadow {
 
   /** The end of such a block. */
   endBlock(at: number, length: number): void {
-    this.words.fill(UNADDRESSABLE, at >>> 2, (at + length + 3) >>> 2)
+    this.#fill(UNADDRESSABLE, at >>> 2, (at + length + 3) >>> 2)
   }
 
   setUnaddressable(at: number, length: number): void {
@@ -152,8 +158,13 @@ export class Shadow {
   /** Bytes of [at, at + length) that may be touched become defined. */
   settle(at: number, length: number): void {
     for (let i = at; i < at + length; i++) {
-      if (i % 4 === 0 && i + 4 <= at + length && this.word(i) < MIXED) {
-        if (this.word(i) !== UNADDRESSABLE) this.words[i >>> 2] = DEFINED
+      const word = this.word(i)
+      if (word < UNDEFINED) {
+        // Nothing else in the word can be undefined; a pointer is none any more.
+        if (word !== UNADDRESSABLE) this.words[i >>> 2] = DEFINED
+        i |= 3
+      } else if (i % 4 === 0 && i + 4 <= at + length && word < MIXED) {
+        this.words[i >>> 2] = DEFINED
         i += 3
       } else if (this.addressable(i)) this.setByte(i, true, 0, 0)
     }
@@ -207,6 +218,7 @@ export class Shadow {
   }
 
   #copyBytes(to: number, from: number, length: number): void {
+    if (this.findUndefined(from, length) < 0) return this.settle(to, length)
     const one = (i: number): void => {
       if (!this.addressable(to + i)) return
       const source = from + i

@@ -3,7 +3,9 @@ import type { EngineGlobal, EngineMemory } from '../guest/engine.ts'
 import { CALLS, ORIGIN_MASK } from './layout.ts'
 
 /** Frames that are kept of a stack. */
-const DEPTH = 16
+const DEPTH = 12
+/** A power of 2. */
+const RECENT = 1 << 12
 
 export class CallStacks {
   readonly #top: EngineGlobal
@@ -15,6 +17,8 @@ export class CallStacks {
   #table = new Int32Array(1 << 12)
   readonly #firstOrigin: number
   readonly #scratch = new Uint32Array(DEPTH)
+  /** Numbers of stacks + 1, by their innermost sites and depth. */
+  readonly #recent = new Int32Array(RECENT)
 
   /** Origins below `functions` are those of the functions' frames. */
   constructor(control: EngineMemory, top: EngineGlobal, functions: number) {
@@ -28,21 +32,49 @@ export class CallStacks {
    * its own on the stack (of a call that it made before); undefined: the innermost frame is the last call.
    */
   capture(site?: number, calls = false): number {
-    let at = ((this.#top.value as number) - CALLS) >>> 2
-    const base = CALLS >>> 2
+    const { words } = this
     const { length } = this.#scratch
+    const base = CALLS >>> 2
+    let at = (this.#top.value as number) >>> 2
+    if (site !== undefined && calls) at--
+    // Whoever takes memory takes it often: the stack with these innermost sites that came last is looked at first.
+    const first = site ?? (at > base ? (words[at - 1] as number) : 0)
+    const second = at - 2 >= base ? (words[at - 2] as number) : 0
+    const third = at - 3 >= base ? (words[at - 3] as number) : 0
+    const fourth = at - 4 >= base ? (words[at - 4] as number) : 0
+    const mixed = Math.imul(first, 31) ^ Math.imul(second, 17) ^ Math.imul(third, 7) ^ Math.imul(fourth, 5)
+    const near = (mixed ^ (mixed >>> 9) ^ at) & (RECENT - 1)
+    const recent = this.#recent[near] as number
+    if (recent > 0 && this.#isNow(this.#stacks[recent - 1] as Uint32Array, at, site)) return recent - 1
     let count = 0
     let hash = 17
     if (site !== undefined) {
       this.#scratch[count++] = site
       hash = (Math.imul(hash, 0x01000193) ^ site) | 0
-      if (calls) at--
     }
-    while (at > 0 && count < length) {
-      const one = this.words[base + --at] as number
+    for (let i = at; i > base && count < length; ) {
+      const one = words[--i] as number
       this.#scratch[count++] = one
       hash = (Math.imul(hash, 0x01000193) ^ one) | 0
     }
+    const id = this.#intern(hash, count)
+    this.#recent[near] = id + 1
+    return id
+  }
+
+  // Whether a stack that is kept is the one on the control memory below `at`, with `site` before it.
+  #isNow(stack: Uint32Array, at: number, site: number | undefined): boolean {
+    const base = CALLS >>> 2
+    const own = site === undefined ? 0 : 1
+    if (stack.length !== Math.min(DEPTH, at - base + own)) return false
+    if (site !== undefined && stack[0] !== site) return false
+    for (let i = own; i < stack.length; i++) if (stack[i] !== this.words[at - 1 - i + own]) return false
+    return true
+  }
+
+  // The number of the stack in the scratch array.
+  #intern(hashed: number, count: number): number {
+    let hash = hashed
     hash ^= hash >>> 15
     let mask = this.#table.length - 1
     let slot = hash & mask

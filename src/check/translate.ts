@@ -66,6 +66,10 @@ class Translation extends Arithmetic {
     const out = this.out
     const { locals } = this
     const context = this.context
+    if (context.scans.has(this.index)) {
+      for (const i of [0, 1, 2]) out.get(i)
+      out.call(context.hooks.scan)
+    }
     this.type.params.forEach((type, i) => {
       if (shadowType(type) === undefined) return
       out.globalGet(context.parameterV(i, shadowType(type) as number))
@@ -296,7 +300,7 @@ class Translation extends Arithmetic {
       dirty.v.has(index) ? this.locals.v(index) : NONE,
       dirty.t.has(index) ? this.locals.t(index) : NONE,
       this.symbols[index],
-      true,
+      index,
     )
   }
 
@@ -305,6 +309,8 @@ class Translation extends Arithmetic {
     const out = this.out
     const { locals } = this
     const value = this.pop()
+    this.used.delete(index)
+    for (const one of this.stack) if (one.local === index) one.local = undefined
     if (value.v !== NONE) this.dirt.v.add(index)
     if (value.t !== NONE) this.dirt.t.add(index)
     const v = this.dirt.v.has(index) ? locals.v(index) : undefined
@@ -322,14 +328,14 @@ class Translation extends Arithmetic {
     const params = this.type.params.length
     const known = this.entry || (this.use.sets[index] === 1 && index >= params)
     this.symbols[index] = known ? this.assigned(value) : undefined
-    if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol)
+    if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol, index)
     this.raw(cursor)
   }
 
   // Without optimisation, a copy of the frame's own address is that of the variable that lies there. A copy that the prologue makes,
   // before it sets the stack pointer, is not.
-  protected assigned({ symbol, copy }: Value): Symbol | undefined {
-    const copied = this.plain && copy === true && (this.moved || this.use.leaf)
+  protected assigned({ symbol, local }: Value): Symbol | undefined {
+    const copied = this.plain && local !== undefined && (this.moved || this.use.leaf)
     const variable = copied && symbol?.kind === 'frame' && symbol.offset === 0
     return variable ? { ...symbol, of: 0 } : symbol
   }
@@ -390,6 +396,7 @@ class Translation extends Arithmetic {
     const { module } = context
     const { op } = cursor
     const indirect = op === 0x11 || op === 0x13
+    this.used.clear()
     if (indirect) this.decide(this.pop(), cursor.place, false)
     const type = module.types[
       indirect ? cursor.index : (context.functionTypes[cursor.index] as number)
@@ -501,6 +508,7 @@ class Translation extends Arithmetic {
       address,
       stray: stray !== undefined,
       inFrame: stray === undefined && this.framed(address, at, width) ? at : undefined,
+      ...this.useOf(address, cursor.offset, width),
     }
     const result = results[0]
     if (result === undefined && op < 0x400) {
@@ -522,6 +530,21 @@ class Translation extends Arithmetic {
     for (const x of xs) out.get(x)
     this.raw(cursor)
     if (result !== undefined) this.push(result, v, t)
+  }
+
+  // Notes that a local is used as an address, and tells what was known of it. What has failed a check was told there.
+  protected useOf({ local }: Value, offset: number, width: number): { seen: boolean; inside: boolean } {
+    if (local === undefined) return { seen: false, inside: false }
+    const end = offset + width
+    const use = this.used.get(local)
+    if (use === undefined) {
+      this.used.set(local, { low: offset, high: end })
+      return { seen: false, inside: false }
+    }
+    const inside = offset >= use.low && end <= use.high
+    use.low = Math.min(use.low, offset)
+    use.high = Math.max(use.high, end)
+    return { seen: true, inside }
   }
 
   // The address of an access that has left a variable for certain, with the variable's tag.

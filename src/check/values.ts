@@ -23,8 +23,8 @@ export interface Value {
   v: number
   t: number
   readonly symbol?: Symbol | undefined
-  /** It was read from a local and nothing was done with it. */
-  readonly copy?: boolean
+  /** The local that holds it, too. */
+  local?: number | undefined
 }
 
 /** The type of the V of a value, or undefined if a value of this type is always defined (references). */
