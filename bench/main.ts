@@ -39,6 +39,7 @@ const benches = [
   'wasm',
   'codec',
   'sites',
+  'replay',
 ] as const
 
 function positive(text: string, name: string): number {

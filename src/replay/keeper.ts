@@ -33,7 +33,8 @@ import { Divergence, Replayer } from './replayer.ts'
 import { Sources } from './sources.ts'
 
 const inboxSlots = 16
-/** Pages around a faulting one that are made of the same replay, when faults go on in one direction. */
+/** Pages behind a faulting one that the same replay makes come too: they cost little beside it. More when faults go on in one direction. */
+const leastAhead = 8
 const mostAhead = 64
 /** Drops are asked for in groups. */
 const group = 256
@@ -72,7 +73,7 @@ class Keeper {
   readonly #before: Uint32Array
   readonly #pressure: Pressure
   #lastFault = -1
-  #ahead = 0
+  #ahead = leastAhead
   #running = true
   #reportWanted = false
   #deadline = Infinity
@@ -354,8 +355,8 @@ class Keeper {
     this.#counts.rebuilds++
     this.#ahead =
       page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
-        ? Math.min(mostAhead, this.#ahead * 2 + 2)
-        : 0
+        ? Math.min(mostAhead, this.#ahead * 2)
+        : leastAhead
     this.#lastFault = page
     this.#assemble(page, this.#page.bytes)
     if (this.#pressure.high) this.#allOf(this.#replayer.holds, page)
