@@ -39,10 +39,10 @@ const longestEpoch = 7
 const inputsPerPage = 16
 /** A page that was written within so many epochs before is not newly made. */
 const recently = 8
-/** Recording ends when over so much of the guest's time (ms) it wrote fewer pages a millisecond than the first, and begins again above the second. */
+/** Recording ends when over so much of the guest's time (ms) it made fewer pages newly, a millisecond, than the first, and begins again above the second. */
 const lookTime = 60
-const quietRate = 1
-const busyRate = 3
+const quietRate = 0.15
+const busyRate = 0.4
 /** Fewer pages are copied as bytes. */
 const leastMoved = 8
 /**
