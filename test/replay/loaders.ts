@@ -1,6 +1,6 @@
 // Loaders for the bench and the stress: our own C programs in test/guests/replay, and data for them from a seed.
 //
-//   LOADER FILE QUERIES [JUMP]    says `loaded …` on its standard error, then answers queries; every JUMP of them somewhere else
+//   LOADER FILE QUERIES [JUMP]    says `loaded …` on its standard error, then answers queries, JUMP at a time in one fiftieth of the records
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'

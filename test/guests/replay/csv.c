@@ -45,9 +45,10 @@ int main(int argc, char **argv) {
   unsigned x = 7, hash = 2166136261u;
   double sum = 0;
   int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
-  for (int q = 0, at = 0; q < queries; q++) {
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = q % jump == 0 ? (x >> 4) % count : (at + 1) % count;
+    if (q % jump == 0) from = (x >> 4) % count;
+    at = (from + q % (count / 50 + 1)) % count;
     for (int i = 0; i < rows[at].count; i++) {
       for (const char *s = rows[at].fields[i]; *s; s++) hash = (hash ^ *s) * 16777619u;
       if (i == 1) sum += atof(rows[at].fields[i]);

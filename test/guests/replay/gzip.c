@@ -129,9 +129,10 @@ int main(int argc, char **argv) {
   unsigned x = 3;
   double sum = 0;
   int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
-  for (int q = 0, at = 0; q < queries; q++) {
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = q % jump == 0 ? (x >> 4) % count : (at + 1) % count;
+    if (q % jump == 0) from = (x >> 4) % count;
+    at = (from + q % (count / 50 + 1)) % count;
     sum += entries[at].value * (entries[at].name[q % 4] - 96);
   }
   printf("%.3f %s\n", sum, entries[count / 2].name);
