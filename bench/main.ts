@@ -40,6 +40,7 @@ const benches = [
   'guests',
   'codec',
   'sites',
+  'replay',
 ] as const
 
 function positive(text: string, name: string): number {

@@ -92,6 +92,8 @@ export function loadLocals(w: Writer, types: readonly ValueType[]): void {
 export const copiesAt = 57344
 export const mostCopies = 680
 export const logAt = 65536
+/** Bytes of an entry of the log: an address and a byte. */
+export const logEntry = 8
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
 /** The host is asked to make copies from here on. */

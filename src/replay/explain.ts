@@ -17,6 +17,8 @@ export interface Explanation {
   readonly memory?: {
     readonly written: number
     readonly virtual: number
+    /** What came back and was not written since: it can go again. */
+    readonly clean: number
     readonly kept: KeeperReport['kept'] & { readonly all: number }
   }
   readonly runs?: readonly RunReport[]
@@ -53,6 +55,7 @@ export function explanationOf(
     memory: {
       written: runs.reduce((sum, r) => sum + r.count, 0) * 4096,
       virtual: report.virtual * 4096,
+      clean: report.clean * 4096,
       kept: { ...kept, all },
     },
     runs: runs.map(run => runReport(run, analysis)),
@@ -71,9 +74,11 @@ function runReport(run: PageRun, analysis: Analysis): RunReport {
   const how =
     run.why === 'copied'
       ? 'copied there from what it made elsewhere'
-      : run.why === 'older'
-        ? 'made by it, with some bytes changed since'
-        : 'made by it'
+      : run.why === 'moved'
+        ? 'made elsewhere by it, and copied there without being touched'
+        : run.why === 'older'
+          ? 'made by it, with some bytes changed since'
+          : 'made by it'
   return {
     from,
     to,
@@ -123,16 +128,25 @@ export function explanationText(e: Explanation): string {
   }
   const { memory, epochs } = e
   lines.push(
-    `${e.guest}: ${mib(memory.virtual)} of the ${mib(memory.written)} that it wrote are virtual (${percent(memory.virtual, memory.written)}); kept for them: ${mib(memory.kept.all)} (${percent(memory.kept.all, memory.virtual)})`,
+    `${e.guest}: ${mib(memory.virtual)} of the ${mib(memory.written)} that it wrote are virtual (${percent(memory.virtual, memory.written)}), ${mib(memory.clean)} more came back and can go again; kept for both: ${mib(memory.kept.all)} (${percent(memory.kept.all, memory.virtual + memory.clean)})`,
     `  inputs ${mib(memory.kept.inputs)}, what replays leave over ${mib(memory.kept.residuals)}, answers of the host ${mib(memory.kept.calls)}, tables ${mib(memory.kept.tables)}`,
     `  ${epochs.replayable} of ${epochs.epochs} epochs were replayed and came out right; ${epochs.rebuiltPages} pages came back in ${epochs.rebuilds} faults, in the median after ${epochs.faultMicros.median} µs; wrong ones: ${epochs.mismatches}`,
   )
   for (const [name, count] of Object.entries(epochs.forbidden))
     if (name !== 'the end of the run')
       lines.push(`  not repeatable: ${name}, called in ${count} epochs; what they wrote stays physical`)
-  if (epochs.unprofitable > 0)
+  const costly = epochs.unprofitable + (e.recorder?.costly ?? 0)
+  if (costly > 0)
     lines.push(
-      `  not worth it: ${epochs.unprofitable} epochs read too much of what was there before for what they made; what they wrote last stays physical`,
+      `  not worth it: ${costly} epochs read too much of what was there before for what they made; what they wrote last stays physical`,
+    )
+  if (epochs.off)
+    lines.push(
+      '  replay has switched itself off: the program came back for all of its memory again and again, so nothing more was dropped',
+    )
+  else if (epochs.held > 0)
+    lines.push(
+      `  the program came back for so much of its memory that nothing was dropped for a while, ${epochs.held === 1 ? 'once' : `${epochs.held} times`}`,
     )
   lines.push(...groups(e.runs ?? []))
   lines.push(

@@ -10,7 +10,7 @@ import { bufferAt, arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
 import { EEXIST, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
-import { Image, KeptEpoch } from './epochs.ts'
+import { Brought, Image, KeptEpoch } from './epochs.ts'
 import { Later } from './later.ts'
 import { Packer } from './pack.ts'
 import { Pressure } from './pressure.ts'
@@ -33,14 +33,15 @@ import { Divergence, Replayer } from './replayer.ts'
 import { Sources } from './sources.ts'
 
 const inboxSlots = 16
-/** Pages around a faulting one that are made of the same replay, when faults go on in one direction. */
+/** Pages behind a faulting one that the same replay makes come too: they cost little beside it. More when faults go on in one direction. */
+const leastAhead = 8
 const mostAhead = 64
 /** Drops are asked for in groups. */
 const group = 256
 /** A page is tried again when it was not written for so many epochs. */
 const quietFor = 6
-/** What is kept for an epoch is worth it up to this part of the pages that it makes. */
-const mostKept = 0.5
+/** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
+const mostKept = 0.35
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
 
@@ -59,6 +60,7 @@ class Keeper {
   readonly #sources = new Sources()
   readonly #replayer: Replayer
   readonly #image: Image
+  readonly #brought = new Brought(this.#sources.read)
   readonly #packer = new Packer()
   readonly #lenses: Lenses
   readonly #later: Later
@@ -71,15 +73,17 @@ class Keeper {
   readonly #before: Uint32Array
   readonly #pressure: Pressure
   #lastFault = -1
-  #ahead = 0
+  #ahead = leastAhead
   #running = true
   #reportWanted = false
+  #deadline = Infinity
   readonly #times: number[] = []
   readonly #counts = {
     epochs: 0,
     replayable: 0,
     failed: 0,
     unprofitable: 0,
+    unlooked: 0,
     forbidden: {} as Record<string, number>,
     provedPages: 0,
     copiedPages: 0,
@@ -123,6 +127,11 @@ class Keeper {
         }
       }
       this.#pressure.look(performance.now())
+      if (this.#reportWanted && performance.now() > this.#deadline) {
+        this.#counts.unlooked += this.#queue.length
+        this.#queue.length = 0
+        this.#later.forget()
+      }
       const epoch = this.#queue.shift()
       if (epoch !== undefined) this.#take(epoch)
       else if (this.#later.ready > 0) this.#tryAgain()
@@ -148,8 +157,11 @@ class Keeper {
       if (message.kind === 'epoch') this.#queue.push(message)
       else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
       else if (message.kind === 'moved') this.#move(message)
-      else if (message.kind === 'report') this.#reportWanted = true
-      else this.#running = false
+      else if (message.kind === 'report') {
+        this.#reportWanted = true
+        this.#pressure.release()
+        this.#deadline = performance.now() + (message.within ?? 0)
+      } else this.#running = false
     }
   }
 
@@ -167,10 +179,17 @@ class Keeper {
     }
     const replayable = epoch.point !== nowhere && epoch.forbidden === undefined
     if (!replayable) {
+      this.#brought.add(epoch.calls)
       this.#later.written(epoch)
       return
     }
-    const kept = new KeptEpoch(epoch, this.#image, this.#packer)
+    const kept = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer)
+    this.#brought.add(epoch.calls)
+    if (kept.inputBytes > mostKept * pageBytes * epoch.fresh) {
+      this.#counts.unprofitable++
+      this.#later.written(epoch)
+      return
+    }
     this.#later.copies(epoch)
     // Before anything of the guest's is read: pages written from now on are not those that we compare.
     const before = Atomics.load(shared.control, word.open)
@@ -182,22 +201,14 @@ class Keeper {
     const made = this.#replayer.bytes
     const proofs: { page: number; residual: Uint8Array | undefined; hash: number }[] = []
     const tryLater: number[] = []
-    let helps = 0
     for (const page of pagesOf(epoch.written)) {
       const state = shared.states[page]
-      helps++
       if (state !== pageState.physical || (shared.lastWritten[page] as number) > epoch.id) continue
       const at = page * pageBytes
       const wanted = this.#guest.subarray(at, at + pageBytes)
       const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
-      if (residual === null) helps--
       if (residual === null || (residual !== undefined && residual.length > 700)) tryLater.push(page)
       else proofs.push({ page, residual, hash: crc32(wanted) })
-    }
-    if (kept.inputBytes + kept.callBytes > mostKept * pageBytes * helps) {
-      this.#counts.unprofitable++
-      this.#later.written(epoch)
-      return
     }
     this.#epochs.set(kept.id, kept)
     for (const page of pagesOf(epoch.written)) this.#later.candidate(page, epoch.id, made)
@@ -344,8 +355,8 @@ class Keeper {
     this.#counts.rebuilds++
     this.#ahead =
       page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
-        ? Math.min(mostAhead, this.#ahead * 2 + 2)
-        : 0
+        ? Math.min(mostAhead, this.#ahead * 2)
+        : leastAhead
     this.#lastFault = page
     this.#assemble(page, this.#page.bytes)
     if (this.#pressure.high) this.#allOf(this.#replayer.holds, page)
@@ -495,13 +506,15 @@ class Keeper {
     this.#times.sort((a, b) => a - b)
     const micros = (q: number): number =>
       Math.round(1000 * (this.#times[Math.floor(this.#times.length * q)] ?? 0))
-    const virtual = this.#shared.states.reduce((sum, s) => sum + (s === pageState.virtual ? 1 : 0), 0)
+    const inState = (state: number): number =>
+      this.#shared.states.reduce((sum, s) => sum + (s === state ? 1 : 0), 0)
     const report: KeeperReport = {
       kind: 'report',
       ...this.#counts,
       held: this.#pressure.held,
       off: this.#pressure.off,
-      virtual,
+      virtual: inState(pageState.virtual),
+      clean: inState(pageState.clean),
       kept: {
         inputs,
         calls,

@@ -113,6 +113,12 @@ export class Later {
     return pieces
   }
 
+  /** Nothing is to be tried any more. */
+  forget(): void {
+    this.#ready = []
+    this.#wanted.clear()
+  }
+
   /** Finds pages that can be tried now. */
   look(shared: Shared, quiet: number): void {
     const open = Atomics.load(shared.control, word.open)

@@ -72,6 +72,12 @@ export class Pressure {
     else if (this.high && ++this.#quiet >= this.#patience && !this.off) this.#less()
   }
 
+  /** The guest has ended: whatever waits may be dropped. */
+  release(): void {
+    this.#factor = 1
+    Atomics.store(this.#control, word.hold, 0)
+  }
+
   get #all(): boolean {
     return this.pages >= (this.#control[word.top] as number)
   }

@@ -69,6 +69,9 @@ export type HostWrite =
   | { readonly at: number; readonly bytes: Uint8Array }
   | { readonly at: number; readonly source: number; readonly offset: number; readonly length: number }
 
+/** Reads bytes of a source, all of them or it throws. */
+export type ReadSource = (source: number, offset: number, into: Uint8Array) => void
+
 /** A call of an import: what it answered and wrote. */
 export interface HostCall {
   readonly name: string
@@ -95,6 +98,8 @@ export interface Epoch {
   readonly calls: readonly HostCall[]
   /** Runs of pages written: first, count. */
   readonly written: Uint32Array
+  /** How many of them were not written shortly before. */
+  readonly fresh: number
   /** Why it can't be replayed: the import that forbids it. */
   readonly forbidden: string | undefined
 }
@@ -118,8 +123,10 @@ export interface Moved {
   readonly delta: number
 }
 
+/** The report is wanted, after at most so many milliseconds of work that is left. */
 export interface AskMessage {
   readonly kind: 'report' | 'stop'
+  readonly within?: number
 }
 export type ToKeeper = Epoch | SourceMessage | Moved | AskMessage
 
@@ -145,10 +152,14 @@ export interface KeeperReport {
   readonly epochs: number
   readonly replayable: number
   readonly failed: number
-  /** Epochs that would need more to be kept than half of what they make. */
+  /** Epochs for which too much would have to be kept. */
   readonly unprofitable: number
+  /** Epochs that nobody looked at any more, because the run was over. */
+  readonly unlooked: number
   readonly forbidden: Readonly<Record<string, number>>
   readonly virtual: number
+  /** Pages that came back and were not written since: they can go again. */
+  readonly clean: number
   readonly provedPages: number
   readonly copiedPages: number
   readonly rebasedPages: number

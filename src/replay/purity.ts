@@ -11,6 +11,9 @@
 // in the module's data. One that comes out of memory otherwise may be any function of its type whose address is taken; if
 // the memory is in the frame of a caller, any whose address that caller stores. A function that calls its own parameter is
 // judged without it, and with it for each caller. `assumes` names a call through a pointer of which nothing more was known.
+//
+// Following values costs much where many functions call many through pointers (an interpreter, a database). What takes too many steps is
+// judged coarsely instead: a call through a pointer may be any function of its type whose address is taken.
 import { callKinds } from '../guest/wasi.ts'
 import { type FuncType, importCount, indexSpaces, type Module } from '../wasm/module.ts'
 import { type Call, constantOf, type Facts, factsOf, type Place } from './facts.ts'
@@ -33,6 +36,12 @@ export interface Verdict {
 /** Functions that a frame's owner may have stored the address of, and so on: how deep calls are followed with their arguments. */
 const deepest = 60
 
+/** Judgements of a call for one function, and for all of the module; what needs more is judged coarsely. */
+const mostSteps = 4000
+const mostStepsInAll = 150_000
+
+const tooManySteps = new Error('too many steps')
+
 /** Below this no linker puts data. */
 const nullPage = 64
 
@@ -47,6 +56,9 @@ export class Purity {
   readonly #table = new Map<number, number>()
   readonly #segments: { at: number; bytes: Uint8Array }[] = []
   readonly #memo = new Map<string, Verdict>()
+  #left = mostStepsInAll
+  #allowed = 0
+  #all: Verdict[] | undefined
 
   constructor(module: Module, facts: readonly Facts[] = factsOf(module)) {
     this.#module = module
@@ -67,11 +79,67 @@ export class Purity {
   /** The verdict on a function of the module by its index (an import too). */
   of(func: number): Verdict {
     const type = this.#module.types[this.#types[func] as number] as FuncType
-    return this.#judge(
-      func,
-      type.params.map((_, index) => ({ kind: 'param', index })),
-      [],
-    )
+    this.#allowed = Math.min(mostSteps, this.#left)
+    const allowed = this.#allowed
+    try {
+      return this.#judge(
+        func,
+        type.params.map((_, index) => ({ kind: 'param', index })),
+        [],
+      )
+    } catch (error) {
+      if (error !== tooManySteps) throw error
+      this.#all ??= this.#coarse()
+      return this.#all[func - this.#imported] as Verdict
+    } finally {
+      this.#left -= allowed - this.#allowed
+    }
+  }
+
+  // Every function at once: the worst of itself and of what it may call, until nothing changes.
+  #coarse(): Verdict[] {
+    const found = this.#facts.map((facts, i) => this.#own(this.#imported + i, facts, []))
+    const callers: number[][] = this.#facts.map(() => [])
+    const work: number[] = []
+    const spread = (caller: number, target: number): void => {
+      const from = found[caller] as Verdict
+      const to =
+        target < this.#imported ? this.#ofImport(target) : (found[target - this.#imported] as Verdict)
+      if (rank(to.level) <= rank(from.level)) return
+      found[caller] = { ...from, level: to.level, by: to.by, path: [this.#imported + caller, ...to.path] }
+      work.push(caller)
+    }
+    this.#facts.forEach(({ calls }, caller) => {
+      for (const call of calls) {
+        const direct = typeof call.target === 'number'
+        if (!direct) found[caller] = { ...(found[caller] as Verdict), assumes: call.place }
+        for (const target of direct ? [call.target as number] : this.#ofType(call.type)) {
+          if (target >= this.#imported) {
+            const facts = this.#facts[target - this.#imported] as Facts
+            if (!facts.returns) continue
+            callers[target - this.#imported]?.push(caller)
+          }
+          spread(caller, target)
+        }
+      }
+    })
+    for (let next = work.pop(); next !== undefined; next = work.pop())
+      for (const caller of callers[next] as number[]) spread(caller, this.#imported + next)
+    return found
+  }
+
+  readonly #byType = new Map<number, readonly number[]>()
+  /** Functions of a type whose address is taken. */
+  #ofType(type: number): readonly number[] {
+    let found = this.#byType.get(type)
+    if (found === undefined) {
+      const wanted = this.#module.types[type]
+      found = [...new Set(this.#table.values())].filter(f =>
+        sameType(this.#module.types[this.#types[f] as number], wanted),
+      )
+      this.#byType.set(type, found)
+    }
+    return found
   }
 
   #judge(func: number, binding: Binding, way: readonly string[]): Verdict {
@@ -81,6 +149,7 @@ export class Purity {
     if (known !== undefined) return known
     // In a cycle the other members say what it does.
     if (way.includes(key) || way.length > deepest) return verdict('pure', [func], undefined)
+    if (this.#allowed-- <= 0) throw tooManySteps
     const facts = this.#facts[func - this.#imported] as Facts
     let worst = this.#own(func, facts, binding)
     let assumes: Place | undefined
@@ -189,7 +258,7 @@ export class Purity {
       const targets = [...new Set(stored.map(v => this.#table.get(v)))].filter(fits)
       return { targets, assumed: targets.length === 0 }
     }
-    return { targets: [...new Set(this.#table.values())].filter(fits), assumed: true }
+    return { targets: this.#ofType(call.type), assumed: true }
   }
 
   #word(at: number): number | undefined {

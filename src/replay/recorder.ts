@@ -10,7 +10,7 @@ import { callKinds } from '../guest/wasi.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { advise, discard, page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { copiesAt, logAt } from './assemble.ts'
+import { copiesAt, logAt, logEntry } from './assemble.ts'
 import { unrepeatableCalls } from './host-calls.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
@@ -35,14 +35,25 @@ const chunkPages = 256
  * than so many bytes of before for each page that they write, and down else.
  */
 const shortestEpoch = 2.5
-const longestEpoch = 5
+const longestEpoch = 7
 const inputsPerPage = 16
-/** Recording ends when over so much of the guest's time (ms) it wrote fewer pages a millisecond than the first, and begins again above the second. */
+/** A page that was written within so many epochs before is not newly made. */
+const recently = 8
+/** Recording ends when over so much of the guest's time (ms) it made fewer pages newly, a millisecond, than the first, and begins again above the second. */
 const lookTime = 60
-const quietRate = 1
-const busyRate = 3
+const quietRate = 0.15
+const busyRate = 0.4
 /** Fewer pages are copied as bytes. */
 const leastMoved = 8
+/**
+ * An epoch is not worth it if it read more bytes of before than this part of the pages that it made newly. After so many of them in a row nothing is recorded
+ * for some of the guest's time (ms), every time twice as long.
+ */
+const mostInputs = 0.35
+const mostCostly = 6
+const firstPause = 100
+const mostBrought = 8
+const longestPause = 5000
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -80,12 +91,19 @@ export class Recorder {
   #calls: HostCall[] = []
   #writes: HostWrite[] = []
   #forbidden: string | undefined
-  /** Runs of pages that scans within the epoch have found. */
+  /** Runs of pages that scans within the epoch have found, and how many of these were not written recently. */
   #scanned: number[] = []
+  #fresh = 0
   #since = 0
   #budget = 20000
   #epochTime = shortestEpoch
   #tracking = true
+  /** Where the host has brought bytes of files, lately. */
+  readonly #brought: { at: number; end: number }[] = []
+  #costly = 0
+  #pause = firstPause
+  /** The guest's time that is left until recording is tried again. */
+  #paused = 0
   /** Since the rate of writing was last looked at. */
   #pages = 0
   #time = 0
@@ -102,6 +120,8 @@ export class Recorder {
     plainPhases: 0,
     scanMs: 0,
     moved: 0,
+    costly: 0,
+    pauses: 0,
   }
 
   constructor(parts: RecorderParts) {
@@ -181,6 +201,9 @@ export class Recorder {
     if (!this.#tracking || length === 0) return
     this.#tagBytes.fill(1, at, at + length)
     if (provenance !== undefined && length >= shortRead) {
+      const last = this.#brought.at(-1)
+      if (last?.end === at) last.end += length
+      else if (this.#brought.push({ at, end: at + length }) > mostBrought) this.#brought.shift()
       const source = this.#source(provenance)
       if (source >= 0) {
         this.#writes.push({ at, source, offset: provenance.offset, length })
@@ -219,18 +242,53 @@ export class Recorder {
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
     const written = this.#scan()
-    const many = (this.#get('log') - logAt) / 8 > inputsPerPage * pagesIn(written)
+    const inputs = this.#inputs()
+    const many = inputs > inputsPerPage * this.#fresh
+    const costly = this.#begun.point !== nowhere && inputs > mostInputs * pageBytes * this.#fresh
     this.#epochTime = Math.min(longestEpoch, Math.max(shortestEpoch, this.#epochTime * (many ? 1.1 : 0.95)))
-    this.#post(used, false, written)
+    this.#post(used, false, written, costly)
     const time = this.#lap()
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
     this.#drop()
-    if (this.#rate(written, time) < quietRate) {
+    if (this.#rate(time) < quietRate || this.#tooCostly(costly)) {
       this.#plain()
       return 1
     }
     this.#begin(point)
     return 0
+  }
+
+  // Bytes that the epoch has read of before, but for those that a file has. Where it matters, by a sample of the log.
+  #inputs(): number {
+    const all = (this.#get('log') - logAt) / logEntry
+    if (all < inputsPerPage * this.#fresh || this.#brought.length === 0) return all
+    const log = new Uint32Array((this.#state as EngineMemory).buffer, logAt, all * 2)
+    const step = Math.max(1, Math.floor(all / 512))
+    let looked = 0
+    let file = 0
+    for (let i = 0; i < all; i += step, looked++) {
+      const at = log[2 * i] as number
+      if (this.#brought.some(r => at >= r.at && at < r.end)) file++
+    }
+    return all * (1 - file / looked)
+  }
+
+  // Whether recording shall pause.
+  #tooCostly(costly: boolean): boolean {
+    if (!costly) {
+      if (this.#begun.point !== nowhere) {
+        this.#costly = 0
+        this.#pause = Math.max(firstPause, this.#pause * 0.98)
+      }
+      return false
+    }
+    this.counts.costly++
+    if (++this.#costly < mostCostly) return false
+    this.#costly = mostCostly - 2
+    this.#paused = this.#pause
+    this.#pause = Math.min(longestPause, this.#pause * 2)
+    this.counts.pauses++
+    return true
   }
 
   /** Time of this thread since the last call, milliseconds. */
@@ -247,9 +305,9 @@ export class Recorder {
     this.#budget = Math.max(500, Math.min(2e7, Math.round(used * factor)))
   }
 
-  /** Pages written a millisecond, once enough of the guest's time has gone by; until then neither few nor many. */
-  #rate(written: Uint32Array, time: number): number {
-    this.#pages += pagesIn(written)
+  /** Pages newly made a millisecond, once enough of the guest's time has gone by; until then neither few nor many. */
+  #rate(time: number): number {
+    this.#pages += this.#fresh
     this.#time += time
     if (this.#time < lookTime) return (quietRate + busyRate) / 2
     const rate = this.#pages / this.#time
@@ -263,7 +321,7 @@ export class Recorder {
     const used = this.#begun.budget - this.#get('budget')
     const written = this.#scan()
     this.#post(0, false, written)
-    this.#rate(written, this.#lap())
+    this.#rate(this.#lap())
     // Epochs that end long before their budget began too deep.
     if (used < this.#begun.budget / 4) this.#set('cutDepth', Math.max(1, this.#get('depth')))
     this.#begin(nowhere)
@@ -276,16 +334,21 @@ export class Recorder {
     if (!this.#tracking) this.#adapt(this.#budget, time)
     this.#set('budget', this.#budget)
     if (this.#tracking) return 1
+    this.#paused = Math.max(0, this.#paused - time)
     const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
-    if (!asked && this.counts.plainCuts % 8 !== 0) {
+    const look = this.#paused > 0 ? 64 : 8
+    if (!asked && this.counts.plainCuts % look !== 0) {
       this.#time += time
       return 0
     }
-    const written = this.#scan()
+    this.#scan()
     Atomics.add(this.#parts.shared.control, word.open, 1)
     this.#begun.id++
     this.#drop()
-    if (this.#rate(written, time) < busyRate) return 0
+    const rate = this.#rate(time)
+    this.#scanned = []
+    this.#fresh = 0
+    if (rate < busyRate || this.#paused > 0) return 0
     this.#tracking = true
     this.#set('tracking', 1)
     this.#begin(nowhere)
@@ -319,6 +382,7 @@ export class Recorder {
     }
     this.#calls = []
     this.#scanned = []
+    this.#fresh = 0
     this.#forbidden = undefined
     this.#set('budget', budget)
     this.#set('limit', point === nowhere ? -this.#budget : -3 * this.#budget)
@@ -328,22 +392,25 @@ export class Recorder {
     if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
   }
 
-  #post(polls: number, last: boolean, written = this.#scan()): void {
+  #post(polls: number, last: boolean, written = this.#scan(), costly = false): void {
     const begun = this.#begun
     const state = (this.#state as EngineMemory).buffer
     const epoch: Epoch = {
       kind: 'epoch',
       id: begun.id,
-      point: begun.point,
+      point: costly ? nowhere : begun.point,
       locals: begun.locals,
       globals: begun.globals,
       size: begun.size,
       polls,
       inputs:
-        begun.point === nowhere ? new Uint8Array(0) : new Uint8Array(state).slice(logAt, this.#get('log')),
+        costly || begun.point === nowhere
+          ? new Uint8Array(0)
+          : new Uint8Array(state).slice(logAt, this.#get('log')),
       copies: new Uint32Array(state).slice(copiesAt / 4, (copiesAt + this.#get('copies')) / 4),
       calls: this.#calls,
       written,
+      fresh: this.#fresh,
       forbidden: last ? 'the end of the run' : this.#forbidden,
     }
     this.#parts.post(epoch)
@@ -360,9 +427,12 @@ export class Recorder {
       const first = (start - this.base) / pageBytes
       const count = (end - start) / pageBytes
       runs.push(first, count)
-      shared.lastWritten.fill(id, first, first + count)
-      for (let p = first; p < first + count; p++)
+      for (let p = first; p < first + count; p++) {
+        const before = shared.lastWritten[p] as number
+        if (before === 0 || before + recently < id) this.#fresh++
+        shared.lastWritten[p] = id
         if (shared.states[p] === pageState.clean) shared.states[p] = pageState.physical
+      }
       if (first + count > (shared.control[word.top] as number)) shared.control[word.top] = first + count
     }
     const done = scanPages(
@@ -482,9 +552,3 @@ const threadTime: () => number = (() => {
     return (user + system) / 1000
   }
 })()
-
-function pagesIn(runs: Uint32Array): number {
-  let sum = 0
-  for (let i = 1; i < runs.length; i += 2) sum += runs[i] as number
-  return sum
-}

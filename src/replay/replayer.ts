@@ -9,10 +9,7 @@ import {
 import { addressOf } from '../sys/ffi.ts'
 import { discard } from '../sys/memory.ts'
 import type { KeptEpoch } from './epochs.ts'
-import { atStart, type HostCall, type KeeperData } from './protocol.ts'
-
-/** Reads bytes of a source, all of them or it throws. */
-export type ReadSource = (source: number, offset: number, into: Uint8Array) => void
+import { atStart, type HostCall, type KeeperData, type ReadSource } from './protocol.ts'
 
 /** Thrown by the last poll of an epoch. */
 const ended = { replay: 'ended' }
@@ -59,7 +56,7 @@ export class Replayer {
     this.holds = -1
     discard(this.#address, this.#touched)
     this.#touched = Math.min(this.bytes.length, epoch.size * 65536 + 2 ** 26)
-    epoch.putInputs(this.bytes)
+    epoch.putInputs(this.bytes, this.#read)
     new Uint8Array(this.#state.buffer).set(epoch.locals, 0)
     const set = (name: string, value: number | bigint): void => {
       ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value

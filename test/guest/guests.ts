@@ -1,8 +1,8 @@
 // Guests for the tests: our own C programs, compiled by clang for WASI, and a run of each through the command line.
 import { spawnSync, type SpawnSyncReturns } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -25,6 +25,7 @@ export const whyNoGuests: string | undefined =
 export function guest(name: string, ...flags: string[]): string {
   const wasm = join(folder, `${name}${flags.join('')}.wasm`)
   if (existsSync(wasm)) return wasm
+  mkdirSync(dirname(wasm), { recursive: true })
   const object = `${wasm}.o`
   const target = '--target=wasm32-wasi'
   const steps = [

@@ -44,9 +44,11 @@ int main(int argc, char **argv) {
   fprintf(stderr, "loaded %d rows\n", count);
   unsigned x = 7, hash = 2166136261u;
   double sum = 0;
-  for (int q = 0, at = 0; q < atoi(argv[2]); q++) {
+  int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = q % 500 == 0 ? (x >> 4) % count : (at + x % 3) % count;
+    if (q % jump == 0) from = (x >> 4) % count;
+    at = (from + q % (count / 50 + 1)) % count;
     for (int i = 0; i < rows[at].count; i++) {
       for (const char *s = rows[at].fields[i]; *s; s++) hash = (hash ^ *s) * 16777619u;
       if (i == 1) sum += atof(rows[at].fields[i]);

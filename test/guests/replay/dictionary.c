@@ -64,13 +64,14 @@ int main(int argc, char **argv) {
   unsigned k = 0;
   for (unsigned i = 0; i < size; i++)
     for (struct entry *e = buckets[i]; e; e = e->next) sorted[k++] = e;
-  if (argc > 3) qsort(sorted, used, sizeof *sorted, byWord);
+  if (argc > 4) qsort(sorted, used, sizeof *sorted, byWord);
   fprintf(stderr, "loaded %u words\n", used);
   unsigned x = 7, hash = 1;
-  int queries = atoi(argv[2]);
-  for (int q = 0, at = 0; q < queries; q++) {
+  int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = q % 1000 == 0 ? (x >> 4) % used : (at + 1) % used;
+    if (q % jump == 0) from = (x >> 4) % used;
+    at = (from + q % (used / 50 + 1)) % used;
     hash = hash * 31 + sorted[at]->count + hashOf(sorted[at]->word);
   }
   printf("%u\n", hash);

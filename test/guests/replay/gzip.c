@@ -124,13 +124,15 @@ int main(int argc, char **argv) {
     if (sscanf(s, "%19s %lf", entries[count].name, &entries[count].value) != 2) break;
     count++;
   }
-  if (argc > 3) qsort(entries, count, sizeof *entries, byName);
+  if (argc > 4) qsort(entries, count, sizeof *entries, byName);
   fprintf(stderr, "loaded %d entries of %zu bytes\n", count, outSize);
   unsigned x = 3;
   double sum = 0;
-  for (int q = 0, at = 0; q < atoi(argv[2]); q++) {
+  int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = q % 1000 == 0 ? (x >> 4) % count : (at + 1) % count;
+    if (q % jump == 0) from = (x >> 4) % count;
+    at = (from + q % (count / 50 + 1)) % count;
     sum += entries[at].value * (entries[at].name[q % 4] - 96);
   }
   printf("%.3f %s\n", sum, entries[count / 2].name);

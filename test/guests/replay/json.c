@@ -124,10 +124,11 @@ int main(int argc, char **argv) {
   for (int i = 0; i < count; i++, n = n->next) records[i] = n;
   fprintf(stderr, "loaded %d records\n", count);
   unsigned x = 7, hash = 1;
-  int queries = atoi(argv[2]);
-  for (int q = 0, at = 0; q < queries; q++) {
+  int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = q % 1000 == 0 ? (x >> 4) % count : (at + 1) % count;
+    if (q % jump == 0) from = (x >> 4) % count;
+    at = (from + q % (count / 50 + 1)) % count;
     hash = walk(records[at]->in.first, hash);
   }
   printf("%u\n", hash);

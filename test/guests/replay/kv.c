@@ -20,11 +20,12 @@ int main(int argc, char **argv) {
   fclose(f);
   fprintf(stderr, "loaded %d pairs\n", count);
   unsigned x = 7;
-  int queries = atoi(argv[2]);
+  int queries = atoi(argv[2]), jump = argc > 3 ? atoi(argv[3]) : 1000;
   double sum = 0;
-  for (int q = 0, at = 0; q < queries; q++) {
+  for (int q = 0, at, from = 0; q < queries; q++) {
     x = x * 1103515245 + 12345;
-    at = argc > 3 ? (x >> 4) % count : q % 1000 == 0 ? (x >> 4) % count : (at + 1) % count;
+    if (q % jump == 0) from = (x >> 4) % count;
+    at = (from + q % (count / 50 + 1)) % count;
     sum += pairs[at].key % 1000 + pairs[at].value + pairs[at].name[2];
   }
   printf("%.3f\n", sum);
