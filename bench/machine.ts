@@ -3,17 +3,20 @@
 // LETHE_DINERO: Dinero IV's program; without it the first table has us alone. LETHE_TRACE: a binary trace (dinb) to use; without it valgrind
 // records 23 million references of python3.
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { machineConfig } from '../src/machine/configure.ts'
 import { TraceEngine } from '../src/machine/engine.ts'
 import { readPageTrace } from '../src/machine/page-trace.ts'
 import { TraceReader } from '../src/machine/trace.ts'
 import { readTrace } from '../src/machine/trace-file.ts'
-import { createPolicy, policyNames, simulate } from '../src/policy/index.ts'
+import { policyNames } from '../src/policy/index.ts'
 import { Skip } from './lib/cc.ts'
 import { atEnd } from './lib/cleanup.ts'
+import type { PolicyRun } from './lib/policy-speed.ts'
 import { median } from './lib/stats.ts'
 import { atLeast, atMost, type Table } from './lib/table.ts'
 import type { Bench, BenchOptions } from './main.ts'
@@ -169,22 +172,19 @@ function asTracesGrow(trace: string): Table {
 
 async function policies(trace: string, rounds: number): Promise<Table> {
   const { pages, numbers } = await readPageTrace(trace, 4096, 'dinb')
-  const some = pages.subarray(0, 5_000_000)
-  const rows = policyNames.map(name => {
-    const speeds = [0.1, 0.5].map(share => {
-      const all: number[] = []
-      for (let round = 0; round <= rounds; round++) {
-        const policy = createPolicy(name, Math.ceil(numbers.count * share))
-        const time = cpuMs(() => simulate(policy, some))
-        if (round > 0) all.push(some.length / time / 1000)
-      }
-      return median(all)
-    })
-    return [name, ...speeds]
-  })
+  const some = new Int32Array(new SharedArrayBuffer(4 * Math.min(pages.length, 5_000_000)))
+  some.set(pages.subarray(0, some.length))
+  const frames = [0.1, 0.5].map(share => Math.ceil(numbers.count * share))
+  const rows: [string, ...number[]][] = []
+  for (const name of policyNames) {
+    const run: PolicyRun = { name, pages: some, frames, rounds }
+    const worker = new Worker(new URL('./lib/policy-speed.ts', import.meta.url), { workerData: run })
+    const [speeds] = (await once(worker, 'message')) as [number[]]
+    rows.push([name, ...speeds])
+  }
   const below = rows.filter(row => Math.min(row[1] as number, row[2] as number) < 50).map(row => row[0])
   return {
-    title: `Millions of references a second of one policy, ${numbers.count} pages`,
+    title: `Millions of references a second of one policy, ${numbers.count} pages, by time of one processor`,
     head: ['policy', 'frames for 10 % of the pages', 'for 50 %'],
     rows,
     notes: [below.length === 0 ? 'All reach 50.' : `Below 50: ${below.join(', ')}.`],
