@@ -30,6 +30,8 @@ export interface Backing {
   /** In bytes. */
   readonly size: number
   readonly identity: Identity
+  /** Whether a read takes many times what one of a file does. */
+  readonly costly?: boolean
   /** Fills `into` with the bytes from `offset` on; the number of bytes read. */
   read(offset: number, into: Uint8Array): number
   hold(): Hold

@@ -1,7 +1,7 @@
 /** Blocks that formats compress each by itself, decompressed at once: those of Parquet, Arrow and HDF5. */
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib'
-import { snappyUncompress } from 'hyparquet'
 import { LensError } from './errors.ts'
+import { hyparquet } from './hyparquet.ts'
 
 export type BlockCodec = 'none' | 'snappy' | 'gzip' | 'zlib' | 'brotli' | 'zstd' | 'lz4' | 'lz4-frame'
 
@@ -73,7 +73,7 @@ function decode(codec: BlockCodec, from: Uint8Array, size: number): Uint8Array {
     default: {
       const to = new Uint8Array(size)
       if (codec === 'snappy') {
-        snappyUncompress(from, to)
+        hyparquet().snappyUncompress(from, to)
         return to
       }
       return to.subarray(0, codec === 'lz4' ? lz4Block(from, to) : lz4Frame(from, to))

@@ -6,10 +6,15 @@
  * The header is written last. Opening checks the header and the crcs; each block is checked when it is read.
  */
 import { closeSync, fstatSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
+import { threadId } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import { LensError } from './errors.ts'
 
 const HEADER = 64
+
+let parts = 0
+/** Tells parts apart that threads of one process make of the same file at once. */
+export const uniquePart = (): string => `${threadId}_${++parts}`
 
 export interface CheckedKind {
   /** 8 characters. */

@@ -60,8 +60,8 @@ function decoderFor(view: DeflatedView, points: Points, position: number): Defla
   return decoder
 }
 
-/** Decodes all of a view once: checks it, and gives the points to `maker`. */
-function indexView(view: DeflatedView, maker: IndexMaker, tick: () => void): void {
+/** Decodes all of a view once: checks it, gives the points to `maker`, and yields what it decodes. */
+function* indexView(view: DeflatedView, maker: IndexMaker, tick: () => void): Generator<Uint8Array> {
   const { kind } = view.framing
   const useCrc = kind === 'gzip' || view.framing.sum !== undefined
   const points = new PointMaker(maker)
@@ -79,6 +79,7 @@ function indexView(view: DeflatedView, maker: IndexMaker, tick: () => void): voi
         if (useCrc) sum = crc32(decoder.output.subarray(from, decoder.to), sum)
         if (kind === 'zlib') sum = decoder.adler(sum, from)
         tick()
+        yield decoder.output.subarray(from, decoder.to)
         if (got === 'end') break
         if (got === 'member') {
           decoder.verify(sum, decoder.position - began)
@@ -141,9 +142,7 @@ export function deflateLens(
   const indexed = new Indexed<Opened>({
     lens: name,
     version: 1,
-    make(backing, maker, tick) {
-      indexView({ backing, framing: framing(backing) }, maker, tick)
-    },
+    make: (backing, maker, tick) => indexView({ backing, framing: framing(backing) }, maker, tick),
     open(backing, index) {
       return { view: { backing, framing: framing(backing) }, points: new Points(index) }
     },
@@ -188,5 +187,8 @@ export function deflateLens(
     suits,
     prepare: (backing: Backing, store: IndexStore, pause?: () => void) =>
       indexed.prepare(backing, store, pause),
+    begin: (backing: Backing, store: IndexStore, pause?: () => void) => indexed.begin(backing, store, pause),
+    close: backing => indexed.close(backing),
+    costly: true,
   }
 }

@@ -273,5 +273,6 @@ export function frameLens(format: FrameFormat): Lens {
     suits: format.suits,
     prepare: (backing: Backing, store: IndexStore, pause?: () => void) =>
       indexed.prepare(backing, store, pause),
+    close: backing => indexed.close(backing),
   }
 }

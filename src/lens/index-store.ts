@@ -17,7 +17,14 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, renameSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Identity } from '../backing/backing.ts'
-import { CheckedFile, type CheckedKind, type CheckedName, CheckedWriter, discard } from './checked-file.ts'
+import {
+  CheckedFile,
+  type CheckedKind,
+  type CheckedName,
+  CheckedWriter,
+  discard,
+  uniquePart,
+} from './checked-file.ts'
 import type { Spool } from './spool.ts'
 
 const VERSION = 1
@@ -236,7 +243,7 @@ export class FolderIndexStore implements IndexStore {
 
   make(key: IndexKey): IndexMaker {
     const path = this.#path(key)
-    const part = `${path}.${process.pid}.part`
+    const part = `${path}.${process.pid}-${uniquePart()}.part`
     let writer: CheckedWriter
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 })

@@ -6,6 +6,8 @@
  */
 import type { Backing } from '../backing/backing.ts'
 import { LensError } from './errors.ts'
+import type { Pass } from './lens.ts'
+import { ForwardPass } from './pass.ts'
 import {
   type IndexKey,
   type IndexMaker,
@@ -29,8 +31,11 @@ export interface IndexKind<T> {
   readonly lens: string
   /** Of the layout of what `make` appends. */
   readonly version: number
-  /** Reads the backing once and appends the index. Fails with a LensError where the backing is not good. */
-  make(backing: Backing, maker: IndexMaker, tick: () => void, store: IndexStore): void
+  /**
+   * Reads the backing once and appends the index. Fails with a LensError where the backing is not good. Where that decodes
+   * the view in order, it is a generator that yields the view.
+   */
+  make(backing: Backing, maker: IndexMaker, tick: () => void, store: IndexStore): void | Iterator<Uint8Array>
   /** Makes what the lens works with. Fails in any way where the index is not as it should be. */
   open(backing: Backing, index: StoredIndex, store: IndexStore): T
   /** Gives back what `open` took. */
@@ -61,13 +66,33 @@ export class Indexed<T> {
     if (!this.#known.has(backing)) this.#obtain(backing, store, pause)
   }
 
+  /** As prepare, in a pass; undefined where nothing is left to be decoded. */
+  begin(backing: Backing, store: IndexStore, pause?: () => void): Pass | undefined {
+    if (this.#known.has(backing) || this.#find(backing, store) !== undefined) return undefined
+    const maker = store.make(this.#key(backing))
+    const pieces = this.#kind.make(backing, maker, ticker(pause), store)
+    const done = (): void => {
+      this.#keep(backing, maker.commit(), store)
+    }
+    if (pieces) return new ForwardPass({ pieces, done, failed: () => maker.abandon() })
+    done()
+    return undefined
+  }
+
+  /** Closes what is open for a backing. */
+  close(backing: Backing): void {
+    const known = this.#known.get(backing)
+    if (!known) return
+    this.#known.delete(backing)
+    this.#kind.close?.(known.value)
+    known.index.close()
+  }
+
   /** Throws away what is known of a backing and makes it again. */
   again(backing: Backing): T {
     const known = this.#known.get(backing)
     if (!known) return this.of(backing)
-    this.#known.delete(backing)
-    this.#kind.close?.(known.value)
-    known.index.close()
+    this.close(backing)
     known.store.forget(this.#key(backing))
     return this.#obtain(backing, known.store, undefined)
   }
@@ -86,20 +111,26 @@ export class Indexed<T> {
     return { identity: backing.identity, lens: this.#kind.lens, version: this.#kind.version }
   }
 
-  #obtain(backing: Backing, store: IndexStore, pause: (() => void) | undefined): T {
+  #find(backing: Backing, store: IndexStore): T | undefined {
     const key = this.#key(backing)
     const found = store.find(key)
-    if (found) {
-      try {
-        return this.#keep(backing, found, store)
-      } catch {
-        found.close()
-        store.forget(key)
-      }
-    }
-    const maker = store.make(key)
+    if (!found) return undefined
     try {
-      this.#kind.make(backing, maker, ticker(pause), store)
+      return this.#keep(backing, found, store)
+    } catch {
+      found.close()
+      store.forget(key)
+      return undefined
+    }
+  }
+
+  #obtain(backing: Backing, store: IndexStore, pause: (() => void) | undefined): T {
+    const found = this.#find(backing, store)
+    if (found !== undefined) return found
+    const maker = store.make(this.#key(backing))
+    try {
+      const pieces = this.#kind.make(backing, maker, ticker(pause), store)
+      while (pieces && !pieces.next().done);
     } catch (error) {
       maker.abandon()
       throw error

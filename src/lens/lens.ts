@@ -36,6 +36,16 @@ export interface Narrowed {
   readonly bytes: number
 }
 
+/** A pass over a view in order, from its first byte on (src/lens/pass.ts). */
+export interface Pass {
+  /** As Backing.read; undefined where the bytes lie further back than what is kept. */
+  read(offset: number, into: Uint8Array): number | undefined
+  /** Goes on to the end, and keeps the index. */
+  finish(): void
+  /** Gives it up, and the index with it. */
+  abandon(): void
+}
+
 export interface Lens {
   /** Canonical and complete: lensNamed(name) is the same lens in another process. */
   readonly name: string
@@ -74,6 +84,15 @@ export interface Lens {
    * `pause` is called every few milliseconds of work.
    */
   prepare?(backing: Backing, store: IndexStore, pause?: () => void): void
+  /**
+   * What `prepare` does, in a pass that gives the view's bytes to whoever needs them too. undefined where the index is there. For
+   * lenses whose index is made by decoding the view in order.
+   */
+  begin?(backing: Backing, store: IndexStore, pause?: () => void): Pass | undefined
+  /** Lets go of the files that it holds open for a backing, which is about to be closed. */
+  close?(backing: Backing): void
+  /** Whether making bytes takes many times what reading them from a file does, so that what is made of them is worth keeping. */
+  readonly costly?: boolean
 }
 
 /** The bytes of a backing after edits, in a new array: the meaning of an Edit. */

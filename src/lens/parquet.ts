@@ -7,19 +7,14 @@
  * hyparquet's: a DECIMAL is scaled, other logical types (dates, times) are the numbers that are stored. Booleans are 0 and
  * 1. Lists and text are refused. What is null is missing (column-pages.ts).
  */
-import {
-  type ColumnMetaData,
-  type FileMetaData,
-  parquetMetadata,
-  parquetSchema,
-  type SchemaTree,
-} from 'hyparquet'
+import type { ColumnMetaData, FileMetaData, SchemaTree } from 'hyparquet'
 import type { Backing } from '../backing/backing.ts'
 import type { StoredType } from './arrays.ts'
 import { type BlockCodec, decodeBlock } from './block-codecs.ts'
 import { type PagedColumn, pagedLens } from './column-pages.ts'
 import { type ElementType, elementBytes, type TypedLens } from './element.ts'
 import { LensError } from './errors.ts'
+import { hyparquet } from './hyparquet.ts'
 import type { Lens } from './lens.ts'
 import { decodePage, type PageHeader, pageHeader, type Physical } from './parquet-page.ts'
 
@@ -77,7 +72,7 @@ function metadataOf(lens: string, backing: Backing): FileMetaData {
   const footer = new Uint8Array(length + 8)
   backing.read(backing.size - 8 - length, footer)
   try {
-    return parquetMetadata(footer, { geoparquet: false })
+    return hyparquet().parquetMetadata(footer, { geoparquet: false })
   } catch (error) {
     throw new LensError('corrupt', lens, 'its metadata are damaged', backing.size - 8 - length, error)
   }
@@ -97,7 +92,7 @@ interface Leaf {
 }
 
 function leafOf(lens: string, metadata: FileMetaData, column: readonly string[]): Leaf {
-  const root = parquetSchema(metadata)
+  const root = hyparquet().parquetSchema(metadata)
   let tree: SchemaTree = root
   let most = 0
   for (const name of column) {
@@ -261,7 +256,7 @@ export function parquetColumns(
   const head = Buffer.alloc(4)
   if (backing.read(0, head) !== 4 || head.toString('latin1') !== 'PAR1') return []
   const metadata = metadataOf('parquet', backing)
-  return leaves(parquetSchema(metadata)).flatMap(({ path }) => {
+  return leaves(hyparquet().parquetSchema(metadata)).flatMap(({ path }) => {
     try {
       const { of, scale } = leafOf('parquet', metadata, path)
       return [{ column: path, of, scaled: scale !== undefined }]

@@ -290,6 +290,7 @@ function lensOf({ name, pixel, expand }: Layout): Lens {
     suits: isPng,
     prepare: (backing: Backing, store: IndexStore, pause?: () => void) =>
       indexed.prepare(backing, store, pause),
+    close: backing => indexed.close(backing),
   }
 }
 

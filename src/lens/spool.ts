@@ -11,7 +11,14 @@
  */
 import { mkdirSync, readdirSync, renameSync, statfsSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { CheckedFile, type CheckedKind, type CheckedName, CheckedWriter, discard } from './checked-file.ts'
+import {
+  CheckedFile,
+  type CheckedKind,
+  type CheckedName,
+  CheckedWriter,
+  discard,
+  uniquePart,
+} from './checked-file.ts'
 import { LensError } from './errors.ts'
 import { type IndexKey, type IndexMaker, keyHash, type StoredIndex } from './index-store.ts'
 
@@ -77,7 +84,7 @@ export class Spool {
 
   make(key: IndexKey): IndexMaker {
     const name = this.#name(key)
-    const part = join(this.#folder, `${name}.${process.pid}.part`)
+    const part = join(this.#folder, `${name}-${uniquePart()}.${process.pid}.part`)
     let writer: CheckedWriter
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 })

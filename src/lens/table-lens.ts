@@ -4,12 +4,16 @@
  *
  * `put` writes into a field a text that means the number, of the same length if there is one, else of another
  * (Edit.removes).
+ *
+ * Where the text itself is costly to have (it is compressed), the first pass keeps the numbers in the store's spool, if
+ * there is room: a page made from the text would take decompressing up to 1 MiB of it again.
  */
 import type { Backing } from '../backing/backing.ts'
 import { type TableKernel, type TableSyntax, tableKernels } from '../kernels/table.ts'
 import { elementBytes, type TypedLens } from './element.ts'
 import { LensError } from './errors.ts'
 import { ticker } from './indexed.ts'
+import type { IndexKey, IndexMaker, StoredIndex } from './index-store.ts'
 import type { Edit, IndexStore } from './lens.ts'
 import { RowIndex } from './row-index.ts'
 
@@ -51,6 +55,8 @@ const NOTHING = { from: 0, to: 0 }
 interface Known {
   readonly table: Fields
   readonly index: RowIndex<TableKernel>
+  /** All that `get` gives, kept in a file. */
+  values?: StoredIndex | undefined
 }
 
 /** What is known of the rows of a backing, whatever is made of them: by syntax, and by column where fields are checked. */
@@ -151,15 +157,25 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
     if (wanted && path) kernel.wantPath(path)
   }
 
-  function reach(backing: Backing, all: Known, rows: number, tick?: () => void): void {
+  function reach(
+    backing: Backing,
+    all: Known,
+    rows: number,
+    { tick, keep }: { readonly tick?: () => void; readonly keep?: (values: Uint8Array) => void } = {},
+  ): void {
     const { table, index } = all
     if (index.complete || index.rows >= rows) return
     const kernel = tableKernels.take()
+    const wanted = missing === 'error' || keep !== undefined
+    const onRows = (k: TableKernel, n: number, limit: number, first: number): void => {
+      make(k, all, n, limit, first)
+      keep?.(k.output.subarray(0, n * table.columns.length * width))
+    }
     try {
-      select(kernel, table, missing === 'error')
+      select(kernel, table, wanted)
       index.reach(kernel, backing, rows, {
         problem,
-        ...(missing === 'error' ? { onRows: (k, n, limit, first) => make(k, all, n, limit, first) } : {}),
+        ...(wanted ? { onRows } : {}),
         ...(tick ? { tick } : {}),
       })
     } finally {
@@ -224,6 +240,7 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
     if (bytes < out.length) out.fill(0, bytes)
     if (bytes === 0) return
     const all = of(backing)
+    if (readKept(all, at, out.subarray(0, bytes))) return
     const rowBytes = all.table.columns.length * width
     const first = Math.floor(at / rowBytes)
     const end = Math.ceil((at + bytes) / rowBytes)
@@ -238,6 +255,19 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
       row += n
       skip = 0
     })
+  }
+
+  /** Whether the bytes are there as they were kept. */
+  function readKept(all: Known, at: number, out: Uint8Array): boolean {
+    try {
+      all.values?.read(at, out)
+      return all.values !== undefined
+    } catch (error) {
+      if (!(error instanceof LensError) || error.code !== 'io') throw error
+      all.values?.close()
+      all.values = undefined
+      return false
+    }
   }
 
   function valueAt(view: DataView, at: number): number | bigint {
@@ -294,11 +324,49 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
 
   function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
     const all = of(backing, store)
+    const key: IndexKey = { identity: backing.identity, lens: name, version: VERSION }
+    if (backing.costly === true) all.values ??= store.spool?.find(key)
     if (all.index.complete) return
-    reach(backing, all, Number.POSITIVE_INFINITY, ticker(pause))
+    const tick = ticker(pause)
+    const keeping = backing.costly === true && all.index.rows === 0 ? keeper(store, key) : undefined
+    try {
+      reach(backing, all, Number.POSITIVE_INFINITY, { tick, ...(keeping ? { keep: keeping.keep } : {}) })
+      all.values = keeping?.commit()
+    } catch (error) {
+      keeping?.abandon()
+      throw error
+    }
     const maker = store.make({ identity: backing.identity, lens: indexName(all.table), version: VERSION })
     maker.append(all.index.saved())
     maker.commit().close()
+  }
+
+  /** Keeps values in the spool. Where there is no room, they are made from the text. */
+  function keeper(
+    store: IndexStore,
+    key: IndexKey,
+  ): { keep(values: Uint8Array): void; commit(): StoredIndex | undefined; abandon(): void } | undefined {
+    let maker: IndexMaker | undefined
+    function tried<T>(action: (maker: IndexMaker) => T): T | undefined {
+      try {
+        return maker && action(maker)
+      } catch (error) {
+        if (!(error instanceof LensError)) throw error
+        maker?.abandon()
+        maker = undefined
+        return undefined
+      }
+    }
+    try {
+      maker = store.spool?.make(key)
+    } catch (error) {
+      if (!(error instanceof LensError)) throw error
+    }
+    return {
+      keep: values => tried(into => into.append(values)),
+      commit: () => tried(into => into.commit()),
+      abandon: () => maker?.abandon(),
+    }
   }
 
   return {
@@ -308,6 +376,10 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
     get,
     put,
     prepare,
+    close(backing) {
+      tables.get(backing)?.values?.close()
+      tables.delete(backing)
+    },
     element: options.as,
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { Backing, Hold, Identity } from '../backing/backing.ts'
 import { LensError } from './errors.ts'
-import type { Edit, IndexStore, Lens, Narrowed } from './lens.ts'
+import type { Edit, IndexStore, Lens, Narrowed, Pass } from './lens.ts'
 
 /**
  * The backing that a lens makes of another. Its identity is the other's with the lens's name behind the inode;
@@ -16,15 +16,42 @@ export class View implements Backing {
   readonly backing: Backing
   readonly lens: Lens
   readonly identity: Identity
+  readonly costly: boolean
   #size = -1
+  #pass: Pass | undefined
+  #again: (() => Pass | undefined) | undefined
 
   constructor(backing: Backing, lens: Lens) {
     this.backing = backing
     this.lens = lens
     this.identity = { ...backing.identity, inode: `${backing.identity.inode}|${lens.name}` }
+    this.costly = lens.costly === true || backing.costly === true
+  }
+
+  /**
+   * From now on reads in order are made by a pass that makes the lens's index on the way, until `settle`. A read of what lies
+   * behind ends the pass as `settle` does; or, `restarting`, begins it again.
+   */
+  share(begin: () => Pass | undefined, { restarting = false }: { readonly restarting?: boolean } = {}): void {
+    this.#pass = begin()
+    this.#again = restarting ? begin : undefined
+  }
+
+  /** Ends the pass: goes to the end, and keeps the index. */
+  settle(): void {
+    const pass = this.#pass
+    this.#pass = this.#again = undefined
+    pass?.finish()
+  }
+
+  /** Ends the pass without its index. */
+  abandon(): void {
+    this.#pass?.abandon()
+    this.#pass = this.#again = undefined
   }
 
   get size(): number {
+    this.settle()
     if (this.#size < 0) this.#size = this.lens.size(this.backing)
     return this.#size
   }
@@ -32,6 +59,8 @@ export class View implements Backing {
   read(offset: number, into: Uint8Array): number {
     if (!Number.isSafeInteger(offset) || offset < 0)
       throw new LensError('range', this.lens.name, `invalid offset ${offset} in a view of ${this.size} bytes`)
+    const passed = this.#readPassing(offset, into)
+    if (passed !== undefined) return passed
     const { lens, backing } = this
     // Once the size is known it is the cheaper answer.
     const wanted =
@@ -43,17 +72,51 @@ export class View implements Backing {
     return wanted
   }
 
+  #readPassing(offset: number, into: Uint8Array): number | undefined {
+    if (this.#pass === undefined) return undefined
+    try {
+      const got = this.#pass.read(offset, into)
+      if (got !== undefined) return got
+      if (this.#again === undefined) {
+        this.settle()
+        return undefined
+      }
+      this.#pass.abandon()
+      this.#pass = this.#again()
+      return this.#pass?.read(offset, into)
+    } catch (error) {
+      // Who reads again finds the same error, by the lens itself.
+      this.#pass = this.#again = undefined
+      throw error
+    }
+  }
+
   hold(): Hold {
     return this.backing.hold()
   }
 
   close(): void {
+    this.abandon()
+    this.lens.close?.(this.backing)
     this.backing.close()
   }
 }
 
 export function through(backing: Backing, lens: Lens): View {
   return new View(backing, lens)
+}
+
+/** Has the lens of a view, and the one above it, make their indexes; what both read in order is decoded once. */
+export function prepareBelow(below: View, above: Lens, store: IndexStore, pause?: () => void): void {
+  const { lens, backing } = below
+  if (lens.begin && above.prepare) below.share(() => lens.begin?.(backing, store, pause))
+  else lens.prepare?.(backing, store, pause)
+  try {
+    above.prepare?.(below, store, pause)
+    below.settle()
+  } finally {
+    below.abandon()
+  }
 }
 
 /** Room for what the outer lens of a composition narrows to. Grows once to the largest memory it is asked about. */
@@ -114,8 +177,12 @@ export function compose(inner: Lens, outer: Lens): Lens {
   }
 
   function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
-    inner.prepare?.(backing, store, pause)
-    outer.prepare?.(view(backing), store, pause)
+    prepareBelow(view(backing), outer, store, pause)
+  }
+
+  function close(backing: Backing): void {
+    outer.close?.(view(backing))
+    inner.close?.(backing)
   }
 
   return {
@@ -124,11 +191,13 @@ export function compose(inner: Lens, outer: Lens): Lens {
     get: (backing, at, out) => outer.get(view(backing), at, out),
     ...(inner.put && outer.put ? { put } : {}),
     ...(outer.extent ? { extent: (backing, at, most) => outer.extent?.(view(backing), at, most) ?? 0 } : {}),
+    ...(inner.costly || outer.costly ? { costly: true } : {}),
     ...(outer.element === undefined ? {} : { element: outer.element }),
     ...(inner.invert && outer.invert ? { invert } : {}),
     ...(inner.narrow && outer.narrow ? { narrow } : {}),
     ...(inner.locate && outer.locate ? { locate } : {}),
     suits: backing => (inner.suits?.(backing) ?? true) && (outer.suits?.(view(backing)) ?? true),
     prepare,
+    close,
   }
 }

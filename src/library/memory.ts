@@ -41,7 +41,16 @@ import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
 import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
 import { bytesOf } from './size.ts'
-import { nameOf, needsScan, open, prepare, type Seen, type Source, type SourceData } from './source.ts'
+import {
+  nameOf,
+  needsScan,
+  open,
+  prepare,
+  preview,
+  type Seen,
+  type Source,
+  type SourceData,
+} from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
 
 const PAGE = 4096
@@ -107,17 +116,21 @@ interface Sys {
   reserve(length: number): number
   retire(start: number, length: number): number
   bufferAt(address: number, length: number): ArrayBuffer
+  shedAfterThread(): void
 }
 
 async function loadSys(): Promise<Sys> {
-  const [fd, memory, ffi] = await Promise.all([
+  const [fd, memory, ffi, shed] = await Promise.all([
     import('../sys/fd.ts'),
     import('../sys/memory.ts'),
     import('../sys/ffi.ts'),
+    import('../pager/shed.ts'),
   ])
   const { eventfd, signalEvent, close } = fd
   const { reserve, retire } = memory
-  return { eventfd, signalEvent, close, reserve, retire, bufferAt: ffi.bufferAt }
+  const { bufferAt } = ffi
+  const { shedAfterThread } = shed
+  return { eventfd, signalEvent, close, reserve, retire, bufferAt, shedAfterThread }
 }
 
 function sibling(name: string): string {
@@ -131,7 +144,7 @@ const worker = (name: string, data: unknown): Worker =>
     workerData: data,
     execArgv: [],
     name: `lethe ${name}`,
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    resourceLimits: { maxYoungGenerationSizeMb: 2 },
   })
 
 export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposable {
@@ -239,7 +252,9 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   #mapLazily(source: SourceData, element: Element, mode: Mode, options: MapOptions): Region {
     const stop = new AbortController()
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
-    const { view } = open(source)
+    const opened = open(source)
+    preview(opened)
+    const { view } = opened
     const region: Region = new LazyRegion({
       element,
       mode,
@@ -356,6 +371,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       signal?.throwIfAborted()
       throw error
     } finally {
+      this.#mmu?.sys.shedAfterThread()
       signal?.removeEventListener('abort', stop)
     }
   }
@@ -478,7 +494,7 @@ function look(source: SourceData): Seen {
   }
 }
 
-/** What a thread of its own finds out: a first scan, or a write-back. */
+/** What a thread of its own finds out: a first scan, or a write-back. The thread is gone when this settles. */
 function errand(
   name: 'scanner' | 'writer',
   data: ScanData | WriteData,
@@ -486,13 +502,17 @@ function errand(
 ): Promise<Seen> {
   return new Promise((settle, reject) => {
     const thread = worker(name, data)
+    let last: ScanReply | undefined
     thread.on('message', (reply: ScanReply) => {
-      if (reply.kind === 'seen') settle(reply.seen)
-      else if (reply.kind === 'failed') reject(revived(reply.error))
-      else progress?.(reply.done, reply.total)
+      if (reply.kind === 'progress') progress?.(reply.done, reply.total)
+      else last = reply
     })
     thread.on('error', error => reject(new MemoryError('internal', error.message, error)))
-    thread.on('exit', () => reject(new MemoryError('internal', `The ${name} ended without a word`)))
+    thread.on('exit', () => {
+      if (last?.kind === 'seen') settle(last.seen)
+      else if (last?.kind === 'failed') reject(revived(last.error))
+      else reject(new MemoryError('internal', `The ${name} ended without a word`))
+    })
   })
 }
 

@@ -3,7 +3,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import type { Backing } from '../backing/backing.ts'
 import { plain } from './errors.ts'
 import type { ScanData, ScanReply } from './protocol.ts'
-import { open, prepare } from './source.ts'
+import { open, passes, prepare } from './source.ts'
 import { storeIn } from './store.ts'
 
 /** Milliseconds between two reports. */
@@ -17,8 +17,7 @@ function scan({ source, cache, abort }: ScanData, port: MessagePort): void {
   let done = 0
   let last = performance.now()
   const opened = open(source, { watch: origin => counted(origin, look) })
-  const passes = Math.max(1, opened.steps.filter(({ lens }) => lens.prepare !== undefined).length)
-  const total = opened.origin.size * passes
+  const total = opened.origin.size * Math.max(1, passes(opened.steps).length)
 
   function look(bytes: number): void {
     done += bytes

@@ -9,8 +9,9 @@ import { FileBacking, type TakeLease } from '../backing/file.ts'
 import { ObjectBacking, type ObjectAddress, type ObjectOptions } from '../backing/object.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { type Element, elementOf, type TypedLens } from '../lens/element.ts'
+import { MemoryIndexStore } from '../lens/index-store.ts'
 import type { IndexStore, Lens } from '../lens/lens.ts'
-import { through } from '../lens/through.ts'
+import { prepareBelow, through, type View } from '../lens/through.ts'
 
 export type Origin =
   | { readonly kind: 'file'; readonly path: string }
@@ -66,8 +67,8 @@ export interface Opened {
   readonly origin: Backing
   /** What the lenses make of it. */
   readonly view: Backing
-  /** For each lens, what it is over. */
-  readonly steps: readonly { readonly lens: Lens; readonly over: Backing }[]
+  /** What each lens makes, the innermost first. */
+  readonly steps: readonly View[]
 }
 
 function openOrigin(origin: Origin, { lease, known }: OpenOptions): Backing {
@@ -104,18 +105,42 @@ export interface OpenOptions {
 export function open(data: SourceData, options: OpenOptions = {}): Opened {
   const origin = openOrigin(data.origin, options)
   let view = options.watch?.(origin) ?? origin
-  const steps: { lens: Lens; over: Backing }[] = []
+  const steps: View[] = []
   for (const name of data.lenses) {
-    const lens = lensNamed(name)
-    steps.push({ lens, over: view })
-    view = through(view, lens)
+    const made = through(view, lensNamed(name))
+    steps.push(made)
+    view = made
   }
   return { origin, view, steps }
 }
 
 /** Makes the indexes that the lenses need, or takes them from the store. */
 export function prepare({ steps }: Opened, store: IndexStore, pause?: () => void): void {
-  for (const { lens, over } of steps) lens.prepare?.(over, store, pause)
+  for (const { view, above } of passes(steps))
+    if (above) prepareBelow(view, above.lens, store, pause)
+    else view.lens.prepare?.(view.backing, store, pause)
+}
+
+/** Passes over the bytes that `prepare` makes at most: of one view, or of two in one. */
+export function passes(steps: readonly View[]): { readonly view: View; readonly above?: View }[] {
+  const found: { view: View; above?: View }[] = []
+  for (let i = 0; i < steps.length; i++) {
+    const view = steps[i] as View
+    const above = steps[i + 1]
+    if (above?.lens.prepare && view.lens.begin) {
+      found.push({ view, above })
+      i++
+    } else if (view.lens.prepare) found.push({ view })
+  }
+  return found
+}
+
+/** For a look at the first elements before anything is indexed: what has to be decoded in order is so only as far as is asked for. */
+export function preview({ steps }: Opened): void {
+  for (const view of steps) {
+    const { lens, backing } = view
+    if (lens.begin) view.share(() => lens.begin?.(backing, new MemoryIndexStore()), { restarting: true })
+  }
 }
 
 /** Whether opening it can take a pass over the bytes, or a request. */

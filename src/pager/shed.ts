@@ -12,10 +12,22 @@ export function collect(thoroughly: boolean): void {
   gc?.({ type: 'major', flavor: thoroughly ? 'last-resort' : 'regular' })
 }
 
-/** Gives back the resident pages of read-only file mappings, and what V8 and the C library hold of memory that nobody uses. */
+/** Gives back the code of node and its libraries, and what V8 and the C library hold of memory that nobody uses. */
 export function shed(thoroughly: boolean): void {
   collect(thoroughly)
   if (thoroughly) trimHeap()
+  unmapClean(name => /^\/.*(node|\.node|\.so)/.test(name))
+}
+
+/** What a thread of ours that is gone leaves behind: free memory that the C library keeps, and the code of node that it ran. */
+export function shedAfterThread(): void {
+  trimHeap()
+  // Not of libraries: the program may be loading one just now.
+  unmapClean(name => name === process.execPath)
+}
+
+/** Gives back the resident pages of read-only mappings of files with such a name. */
+function unmapClean(wanted: (name: string) => boolean): void {
   const mappings = readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)
   for (const mapping of mappings) {
     const head = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+) +(\/\S+)/.exec(mapping)
@@ -23,7 +35,7 @@ export function shed(thoroughly: boolean): void {
     const [, start = '', end = '', flags = '', , name = ''] = head
     // Relocated constants are private copies and must stay.
     const own = Number(/^Anonymous:\s+(\d+)/m.exec(mapping)?.[1] ?? 1)
-    if (flags.includes('w') || own !== 0 || !/^\/.*(node|\.node|\.so)/.test(name)) continue
+    if (flags.includes('w') || own !== 0 || !wanted(name)) continue
     const from = Number.parseInt(start, 16)
     advise(from, Number.parseInt(end, 16) - from, 4 /* MADV_DONTNEED */)
   }
