@@ -35,6 +35,7 @@ const benches = [
   'states',
   'heap',
   'policies',
+  'machine',
   'library',
   'wasm',
   'guests',

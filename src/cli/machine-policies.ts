@@ -6,7 +6,16 @@ import { anomalies, compare, comparisonCsv, missCurves, overOpt, spread } from '
 import { readPageTrace } from '../machine/page-trace.ts'
 import { type TraceFormat, traceFormats } from '../machine/trace.ts'
 import { linesPng, linesSvg } from '../plot/lines.ts'
-import { defaultPolicy, isPolicyName, type PolicyName, policyNames } from '../policy/index.ts'
+import {
+  createOpt,
+  createPolicy,
+  defaultPolicy,
+  HIT,
+  isPolicyName,
+  NONE,
+  type PolicyName,
+  policyNames,
+} from '../policy/index.ts'
 import { options } from './arguments.ts'
 import { UsageError } from './errors.ts'
 import { paint, print, printJson } from './output.ts'
@@ -69,7 +78,13 @@ export function policiesCommand(): Command {
   const command = new Command('policies')
     .description('compare replacement policies on a trace of addresses or pages, with OPT as the bound')
     .argument('<trace>', 'a trace, plain, .gz or .zst (-: standard input)')
-    .addOption(new Option('--policy <names>', 'all, or some').argParser(policiesOf))
+    .addOption(new Option('--policy <names>', 'all, or some; opt for --steps').argParser(stepPoliciesOf))
+    .addOption(
+      new Option(
+        '--steps',
+        'print every reference: hit or miss, the page that goes, what is in memory; of one policy with one number of frames',
+      ).conflicts(['csv', 'plot', 'json']),
+    )
   return comparisonOptions(command)
     .addOption(
       new Option(
@@ -83,9 +98,53 @@ export function policiesCommand(): Command {
         .argParser(text => wholeNumber('--seed', text)),
     )
     .addOption(options.json())
-    .action(async (path: string, flags: ComparisonFlags & { policy?: readonly PolicyName[]; seed: number }) =>
-      comparePolicies(path, flags.policy ?? policyNames, flags, flags.seed),
-    )
+    .action(async (path: string, flags: PoliciesFlags) => {
+      const [name] = flags.policy ?? []
+      if (flags.steps === true) {
+        const [frames] = flags.frames ?? []
+        if (
+          name === undefined ||
+          flags.policy?.length !== 1 ||
+          frames === undefined ||
+          flags.frames?.length !== 1
+        )
+          throw new UsageError(
+            '--steps shows one policy with one number of frames: give --policy and --frames',
+          )
+        return steps(path, name, frames, flags)
+      }
+      const some = (flags.policy ?? policyNames).filter(one => one !== 'opt')
+      return comparePolicies(path, some, flags, flags.seed)
+    })
+}
+
+interface PoliciesFlags extends ComparisonFlags {
+  readonly policy?: readonly (PolicyName | 'opt')[]
+  readonly steps?: boolean
+  readonly seed: number
+}
+
+const stepPoliciesOf = (text: string): (PolicyName | 'opt')[] => (text === 'opt' ? ['opt'] : policiesOf(text))
+
+/** Every reference of a trace, as people work it out by hand. */
+async function steps(
+  path: string,
+  name: PolicyName | 'opt',
+  frames: number,
+  flags: PoliciesFlags,
+): Promise<void> {
+  const { pages, numbers } = await readPageTrace(path, flags.pageSize ?? 4096, flags.format)
+  const policy = name === 'opt' ? createOpt(frames, pages) : createPolicy(name, frames, { seed: flags.seed })
+  let hits = 0
+  for (const page of pages) {
+    const result = policy.access(page)
+    if (result === HIT) hits++
+    const held = policy.queues().flatMap(queue => (queue.ghost ? [] : queue.pages))
+    const gone = result === HIT || result === NONE ? '' : `, ${numbers.page(result)} goes`
+    const inMemory = held.map(one => numbers.page(one)).join(' ')
+    print(`${numbers.page(page)}: ${result === HIT ? 'hit' : 'miss'}${gone}; in memory ${inMemory}`)
+  }
+  print(`${hits} hits, ${pages.length - hits} misses`)
 }
 
 /** Prints, and draws if asked, what each policy misses on a trace. */

@@ -9,8 +9,8 @@ import type { FrameUse } from './frames.ts'
 import type { Machine } from './machine.ts'
 import type { Page, Process, Region } from './process.ts'
 
-function must(is: boolean, what: string): void {
-  if (!is) throw new Error(`lethe machine, invariant broken: ${what}`)
+function must(is: boolean, what: () => string): void {
+  if (!is) throw new Error(`lethe machine, invariant broken: ${what()}`)
 }
 
 const name = (page: Page): string => `page ${page.vpn} of process ${page.process.pid}`
@@ -25,25 +25,26 @@ export function check(machine: Machine, level: 1 | 2 = 1): void {
   for (const use of uses) checkFrame(machine, use, inFrames.get(use.frame) ?? [], level)
   must(
     inFrames.size === uses.length,
-    `${inFrames.size} frames have pages, ${uses.length} are in the frame table`,
+    () => `${inFrames.size} frames have pages, ${uses.length} are in the frame table`,
   )
   for (const slot of kernel.disk.slots())
     must(
       kernel.disk.slot(slot).pages === (slots.get(slot) ?? 0),
-      `swap slot ${slot} counts ${kernel.disk.slot(slot).pages} pages, ${slots.get(slot) ?? 0} have it`,
+      () => `swap slot ${slot} counts ${kernel.disk.slot(slot).pages} pages, ${slots.get(slot) ?? 0} have it`,
     )
   for (const slot of slots.keys()) kernel.disk.slot(slot)
   let tables = 0
   if (config.pageTable.placement === 'frames') for (const process of alive) tables += process.table.frames
   must(
     memory.free + uses.length + tables === memory.frames,
-    `${memory.free} frames are free, ${uses.length} hold pages, ${tables} tables; there are ${memory.frames}`,
+    () =>
+      `${memory.free} frames are free, ${uses.length} hold pages, ${tables} tables; there are ${memory.frames}`,
   )
   let residents = 0
   for (const policy of kernel.frames.policies().values()) residents += policy.residents
   must(
     residents === uses.length,
-    `the policies count ${residents} resident pages, memory holds ${uses.length}`,
+    () => `the policies count ${residents} resident pages, memory holds ${uses.length}`,
   )
   checkTlbs(machine)
 }
@@ -56,17 +57,16 @@ function checkProcess(
 ): void {
   let end = 0
   for (const region of process.regions) {
-    must(region.start >= end && region.end > region.start, `region ${region.name} overlaps another`)
+    must(region.start >= end && region.end > region.start, () => `region ${region.name} overlaps another`)
     end = region.end
   }
   let resident = 0
   for (const page of process.pages.values()) {
     const region = process.regionAt(page.vpn * machine.config.pageSize)
-    must(region !== undefined, `${name(page)} is in no region`)
-    const entry = process.table.entry(page.vpn)
+    must(region !== undefined, () => `${name(page)} is in no region`)
     if (page.slot >= 0) slots.set(page.slot, (slots.get(page.slot) ?? 0) + 1)
     if (page.frame < 0) {
-      must(!entry.valid, `${name(page)} is not in memory, but its entry is valid`)
+      must(!process.table.valid(page.vpn), () => `${name(page)} is not in memory, but its entry is valid`)
       const { state: s, slot } = page
       must(
         s === state.absent
@@ -74,19 +74,21 @@ function checkProcess(
           : s === state.virtual
             ? slot >= 0 || region?.source !== undefined
             : s === state.lost,
-        `${name(page)} is not in memory in state ${s}, slot ${slot}`,
+        () => `${name(page)} is not in memory in state ${s}, slot ${slot}`,
       )
       continue
     }
     resident++
-    inFrames.set(page.frame, [...(inFrames.get(page.frame) ?? []), page])
+    const sharers = inFrames.get(page.frame)
+    if (sharers === undefined) inFrames.set(page.frame, [page])
+    else sharers.push(page)
     const { state: s } = page
-    must(s === state.present || s === state.clean, `${name(page)} is in memory in state ${s}`)
+    must(s === state.present || s === state.clean, () => `${name(page)} is in memory in state ${s}`)
     checkEntry(machine, page, region as Region)
   }
   must(
     resident === process.resident,
-    `process ${process.pid} counts ${process.resident} pages in memory and has ${resident}`,
+    () => `process ${process.pid} counts ${process.resident} pages in memory and has ${resident}`,
   )
 }
 
@@ -94,32 +96,41 @@ function checkEntry({ kernel }: Machine, page: Page, region: Region): void {
   const entry = page.process.table.entry(page.vpn)
   must(
     entry.valid === (region.read || region.write || region.execute),
-    `${name(page)}: its entry says valid ${entry.valid}`,
+    () => `${name(page)}: its entry says valid ${entry.valid}`,
   )
   if (!entry.valid) return
-  must(entry.frame === page.frame, `${name(page)} is in frame ${page.frame}, its entry says ${entry.frame}`)
-  must(!entry.write || region.write, `${name(page)} may be written, its region may not`)
+  must(
+    entry.frame === page.frame,
+    () => `${name(page)} is in frame ${page.frame}, its entry says ${entry.frame}`,
+  )
+  must(!entry.write || region.write, () => `${name(page)} may be written, its region may not`)
   const use = kernel.frames.use(page.frame)
   if (entry.write && !region.shared) {
-    must(use.pages.length === 1, `${name(page)} may be written, and ${use.pages.length} processes have it`)
-    must(use.source === undefined, `${name(page)} may be written, and ${use.source?.name} is behind it`)
-    must(use.slot < 0 || kernel.disk.slot(use.slot).pages === 1, `${name(page)}: others have its slot`)
+    must(
+      use.pages.length === 1,
+      () => `${name(page)} may be written, and ${use.pages.length} processes have it`,
+    )
+    must(use.source === undefined, () => `${name(page)} may be written, and ${use.source?.name} is behind it`)
+    must(use.slot < 0 || kernel.disk.slot(use.slot).pages === 1, () => `${name(page)}: others have its slot`)
   }
-  must(use.slot < 0 || page.slot === use.slot, `${name(page)} has slot ${page.slot}, its frame ${use.slot}`)
+  must(
+    use.slot < 0 || page.slot === use.slot,
+    () => `${name(page)} has slot ${page.slot}, its frame ${use.slot}`,
+  )
 }
 
 function checkFrame({ kernel, memory }: Machine, use: FrameUse, pages: readonly Page[], level: number): void {
-  const where = `frame ${use.frame}`
-  must(!memory.isFree(use.frame), `${where} holds pages and is free`)
-  must(use.pages.length > 0, `${where} holds no page`)
+  const where = (): string => `frame ${use.frame}`
+  must(!memory.isFree(use.frame), () => `${where()} holds pages and is free`)
+  must(use.pages.length > 0, () => `${where()} holds no page`)
   must(
     use.pages.length === pages.length && use.pages.every(page => pages.includes(page)),
-    `${where} is ${use.pages.length} pages; ${pages.length} say that they are in it`,
+    () => `${where()} is ${use.pages.length} pages; ${pages.length} say that they are in it`,
   )
-  must(kernel.frames.policy(use.owner).resident(use.unit), `${where}: its policy does not know it`)
+  must(kernel.frames.policy(use.owner).resident(use.unit), () => `${where()}: its policy does not know it`)
   must(
     use.pages.some(page => page.process === use.owner),
-    `${where} counts to a process that does not have it`,
+    () => `${where()} counts to a process that does not have it`,
   )
   if (level < 2) return
   const dirty = use.dirty || use.pages.some(page => page.process.table.entry(page.vpn).dirty)
@@ -130,7 +141,8 @@ function checkFrame({ kernel, memory }: Machine, use: FrameUse, pages: readonly 
   else if (use.slot >= 0) same.set(kernel.disk.slot(use.slot).bytes)
   must(
     bytes.every((byte, i) => byte === same[i]),
-    `${where} is clean, but not the same as ${use.source?.name ?? (use.slot < 0 ? 'zeros' : `swap slot ${use.slot}`)}`,
+    () =>
+      `${where()} is clean, but not the same as ${use.source?.name ?? (use.slot < 0 ? 'zeros' : `swap slot ${use.slot}`)}`,
   )
 }
 
@@ -139,14 +151,14 @@ function checkTlbs({ mmu, processes }: Machine): void {
     for (const held of tlb?.contents() ?? []) {
       if (held === undefined) continue
       const process = processes.get(held.process)
-      const where = `${tlb?.name}: page ${held.vpn} of process ${held.process}`
-      must(process !== undefined && process.ended === undefined, `${where} has ended`)
+      const where = (): string => `${tlb?.name}: page ${held.vpn} of process ${held.process}`
+      must(process !== undefined && process.ended === undefined, () => `${where()} has ended`)
       const entry = process?.table.entry(held.vpn)
-      must(entry?.valid === true && entry.frame === held.entry.frame, `${where} is stale`)
+      must(entry?.valid === true && entry.frame === held.entry.frame, () => `${where()} is stale`)
       must(
         entry?.write === held.entry.write && entry.read === held.entry.read,
-        `${where} has other permissions`,
+        () => `${where()} has other permissions`,
       )
-      must(!held.entry.dirty || entry?.dirty === true, `${where} is dirty, its entry is not`)
+      must(!held.entry.dirty || entry?.dirty === true, () => `${where()} is dirty, its entry is not`)
     }
 }

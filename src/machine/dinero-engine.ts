@@ -1,6 +1,6 @@
 /**
  * Dinero IV's caches on the fast machine (engine.ts), where they are such as it has: whole blocks, fetched on demand, LRU or FIFO. Same counts as
- * DineroSimulator, a hundred times as fast.
+ * DineroSimulator, which is much slower.
  */
 import { machineConfig } from './configure.ts'
 import type { DineroCache, LevelCounts } from './dinero.ts'

@@ -444,6 +444,11 @@ export class TraceEngine {
     }
   }
 
+  /** Bytes that the hardware's tables take, in WebAssembly's memory. */
+  get memoryBytes(): number {
+    return this.#wasm.memory.buffer.byteLength
+  }
+
   /** Distinct pages that the trace has touched. */
   get footprint(): number {
     return this.#pages.length

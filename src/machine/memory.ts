@@ -106,14 +106,7 @@ export class Memory {
     if (frame < this.#lowest) this.#lowest = frame
   }
 
-  /** Little-endian word of 1, 2 or 4 bytes at a physical address; it lies in one frame. */
-  word(frame: number, offset: number, bytes: number): number {
-    const data = this.bytes(frame)
-    let value = 0
-    for (let i = bytes - 1; i >= 0; i--) value = ((value << 8) | (data[offset + i] as number)) >>> 0
-    return value
-  }
-
+  /** Stores a little-endian word of 1, 2 or 4 bytes at a physical address; it lies in one frame. */
   setWord(frame: number, offset: number, bytes: number, value: number): void {
     const data = this.bytes(frame)
     for (let i = 0; i < bytes; i++) data[offset + i] = (value >>> (8 * i)) & 0xff

@@ -77,6 +77,8 @@ export class PageTable {
   }
 
   readonly #tableLevels = new Map<number, number>()
+  #low = 0
+  #high = 0
 
   index(vpn: number, level: number): number {
     return Math.floor(vpn / (this.#weights[level] as number)) % 2 ** (this.#levels[level] as number)
@@ -102,11 +104,37 @@ export class PageTable {
     return [table + Math.floor(at / this.#memory.pageSize), at % this.#memory.pageSize]
   }
 
-  read(slot: Slot): Entry {
-    const [frame, offset] = this.#locate(slot)
+  read({ table, index }: Slot): Entry {
+    this.#load(table, index)
+    return decode(this.#format, this.#low, this.#high)
+  }
+
+  // An entry's bits, to #low and #high.
+  #load(table: number, index: number): void {
     const { bytes } = this.#format
-    const low = this.#memory.word(frame, offset, Math.min(bytes, 4))
-    return decode(this.#format, low, bytes === 8 ? this.#memory.word(frame, offset + 4, 4) : 0)
+    const { pageSize } = this.#memory
+    const at = index * bytes
+    const data = this.#memory.bytes(table + Math.floor(at / pageSize))
+    const offset = at % pageSize
+    this.#low = wordAt(data, offset, bytes < 4 ? bytes : 4)
+    this.#high = bytes === 8 ? wordAt(data, offset + 4, 4) : 0
+  }
+
+  // The bits of a page's entry; false where a table on the way is missing.
+  #find(vpn: number): boolean {
+    const { valid, frameShift, frameBits } = this.#format
+    let table = this.root
+    for (let level = 0; ; level++) {
+      this.#load(table, this.index(vpn, level))
+      if (level === this.depth - 1) return true
+      if (!bit(this.#low, this.#high, valid)) return false
+      table = field(this.#low, this.#high, frameShift, frameBits)
+    }
+  }
+
+  /** Whether a page's entry is valid: `entry(vpn).valid`, for whoever asks of every page. */
+  valid(vpn: number): boolean {
+    return this.#find(vpn) && bit(this.#low, this.#high, this.#format.valid)
   }
 
   write(slot: Slot, entry: Entry, inner: boolean): void {
@@ -132,15 +160,16 @@ export class PageTable {
   slot(vpn: number, make: boolean, room?: () => boolean): Slot | undefined {
     let slot = this.first(vpn)
     while (slot.level < this.depth - 1) {
-      let { valid, frame } = this.read(slot)
-      if (!valid) {
+      this.#load(slot.table, slot.index)
+      const { valid, frameShift, frameBits } = this.#format
+      let frame = field(this.#low, this.#high, frameShift, frameBits)
+      if (!bit(this.#low, this.#high, valid)) {
         if (!make) return undefined
         frame = this.#make(slot.level + 1, room)
         this.#tableLevels.set(frame, slot.level + 1)
         this.#used.set(frame, 0)
         this.write(slot, { ...invalid, valid: true, frame, write: true, user: true, referenced: true }, true)
         this.#count(slot.table, 1)
-        valid = true
       }
       slot = this.next(vpn, slot, frame)
     }
@@ -149,8 +178,7 @@ export class PageTable {
 
   /** The entry of a page; not valid where there is none. */
   entry(vpn: number): Entry {
-    const slot = this.slot(vpn, false)
-    return slot === undefined ? invalid : this.read(slot)
+    return this.#find(vpn) ? decode(this.#format, this.#low, this.#high) : invalid
   }
 
   #count(table: number, change: number): void {
@@ -213,12 +241,20 @@ export class PageTable {
   }
 }
 
+/** Little-endian word of 1, 2 or 4 bytes. */
+function wordAt(data: Uint8Array, at: number, bytes: number): number {
+  let word = 0
+  for (let i = bytes - 1; i >= 0; i--) word = (word << 8) | (data[at + i] as number)
+  return word >>> 0
+}
+
 const bit = (low: number, high: number, at: number | undefined): boolean =>
   at === undefined || ((at < 32 ? low >>> at : high >>> (at - 32)) & 1) === 1
 
 /** Bits [shift, shift + bits) of high:low. The high word's flags are cut off first, so that the sum is exact. */
 function field(low: number, high: number, shift: number, bits: number): number {
   const above = shift + bits - 32
+  if (above < 0) return (low >>> shift) & ((1 << bits) - 1)
   const value = above > 0 ? (high % 2 ** above) * 2 ** 32 + low : low
   return Math.floor(value / 2 ** shift) % 2 ** bits
 }

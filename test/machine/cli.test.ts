@@ -107,6 +107,17 @@ test('several traces are several processes', () => {
   expect(JSON.parse(out)).toMatchObject({ processes: 2, references: 18, footprint: { pages: 2 } })
 })
 
+test('policies --steps says of each reference what became of it', () => {
+  const pages = desk.file('pages.txt', [8, 7, 4, 2, 7].join('\n'))
+  const of = (policy: string): string =>
+    desk.run('machine', 'policies', pages, '--page-size', '1', '--policy', policy, '--frames', '3', '--steps')
+      .out
+  expect(of('lru')).toBe(
+    '8: miss; in memory 8\n7: miss; in memory 7 8\n4: miss; in memory 4 7 8\n2: miss, 8 goes; in memory 2 4 7\n7: hit; in memory 7 2 4\n1 hits, 4 misses\n',
+  )
+  expect(of('opt')).toMatch(/7: hit; in memory .*\n1 hits, 4 misses\n$/)
+})
+
 test('dinero has Dinero IV’s options and counts', () => {
   const trace = '2 0\n0 1000\n0 1004\n1 1008\n0 2000\n2 4\n0 1000\n1 2000\n'
   const options = '-l1-isize 64 -l1-ibsize 16 -l1-dsize 64 -l1-dbsize 16 -informat d --json'.split(' ')
