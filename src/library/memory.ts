@@ -52,6 +52,7 @@ import {
   type SourceData,
 } from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
+import { isTraced, TraceRing } from './trace.ts'
 
 const PAGE = 4096
 /** Less than this and one cluster would push out all the rest. */
@@ -106,6 +107,7 @@ interface Mmu {
   readonly wake: number
   readonly faults: 'all' | 'user'
   readonly sys: Sys
+  readonly trace: TraceRing | undefined
 }
 
 /** The part of `sys/` that is needed; loaded only where it works. */
@@ -475,6 +477,8 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       if (this.listenerCount('error') > 0) this.emit('error', revived(reply.error), region)
       return
     }
+    if (reply.kind === 'traced')
+      return this.#mmu?.trace?.publish(id => this.#regions.get(id)?.name ?? `region ${id}`)
     if (reply.kind !== 'done' && reply.kind !== 'refused') return
     const pending = this.#pending.get(reply.ticket)
     this.#pending.delete(reply.ticket)
@@ -539,12 +543,14 @@ async function startPager(budget: number, policy: PolicyName, cache: string): Pr
     return (error as Error).message
   }
   const limit = Math.floor(budget / PAGE)
-  const pager = worker('pager', { wake, limit, policy, cache } satisfies PagerData)
+  const trace = isTraced() ? new TraceRing() : undefined
+  const data: PagerData = { wake, limit, policy, cache, ...(trace && { trace: trace.shared }) }
+  const pager = worker('pager', data)
   const first = await new Promise<Reply>((settle, reject) => {
     pager.once('message', settle)
     pager.once('error', reject)
   })
-  if (first.kind === 'ready') return { worker: pager, wake, faults: first.faults, sys }
+  if (first.kind === 'ready') return { worker: pager, wake, faults: first.faults, sys, trace }
   sys.close(wake)
   return first.kind === 'unable' ? first.error.message : 'the pager did not start'
 }
