@@ -41,16 +41,7 @@ import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
 import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
 import { bytesOf } from './size.ts'
-import {
-  nameOf,
-  needsScan,
-  open,
-  prepare,
-  preview,
-  type Seen,
-  type Source,
-  type SourceData,
-} from './source.ts'
+import { nameOf, needsScan, open, prepare, preview, type Seen, Source, type SourceData } from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
 import { isTraced, TraceRing } from './trace.ts'
 
@@ -187,7 +178,8 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   }
 
   static async open(options: MemoryOptions): Promise<Memory> {
-    const budget = bytesOf(options.budget)
+    // Who calls it from JavaScript may have forgotten them.
+    const budget = bytesOf((options as MemoryOptions | undefined)?.budget ?? '')
     if (budget < LEAST_BUDGET)
       throw new MemoryError(
         'budget',
@@ -218,6 +210,11 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   map(source: Source, lens: Lens, options?: MapOptions): Promise<Region>
   async map(source: Source, lens?: Lens, options: MapOptions = {}): Promise<Region> {
     this.#mustBeOpen()
+    if (!(source instanceof Source))
+      throw new MemoryError(
+        'option',
+        `map: '${String(source)}' is no source; give file(path), bytes(array) or object(url)`,
+      )
     const { mode = 'private', signal } = options
     if (!['private', 'shared', 'readonly'].includes(mode))
       throw new MemoryError('option', `mode: '${mode}' is none of 'private', 'shared', 'readonly'`)

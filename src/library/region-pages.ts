@@ -268,7 +268,9 @@ export class RegionPages {
       } catch (error) {
         // Nothing has changed but that the bytes are on their way.
         if (isPending(error)) throw error
-        this.fail(error)
+        const why = this.#changed()
+        // A lens that met other bytes than it knew says so in words of its own.
+        this.fail(why === undefined ? error : new MemoryError('changed', why, error))
       }
     }
     if (this.failed) bytes.fill(0xff)

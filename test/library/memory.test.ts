@@ -111,6 +111,16 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     await close()
   })
 
+  it('says that its table was changed, whatever the lens made of that', async () => {
+    const memory = await table.open()
+    const path = table.file('cut.csv', `v,w\n${'1.5,2\n'.repeat(200_000)}`)
+    const region = await memory.map(file(path), csv({ column: 'v' }), { mode: 'shared' })
+    expect(region.at(0)).toBe(1.5)
+    truncateSync(path, 1000)
+    expect(() => region.at(150_000)).toThrow('was changed')
+    await region.close()
+  })
+
   it('tells who listens of faults, refills and evictions', async () => {
     const sums = { fault: 0, refill: 0, evict: 0 }
     const names = ['fault', 'refill', 'evict'] as const
