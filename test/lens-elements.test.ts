@@ -126,7 +126,10 @@ import sys, numpy as np
 a16 = np.arange(65536, dtype=np.uint16); f = a16.view(np.float16); a8 = np.arange(256, dtype=np.uint8)
 f = f[~np.isnan(f)]
 for x in [f.astype(np.float32), f.astype(np.float64), a8.astype(np.float32) / 255, a8 / 255, a8 / np.float32(255),
-          a8.astype(np.float32) * np.float32(1/255), a8.astype(np.float64) * (1/255), a16.view(np.int16).astype(np.float32)]:
+          a8.astype(np.float32) * np.float32(1/255), a8.astype(np.float64) * (1/255), a16.view(np.int16).astype(np.float32),
+          a16.view(np.int16).astype(np.float32) / 32768, a16.view(np.int16) / np.float32(32767), a16.view(np.int16) / 32767,
+          a16 / np.float32(65535), a16 / 65535, a8 / np.float32(256), a8.astype(np.float32) / 127.5 - 1, a8 / 127.5 - 1,
+          a8.view(np.int8) / np.float32(128), a8.view(np.int8) / np.float32(127), a8.view(np.int8) / 127]:
     sys.stdout.buffer.write(x.tobytes())
 `
     const want = execFileSync('/usr/bin/python3', ['-c', program], { maxBuffer: 2 ** 26 })
@@ -142,6 +145,17 @@ for x in [f.astype(np.float32), f.astype(np.float64), a8.astype(np.float32) / 25
       made('u8*1/255-f32', all8),
       made('u8*1/255-f64', all8),
       made('i16-f32', all16),
+      made('i16/32768-f32', all16),
+      made('i16/32767-f32', all16),
+      made('i16/32767-f64', all16),
+      made('u16/65535-f32', all16),
+      made('u16/65535-f64', all16),
+      made('u8/256-f32', all8),
+      made('u8/127.5-1-f32', all8),
+      made('u8/127.5-1-f64', all8),
+      made('i8/128-f32', all8),
+      made('i8/127-f32', all8),
+      made('i8/127-f64', all8),
     ])
     expect(got.equals(want)).toBe(true)
   })

@@ -19,10 +19,10 @@ export function makeInputs(): void {
   mkdirSync(inputsFolder, { recursive: true })
   const script = join(import.meta.dirname, '../targets/files.py')
   execFileSync('/usr/bin/python3', [script, inputsFolder, String(size)], { stdio: 'inherit' })
+  copyFileSync(dataFile('log', logSize), join(inputsFolder, 'log.txt'))
   execFileSync('/usr/bin/python3', [join(import.meta.dirname, 'larger.py'), inputsFolder], {
     stdio: 'inherit',
   })
-  copyFileSync(dataFile('log', logSize), join(inputsFolder, 'log.txt'))
   writeFileSync(
     join(inputsFolder, 'page.html'),
     page(readFileSync(join(inputsFolder, 'records.csv'), 'utf8')),

@@ -30,6 +30,8 @@ export interface Access {
   readonly address: Value
   /** Certainly inside of the function's own frame, at so many bytes from its lower end (which is aligned to 16). */
   readonly inFrame: number | undefined
+  /** Certainly outside of the object of its tag. */
+  readonly stray: boolean
 }
 
 const HIGH_BITS = -0x40000000 // 0xc0000000
@@ -140,7 +142,7 @@ export function checkLoad(
 ): void {
   const { width } = access
   // Vectors and atomics take the slow path.
-  const simple = width <= 8 && access.opcode < 0x100
+  const simple = width <= 8 && access.opcode < 0x100 && !access.stray
   const inWord = simple && width <= 4
   out.block()
   out.block()
@@ -309,7 +311,7 @@ export function checkStore(
   out.block()
   out.block()
   checkAddress(out, access, 0)
-  const simple = access.opcode < 0x100 && !(width === 4 && type === I64)
+  const simple = access.opcode < 0x100 && !(width === 4 && type === I64) && !access.stray
   if (!simple) {
     out.br(0)
   } else if (width === 4) {

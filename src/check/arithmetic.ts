@@ -10,6 +10,9 @@ import { any, binary, isUndefined, needsOperands, unary } from './operators.ts'
 import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export class Arithmetic extends Blocks {
+  /** A float has been compared with a limit of the integers. */
+  protected guarded = false
+
   /** Reports a decision by the value on the machine's stack. `truth`: it is taken as true or false, not as a number. */
   protected decide(value: Value, site: number, truth: boolean): void {
     if (value.v < 0) return
@@ -52,12 +55,12 @@ export class Arithmetic extends Blocks {
     const out = this.out
     const b = params.length === 2 ? this.pop() : undefined
     const a = this.pop()
-    const pure = a.v < 0 && (b === undefined || b.v < 0)
+    const pure = (a.v < 0 && (b === undefined || b.v < 0)) || this.isGuard(op, b)
     const symbol = this.symbol(op, a, b)
     if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a)) return this.alloca(cursor)
     if (symbol?.kind === 'frame') {
       this.raw(cursor)
-      return this.push(I32, NONE, this.placeT(symbol.offset), symbol)
+      return this.push(I32, NONE, this.derivedT(symbol.offset, a, b), symbol)
     }
     const tagged = a.t !== NONE || (b !== undefined && b.t !== NONE)
     if (pure && !(op >= 0x6a && op <= 0x73 && tagged)) {
@@ -89,6 +92,16 @@ export class Arithmetic extends Blocks {
     this.push(result, v, t, symbol)
   }
 
+  // Whether a comparison is the compiler's: without saturating conversions it asks if a float fits before it makes it an integer, and
+  // what comes of an undefined float is only undefined.
+  protected isGuard(op: number, b: Value | undefined): boolean {
+    if (op === 0x5d || op === 0x63) {
+      this.guarded ||= b?.symbol?.kind === 'float limit'
+      return b?.symbol?.kind === 'float limit'
+    }
+    return (op === 0x60 || op === 0x66) && this.guarded && b?.symbol?.kind === 'float zero'
+  }
+
   /** The tag of the place in the frame that an address is in, in a local, or NONE. */
   protected placeT(at: number): number {
     const i = this.placeAt(at)
@@ -98,6 +111,19 @@ export class Arithmetic extends Blocks {
     out.i32(8 * i)
     out.op(0x6a)
     return this.setT()
+  }
+
+  // What is computed from a variable's address is an address of this variable.
+  protected derivedT(at: number, a: Value, b: Value | undefined): number {
+    const base = a.symbol?.kind === 'frame' ? a : (b as Value)
+    if (!this.isVariable(base)) return this.placeT(at)
+    pushT(this.out, base.t)
+    return this.setT()
+  }
+
+  protected isVariable({ symbol, t }: Value): boolean {
+    if (!this.plain || t === NONE || symbol?.kind !== 'frame' || symbol.of === undefined) return false
+    return this.places[this.placeAt(symbol.of)]?.name !== undefined
   }
 
   protected placeAt(at: number): number {
@@ -128,7 +154,12 @@ export class Arithmetic extends Blocks {
           ? { constant: value.symbol.value }
           : undefined
     const sum = combine(op, known(a), known(b))
-    if (sum?.frame !== undefined) return { kind: 'frame', offset: sum.frame }
+    if (sum?.frame !== undefined) {
+      const from = a.symbol?.kind === 'frame' ? a : b
+      if (this.isVariable(from) && from.symbol?.kind === 'frame')
+        return { kind: 'frame', offset: sum.frame, of: from.symbol.of }
+      return { kind: 'frame', offset: sum.frame, of: sum.frame === 0 ? undefined : sum.frame }
+    }
     return sum?.constant === undefined ? undefined : { kind: 'constant', value: sum.constant }
   }
 

@@ -5,7 +5,7 @@ import { I32 } from '../wasm/module.ts'
 import { pushT, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { Emitter } from './emitter.ts'
-import { type FrameUse, type Place, places } from './frames.ts'
+import { type FrameUse, type Place, places, strays } from './frames.ts'
 import { Locals, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export interface Label {
@@ -46,6 +46,8 @@ export class Blocks {
   protected entry = true
   protected moved = false
   protected readonly places: readonly Place[]
+  /** Sites of accesses that leave a variable of the frame for certain: its index among the places. */
+  protected readonly strays: ReadonlyMap<number, number>
   protected readonly plain: boolean
   protected readonly tags: boolean
   protected readonly allocas: boolean
@@ -72,6 +74,7 @@ export class Blocks {
     this.places = use.size === 0 ? [] : places(use, info.variables, info.plain)
     this.allocas = context.stackPointer >= 0 && use.calls && !use.leaf
     this.tags = this.places.length > 0
+    this.strays = info.plain && info.complete ? strays(use, info.variables, this.places) : new Map()
   }
 
   // ---- the operand stack
@@ -82,8 +85,8 @@ export class Blocks {
     return this.stack.pop() as Value
   }
 
-  protected push(type: ValueType, v: number = NONE, t: number = NONE, symbol?: Symbol): void {
-    this.stack.push({ type, v, t, symbol })
+  protected push(type: ValueType, v: number = NONE, t: number = NONE, symbol?: Symbol, copy = false): void {
+    this.stack.push({ type, v, t, symbol, copy })
   }
 
   /** V of the result that comes next, to be set from the top of the machine's stack. */

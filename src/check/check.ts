@@ -63,7 +63,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: 'check 3',
+        name: 'check 4',
         apply: module =>
           checkPass(module, {
             stackPointer: program.stackPointer,
@@ -71,6 +71,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
             frame: func => program.frame(func),
             variable: (func, place) => program.variableNumber(func, place),
             globalTag: (address, plain) => program.globalTag(address, plain),
+            strayGlobal: (address, width, store) => program.strayGlobal(address, width, store),
             stackOrigin: func => program.stackOrigin(func),
           }),
       },

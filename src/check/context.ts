@@ -52,6 +52,8 @@ export interface FrameVariable {
 export interface FrameInfo {
   /** Compiled without optimisation: all variables have a place in the frame, addresses are not computed ahead. */
   readonly plain: boolean
+  /** All that it names has a place and a size. */
+  readonly complete: boolean
   readonly variables: readonly FrameVariable[]
 }
 
@@ -79,6 +81,8 @@ export interface Context {
   variable(func: number, place: number): number
   /** The tag of the global variable that begins at this address, or 0. */
   globalTag(address: number, plain: boolean): number
+  /** The tag of the global variable that an access of constant bytes has left for certain, or 0. */
+  strayGlobal(address: number, width: number, store: boolean): number
   /** The origin of what a function's frame holds: number << 3. */
   stackOrigin(func: number): number
 }

@@ -2,6 +2,8 @@
 import type { Func } from '../wasm/module.ts'
 import type { FrameVariable } from './context.ts'
 import { Cursor } from '../wasm/instructions.ts'
+import { effects, widths } from '../wasm/opcode-table.ts'
+import { effectTypes } from './values.ts'
 
 export interface FrameUse {
   /** Bytes of the frame: what the prologue takes off the stack pointer. 0: no frame. */
@@ -18,9 +20,23 @@ export interface FrameUse {
   readonly stackPointers: ReadonlySet<number>
   /** Distances from the frame's lower end whose address is computed (not only accessed). */
   readonly addressed: ReadonlySet<number>
+  /** Accesses at constant distances from the frame's lower end. */
+  readonly accesses: readonly FrameAccess[]
 }
 
-type Known = { readonly frame?: number; readonly constant?: number } | undefined
+/** A load or store of the frame by its own address and a constant. */
+interface FrameAccess {
+  readonly site: number
+  /** From the frame's lower end. */
+  readonly at: number
+  readonly width: number
+  readonly store: boolean
+  /** Compilers keep values of their own in frames, too; what they write there once need not be read: parameters, results. */
+  readonly own: boolean
+}
+
+/** `own`: a value that compilers keep. */
+type Known = { readonly frame?: number; readonly constant?: number; readonly own?: true } | undefined
 
 /** `locals` counts parameters too, of which there are `parameters`. */
 export function frameUse(func: Func, stackPointer: number, parameters: number, locals: number): FrameUse {
@@ -49,6 +65,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     sets,
     stackPointers,
     addressed: new Set<number>(),
+    accesses: [],
   }
   if (stackPointer < 0) return use
   return { ...use, ...prologue(func, stackPointer, parameters, sets) }
@@ -60,17 +77,28 @@ function prologue(
   stackPointer: number,
   parameters: number,
   sets: Uint32Array,
-): Pick<FrameUse, 'size' | 'leaf' | 'addressed'> {
-  const known: Known[] = []
+): Pick<FrameUse, 'size' | 'leaf' | 'addressed' | 'accesses'> {
+  const known: Known[] = Array.from({ length: parameters }, () => ({ own: true }))
+  const accesses: FrameAccess[] = []
+  const access = (base: Known, store: boolean, own: boolean): void => {
+    if (base?.frame === undefined || base.frame + size !== 0) return
+    accesses.push({ site: cursor.place, at: cursor.offset, width: widths[cursor.op] ?? 0, store, own })
+  }
   let stack: Known[] = []
   const distances: number[] = []
   let size = 0
   let moved = false
   let entry = true
   const cursor = new Cursor(func.body, func.offset)
+  // The frame's own lower end is an address too where it goes somewhere else than into a sum or an access.
+  const gone = (...values: Known[]): void => {
+    for (const value of values)
+      if (value?.frame !== undefined && value.frame + size === 0) distances.push(-size)
+  }
   while (cursor.next()) {
     const { op, index } = cursor
-    if (op === 0x23) stack.push(entry && index === stackPointer && !moved ? { frame: 0 } : undefined)
+    if (op === 0x23)
+      stack.push(index !== stackPointer ? undefined : entry && !moved ? { frame: 0 } : { own: true })
     else if (op === 0x24) {
       stack.pop()
       if (index === stackPointer) moved = true
@@ -92,16 +120,28 @@ function prologue(
       if (entry)
         for (let local = 0; local < known.length; local++) if (sets[local] !== 1) known[local] = undefined
       entry = false
+      gone(...stack)
       stack = []
     } else if (op >= 0x28 && op <= 0x35) {
-      stack.pop()
+      access(stack.pop(), false, false)
       stack.push(undefined)
     } else if (op >= 0x36 && op <= 0x3e) {
-      stack.pop()
-      stack.pop()
-    } else stack = []
+      const value = stack.pop()
+      // The first 0 is that of the function's result.
+      const first = value?.constant === 0 && !accesses.some(one => one.store && !one.own)
+      gone(value)
+      access(stack.pop(), true, first || value?.own === true || value?.frame !== undefined)
+    } else if (effects[op] !== undefined && op >= 0x41 && op <= 0xc4) {
+      const { params, results } = effectTypes(effects[op])
+      for (const _ of params) gone(stack.pop())
+      for (const _ of results) stack.push(undefined)
+    } else {
+      gone(...stack)
+      stack = op === 0x10 || op === 0x11 ? [{ own: true }] : []
+    }
   }
-  return { size, leaf: size > 0 && !moved, addressed: new Set(distances.map(distance => distance + size)) }
+  const addressed = new Set(distances.map(distance => distance + size))
+  return { size, leaf: size > 0 && !moved, addressed, accesses }
 }
 
 /** A sum or difference of what is known. */
@@ -130,6 +170,31 @@ export interface Place {
 /** Below this a variable is hardly an array whose end somebody computes. */
 const SMALL = 8
 
+/**
+ * Accesses of a frame that leave a variable for certain, with the variable: to bytes that are no variable's, and no value of the
+ * compiler's either, since such a value is written and read. Compilers without optimisation fold `array[constant]` into an address.
+ */
+function strayed(use: FrameUse, variables: readonly FrameVariable[]): Map<number, FrameVariable> {
+  const found = new Map<number, FrameVariable>()
+  const covers = (at: number): boolean =>
+    variables.some(one => at >= one.start && at < one.start + one.length)
+  for (const { site, at, width, store, own } of use.accesses) {
+    if (own || covers(at) || covers(at + width - 1)) continue
+    const meets = use.accesses.some(
+      other => other.at < at + width && at < other.at + other.width && (other.own || other.store !== store),
+    )
+    // The variables below and above, with nothing between that has an address.
+    const below = variables.filter(one => one.start + one.length <= at).at(-1)
+    const above = variables.find(one => one.start >= at + width)
+    const from = below === undefined ? 0 : below.start + below.length
+    const to = above?.start ?? use.size
+    if (meets || [...use.addressed].some(one => one >= from && one < to)) continue
+    const nearer = above !== undefined && above.start - at - width < at - from ? above : (below ?? above)
+    if (nearer !== undefined) found.set(site, nearer)
+  }
+  return found
+}
+
 /** The places in a frame, by what the debug information and the code's own addresses tell. */
 export function places(use: FrameUse, variables: readonly FrameVariable[], plain: boolean): Place[] {
   const inside = variables
@@ -139,10 +204,12 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
     one !== other && one.start < other.start + other.length && other.start < one.start + one.length
   // Variables of different scopes may share a place: then no extent is certain.
   const apart = inside.filter(one => !inside.some(other => overlaps(one, other)))
-  const taken = ({ start, length }: FrameVariable): boolean =>
-    start === 0 ||
-    use.addressed.has(start) ||
-    (plain && [...use.addressed].some(at => at >= start && at < start + length))
+  const left = plain ? new Set(strayed(use, inside).values()) : new Set()
+  const taken = (one: FrameVariable): boolean =>
+    one.start === 0 ||
+    use.addressed.has(one.start) ||
+    left.has(one) ||
+    (plain && [...use.addressed].some(at => at >= one.start && at < one.start + one.length))
   const named = apart.filter(taken)
   if (!plain) {
     // An optimiser folds distances: what ends where another begins can be meant by the same address.
@@ -151,22 +218,15 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
       .map(one => ({ ...one, base: one.start }))
   }
   const covered = (at: number): boolean => inside.some(one => at >= one.start && at < one.start + one.length)
-  const unnamed = [...new Set([0, ...use.addressed])]
-    .filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
-    .sort((a, b) => a - b)
-  const blocks = unnamed.map((start, i): FrameVariable => {
+  // What the compiler keeps for itself: up to the next variable, since where one such thing ends is not known.
+  const unnamed = [...use.addressed].filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
+  const blocks = unnamed.map((start): FrameVariable => {
     const later = inside.filter(one => one.start > start).map(one => one.start)
-    return {
-      name: undefined,
-      start,
-      length: Math.min(use.size, unnamed[i + 1] ?? use.size, ...later) - start,
-    }
+    return { name: undefined, start, length: Math.min(use.size, ...later) - start }
   })
   // `array + 4` may be the address of what lies behind the array: such an address is for both.
   return [...named, ...blocks].map(one => {
-    const before = [...inside, ...blocks].find(
-      other => other.length > SMALL && other.start + other.length === one.start,
-    )
+    const before = inside.find(other => other.length > SMALL && other.start + other.length === one.start)
     const { name, start, length } = one
     return before === undefined
       ? { name, base: start, start, length }
@@ -174,9 +234,26 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
   })
 }
 
+/** Sites of accesses that leave a place for certain, each with the place's index. Of code that was not optimised. */
+export function strays(
+  use: FrameUse,
+  variables: readonly FrameVariable[],
+  all: readonly Place[],
+): ReadonlyMap<number, number> {
+  const found = new Map<number, number>()
+  const sorted = [...variables].sort((a, b) => a.start - b.start)
+  for (const [site, { start }] of strayed(use, sorted)) {
+    const place = all.findIndex(({ base }) => base === start)
+    if (place >= 0) found.set(site, place)
+  }
+  return found
+}
+
 /** The place that an address in the frame is of, as an index; -1: none for certain. */
 export function placeAt(all: readonly Place[], at: number, plain: boolean): number {
   const exact = all.findIndex(({ base }) => base === at)
   if (exact >= 0 || !plain) return exact
-  return all.findIndex(({ base, start, length }) => at >= base && at < start + length)
+  return all.findIndex(
+    ({ name, base, start, length }) => name !== undefined && at >= base && at < start + length,
+  )
 }

@@ -2,7 +2,8 @@
 // aligned word that is defined may be a pointer.
 //
 //   reachable   a pointer to its start leads there from a root
-//   possible    only a pointer into its middle does, somewhere on the way
+//   possible    only a pointer into its middle does, somewhere on the way, unless that is where a block is held that has its size or
+//               its number of elements in front (memcheck's heuristics length64 and newarray)
 //   definite    nothing leads there
 //   indirect    only blocks that are lost lead there
 import type { Block } from './heap.ts'
@@ -60,11 +61,23 @@ export function findLeaks(
     }
   }
 
+  // Whether whoever holds a block holds it by this address.
+  const holds = (at: number, i: number): boolean => {
+    const { start, size } = blocks[i] as Block
+    if (at === start) return true
+    const first = words[start >>> 2] as number
+    const second = words[(start >>> 2) + 1] as number
+    if (at === start + 8 && first === size - 8 && second === 0) return true
+    const elements = at === start + 8 ? second : first
+    if (at !== start + 4 && at !== start + 8) return false
+    return elements > 0 && elements <= size && (size - (at - start)) % elements === 0
+  }
+
   let queue: number[] = []
   const reach = (at: number, from: number): void => {
     const i = find(at)
     if (i < 0) return
-    const to = from === 2 && at === starts[i] ? 2 : 1
+    const to = from === 2 && holds(at, i) ? 2 : 1
     if ((state[i] as number) >= to) return
     state[i] = to
     queue.push(i)

@@ -36,6 +36,7 @@ export interface PassOptions {
   frame(func: number): FrameInfo
   variable(func: number, place: number): number
   globalTag(address: number, plain: boolean): number
+  strayGlobal(address: number, width: number, store: boolean): number
   stackOrigin(func: number): number
 }
 

@@ -23,6 +23,10 @@ export interface GlobalVariable {
   readonly tag: number
 }
 
+/** A global variable that is told from what lies behind it, if that is so near. */
+const SMALL = 8
+const NEAR = 16
+
 /** Variables per function that have a number of their own. */
 const VARIABLES = 1024
 
@@ -38,9 +42,12 @@ export class Program {
   readonly #names: Map<number, string>
   readonly #types: readonly number[]
   readonly #debug: DebugInfo
-  readonly #lines: Lines
+  /** Read when the first report needs them. */
+  #lines: Lines | undefined
   readonly #subprograms = new Map<number, Subprogram>()
   readonly #uses = new Map<number, FrameUse>()
+  /** Where the last data segment ends. */
+  readonly #lastData: number
   readonly #byStart = new Map<number, GlobalVariable>()
 
   constructor(module: Module) {
@@ -54,7 +61,6 @@ export class Program {
     ])
     this.stackPointer = this.#findStackPointer(names.globals)
     this.#debug = readDebugInfo(module)
-    this.#lines = readLines(module)
     this.#findSubprograms()
     // A module without names may still have those of its debug information.
     for (const [func, { name }] of this.#subprograms) if (!this.#names.has(func)) this.#names.set(func, name)
@@ -62,6 +68,7 @@ export class Program {
     this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
     this.globals = this.#findGlobals()
     for (const one of this.globals) this.#byStart.set(one.start, one)
+    this.#lastData = Math.max(0, ...this.#segments().map(({ end }) => end))
   }
 
   // An optimiser that runs after the compiler (clang calls wasm-opt) may leave debug information behind that is of the code before: then
@@ -143,15 +150,35 @@ export class Program {
     return found.tag
   }
 
+  /**
+   * The tag of the global variable that code which was not optimised has left: it touches bytes right behind one that are none of
+   * any other. What is only read may be a constant of the compiler's, unless it is no data.
+   */
+  strayGlobal(address: number, width: number, store: boolean): number {
+    if (!store && address < this.#lastData) return 0
+    const i = this.globals.findLastIndex(one => one.start <= address)
+    const found = this.globals[i]
+    const next = this.globals[i + 1]
+    if (found === undefined || found.length < SMALL || (next !== undefined && next.start < address + width))
+      return 0
+    const behind = address - found.start - found.length
+    return behind >= 0 && behind < NEAR ? found.tag : 0
+  }
+
   /** Where the first data segment begins; 1024, where linkers begin, if there is none. */
   get firstData(): number {
-    let first = Number.POSITIVE_INFINITY
-    for (const { offset } of this.module.datas) {
-      if (offset === undefined) continue
-      const cursor = new Cursor(offset.bytes, offset.offset)
-      if (cursor.next() && cursor.op === 0x41) first = Math.min(first, cursor.i32 >>> 0)
-    }
+    const first = Math.min(...this.#segments().map(({ start }) => start))
     return first === Number.POSITIVE_INFINITY ? 1024 : first
+  }
+
+  #segments(): { start: number; end: number }[] {
+    return this.module.datas.flatMap(({ offset, bytes }) => {
+      if (offset === undefined) return []
+      const cursor = new Cursor(offset.bytes, offset.offset)
+      if (!cursor.next() || cursor.op !== 0x41) return []
+      const start = cursor.i32 >>> 0
+      return [{ start, end: start + bytes.length }]
+    })
   }
 
   /** Where a function is written, as a frame. */
@@ -203,16 +230,18 @@ export class Program {
 
   frame(func: number): FrameInfo {
     const subprogram = this.#subprograms.get(func)
-    if (subprogram === undefined) return { plain: false, variables: [] }
+    if (subprogram === undefined) return { plain: false, complete: false, variables: [] }
     let plain = subprogram.variables.length > 0 || subprogram.frameBase !== undefined
+    let complete = true
     const variables: FrameVariable[] = []
     for (const { name, size, locations } of subprogram.variables) {
       const [location] = locations
       if (location?.kind !== 'frame' || location.range !== undefined || locations.length !== 1) {
         if (location === undefined || location.kind !== 'memory') plain = false
-      } else if (size !== undefined) variables.push({ name, start: location.value, length: size })
+      } else if (size === undefined) complete = false
+      else variables.push({ name, start: location.value, length: size })
     }
-    return { plain: plain && variables.length > 0, variables }
+    return { plain: plain && variables.length > 0, complete, variables }
   }
 
   /** The number of a place of a frame in the control memory, and back. */
@@ -247,7 +276,8 @@ export class Program {
     const frames: CheckFrame[] = []
     for (const offset of sites) {
       const func = this.functionAt(offset)
-      const place = this.debugInfo ? this.#lines.at(offset) : undefined
+      if (this.debugInfo) this.#lines ??= readLines(this.module)
+      const place = this.#lines?.at(offset)
       const inlined = (this.#subprograms.get(func)?.inlined ?? [])
         .filter(one => one.ranges.some(({ low, high }) => offset >= low && offset < high))
         .sort((a, b) => b.depth - a.depth)

@@ -6,7 +6,7 @@ import { Arithmetic } from './arithmetic.ts'
 import type { Dirt, Label } from './blocks.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, ValueType } from '../wasm/module.ts'
-import { I32, I64 } from '../wasm/module.ts'
+import { F32, F64, I32, I64 } from '../wasm/module.ts'
 import { effects, isAccess, isStore, widths } from '../wasm/opcode-table.ts'
 import { type Access, checkLoad, checkStore, pushT, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
@@ -14,7 +14,7 @@ import { CONTROL } from './emitter.ts'
 import { type FrameUse, frameUse } from './frames.ts'
 import { FRAME_VARIABLES, TABLE } from './layout.ts'
 import { isUndefined } from './operators.ts'
-import { effectTypes, NONE, shadowType, type Value } from './values.ts'
+import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export interface Translated {
   readonly locals: Func['locals']
@@ -245,6 +245,10 @@ class Translation extends Arithmetic {
         this.push(I32, NONE, tag === 0 ? NONE : -2 - tag, { kind: 'constant', value: cursor.i32 })
         return this.raw(cursor)
       }
+      case 0x43:
+      case 0x44:
+        this.push(op === 0x43 ? F32 : F64, NONE, NONE, floatSymbol(cursor))
+        return this.raw(cursor)
       case 0xd2:
         this.push(0x70)
         out.byte(0xd2)
@@ -292,6 +296,7 @@ class Translation extends Arithmetic {
       dirty.v.has(index) ? this.locals.v(index) : NONE,
       dirty.t.has(index) ? this.locals.t(index) : NONE,
       this.symbols[index],
+      true,
     )
   }
 
@@ -316,9 +321,17 @@ class Translation extends Arithmetic {
     }
     const params = this.type.params.length
     const known = this.entry || (this.use.sets[index] === 1 && index >= params)
-    this.symbols[index] = known ? value.symbol : undefined
+    this.symbols[index] = known ? this.assigned(value) : undefined
     if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol)
     this.raw(cursor)
+  }
+
+  // Without optimisation, a copy of the frame's own address is that of the variable that lies there. A copy that the prologue makes,
+  // before it sets the stack pointer, is not.
+  protected assigned({ symbol, copy }: Value): Symbol | undefined {
+    const copied = this.plain && copy === true && (this.moved || this.use.leaf)
+    const variable = copied && symbol?.kind === 'frame' && symbol.offset === 0
+    return variable ? { ...symbol, of: 0 } : symbol
   }
 
   protected globalGet(cursor: Cursor): void {
@@ -331,7 +344,9 @@ class Translation extends Arithmetic {
         I32,
         NONE,
         NONE,
-        this.entry && !this.moved ? { kind: 'frame', offset: this.use.size } : { kind: 'stack pointer' },
+        this.entry && !this.moved
+          ? { kind: 'frame', offset: this.use.size, of: undefined }
+          : { kind: 'stack pointer' },
       )
     if (!type.mutable || shadowType(type.type) === undefined) return this.push(type.type)
     this.out.globalGet(context.globalV(index, shadowType(type.type) as number))
@@ -469,7 +484,8 @@ class Translation extends Arithmetic {
     const { params, results } = effectTypes(effects[op] as string)
     const width = widths[op] as number
     const values = params.map(() => this.pop()).reverse()
-    const address = values[0] as Value
+    const stray = this.stray(values[0] as Value, cursor, width)
+    const address = stray ?? (values[0] as Value)
     const base = this.scratch('base', I32)
     const xs = params.slice(1).map((type, i) => this.scratch(`x${i}`, type))
     for (const x of [...xs].reverse()) out.set(x)
@@ -483,7 +499,8 @@ class Translation extends Arithmetic {
       site: cursor.place,
       base,
       address,
-      inFrame: this.framed(address, at, width) ? at : undefined,
+      stray: stray !== undefined,
+      inFrame: stray === undefined && this.framed(address, at, width) ? at : undefined,
     }
     const result = results[0]
     if (result === undefined && op < 0x400) {
@@ -507,11 +524,31 @@ class Translation extends Arithmetic {
     if (result !== undefined) this.push(result, v, t)
   }
 
-  // In the own frame for certain. An address that is a variable's has to stay in it (that of the first variable is the frame's own).
+  // The address of an access that has left a variable for certain, with the variable's tag.
+  protected stray(address: Value, cursor: Cursor, width: number): Value | undefined {
+    const { type, symbol } = address
+    const place = this.strays.get(cursor.place)
+    if (place !== undefined) {
+      const out = this.out
+      const t = this.scratch('stray', I32)
+      out.get(this.locals.named('tags', I32))
+      out.i32(8 * place)
+      out.op(0x6a)
+      out.set(t)
+      return { type, v: NONE, t }
+    }
+    if (!this.plain || symbol?.kind !== 'constant' || address.t !== NONE) return undefined
+    const at = (symbol.value >>> 0) + cursor.offset
+    const tag = this.context.strayGlobal(at, width, isStore(cursor.op))
+    return tag === 0 ? undefined : { type, v: NONE, t: -2 - tag }
+  }
+
+  // In the own frame for certain. An address that is a variable's has to stay in it.
   protected framed(address: Value, at: number, width: number): boolean {
     if (at < 0 || at + width > this.use.size) return false
-    if (address.symbol?.kind !== 'frame' || address.symbol.offset === 0 || address.t === NONE) return true
-    const place = this.places[this.placeAt(address.symbol.offset)]
+    const { symbol } = address
+    if (symbol?.kind !== 'frame' || symbol.of === undefined || address.t === NONE) return true
+    const place = this.places[this.placeAt(symbol.of)]
     return place === undefined || (at >= place.start && at + width <= place.start + place.length)
   }
 
@@ -555,6 +592,14 @@ class Translation extends Arithmetic {
     this.decide(length, site, false)
     this.out.op(0x1a)
   }
+}
+
+/** What a float constant is, by its bytes: the powers of 2 have no bits but those of the exponent. */
+function floatSymbol(cursor: Cursor): Symbol | undefined {
+  const bytes = Buffer.from(cursor.bytes)
+  const value = cursor.op === 0x43 ? bytes.readFloatLE(cursor.at + 1) : bytes.readDoubleLE(cursor.at + 1)
+  if (value === 0) return { kind: 'float zero' }
+  return [31, 32, 63, 64].some(power => value === 2 ** power) ? { kind: 'float limit' } : undefined
 }
 
 /** The loads that extend by the sign. */

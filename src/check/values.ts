@@ -6,11 +6,16 @@ import { F32, F64, I32, I64, V128 } from '../wasm/module.ts'
 /** No shadow value: every bit is defined (of V), no tag (of T). A T below NONE is a constant: -2 - tag. */
 export const NONE = -1
 
-/** What a value is for certain: a constant, or so many bytes above (mostly below) the stack pointer at the function's entry. */
+/**
+ * What a value is for certain: a constant, or so many bytes above the frame's lower end. `of`: where the variable is whose
+ * address it was computed from; undefined: it is the frame's own.
+ */
 export type Symbol =
   | { readonly kind: 'constant'; readonly value: number }
-  | { readonly kind: 'frame'; readonly offset: number }
+  | { readonly kind: 'frame'; readonly offset: number; readonly of: number | undefined }
   | { readonly kind: 'stack pointer' }
+  /** A float: the least that is no integer of a type any more (2 to the 31, 32, 63, 64), or 0. */
+  | { readonly kind: 'float limit' | 'float zero' }
 
 /** A value on the operand stack. `v` and `t` are locals, or NONE. */
 export interface Value {
@@ -18,6 +23,8 @@ export interface Value {
   v: number
   t: number
   readonly symbol?: Symbol | undefined
+  /** It was read from a local and nothing was done with it. */
+  readonly copy?: boolean
 }
 
 /** The type of the V of a value, or undefined if a value of this type is always defined (references). */

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { GuestError } from '../guest/errors.ts'
 import { type Ending, prepare, run, type RunOptions } from '../guest/instance.ts'
+import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load, looksLikeWasm } from '../guest/load.ts'
@@ -74,7 +75,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     } else if (flags.malloc !== undefined) {
       const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
-      const functions = mallocOf(path, guest.module, flags.mallocFunctions)
+      const functions = mallocOf(path, guest.module, flags.mallocFunctions, true)
       options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
     }
     if (flags.mmu === 'machine') {
@@ -100,16 +101,15 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
 async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
   const { runWithin } = await import('../guest/run-within.ts')
   const { findMalloc, mallocOf } = await import('../guest/malloc-functions.ts')
-  // With another allocator, or where there is no name, nothing is given back.
+  // Where there is no name nothing is given back, nor where another listens to malloc.
   const functions =
-    flags.malloc !== undefined
+    flags.malloc === 'observe'
       ? undefined
       : flags.mallocFunctions === undefined
         ? findMalloc(guest.module)
         : mallocOf(guest.path, guest.module, flags.mallocFunctions)
   const { ending, counts } = await runWithin(guest, options, flags.budget as number, functions)
-  if (flags.verbose === true && counts !== undefined) say(budgetText(counts))
-  record(flags, { type: 'budget', budget: flags.budget, ...counts })
+  tellBudget(counts, flags)
   return ending
 }
 
@@ -127,17 +127,34 @@ async function explained(guest: Guest, options: RunOptions, flags: GuestFlags): 
 
 const size = (pages: number): string => formatSize(pages * 4096)
 
+export function tellBudget(counts: BudgetCounts, flags: GuestFlags): void {
+  if (flags.verbose === true) say(budgetText(counts))
+  record(flags, { type: 'budget', budget: flags.budget, ...counts })
+}
+
 function budgetText(c: BudgetCounts): string {
   const dropped = c.droppedZero + c.droppedFile + c.droppedPacked + c.droppedClean
   return (
     `most resident ${size(c.peak)}; dropped ${size(dropped)} (${size(c.droppedFile)} to be had from files, ${size(c.droppedPacked)} packed, ` +
-    `${size(c.droppedZero)} zeros, ${size(c.droppedClean)} unchanged), ${size(c.released)} given back by free; ` +
+    `${size(c.droppedZero)} zeros, ${size(c.droppedClean)} unchanged), ${size(c.released)} given back by free, ${size(c.trimmed)} without a living block; ` +
     `${c.faults} faults brought ${size(c.fromFile)} from files, ${size(c.unpacked)} unpacked, ${size(c.zeros)} zeros; ` +
     `kept on the side at the end: ${formatSize(c.packedBytes)} for ${size(c.packedPages)}`
   )
 }
 
 async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
+  const { machine, tell } = await machineFor(flags)
+  const made = machine()
+  const began = performance.now()
+  const ending = run(guest, together(options, made.options))
+  tell(made, (performance.now() - began) / 1000)
+  return ending
+}
+
+/** Machines as the flags want them, and how one is told of. */
+export async function machineFor(
+  flags: GuestFlags,
+): Promise<{ machine: () => MachineRun; tell: (machine: MachineRun, seconds: number) => void }> {
   if (flags.budget !== undefined)
     throw new UsageError('--budget is for the kernel: a machine has frames; say --set frames=N')
   const { MachineRun } = await import('../guest/machine.ts')
@@ -152,25 +169,23 @@ async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): 
     },
     'x86-64',
   )
-  const machine = new MachineRun(config)
-  const began = performance.now()
-  const ending = run(guest, together(options, machine.options))
-  const { counters, footprint } = machine.end()
-  const seconds = (performance.now() - began) / 1000
-  if (flags.json === undefined) {
+  const tell = (machine: MachineRun, seconds: number): void => {
+    const { counters, footprint } = machine.end()
+    if (flags.json !== undefined)
+      return record(flags, { type: 'machine', machine: config, seconds, footprint, counters })
     const line = (text: string): void => void process.stderr.write(`${text}\n`)
     line(
       `${counters.accesses} accesses (${counters.reads} reads, ${counters.writes} writes) to ${footprint} pages in ${seconds.toFixed(2)} s`,
     )
     report(config, counters, line)
-  } else record(flags, { type: 'machine', machine: config, seconds, footprint, counters })
-  return ending
+  }
+  return { machine: () => new MachineRun(config), tell }
 }
 
 /** Sites that are told without --json. */
 const mostSites = 20
 
-function tellSites(watch: MallocWatch, flags: GuestFlags): void {
+export function tellSites(watch: MallocWatch, flags: GuestFlags): void {
   const sites = watch.sites()
   if (flags.json !== undefined) {
     record(flags, { type: 'heap', peak: watch.peak, strangeFrees: watch.strange, sites: sites.length })

@@ -1,14 +1,21 @@
 // lethe machine dinero: Dinero IV's options, a trace on standard input, and its counts.
 import { Command } from 'commander'
-import { type DineroCache, DineroSimulator, kind, results } from '../machine/dinero.ts'
+import { type DineroCache, DineroSimulator, results } from '../machine/dinero.ts'
+import { DineroEngine } from '../machine/dinero-engine.ts'
 import { parseCount } from '../machine/configure.ts'
-import { kinds, type TraceFormat } from '../machine/trace.ts'
+import type { TraceFormat } from '../machine/trace.ts'
 import { readTrace } from '../machine/trace-file.ts'
 import { examples } from './arguments.ts'
 import { UsageError } from './errors.ts'
 import { print, printJson } from './output.ts'
 
-const formats: Readonly<Record<string, TraceFormat>> = { d: 'din', D: 'xdin', b: 'dinb' }
+const formats: Readonly<Record<string, TraceFormat>> = {
+  d: 'din',
+  D: 'xdin',
+  b: 'dinb',
+  p: 'pixie32',
+  P: 'pixie64',
+}
 
 export function dineroCommand(): Command {
   return new Command('dinero')
@@ -20,7 +27,7 @@ export function dineroCommand(): Command {
     .addHelpText(
       'after',
       `\nOptions: -lN-Tsize, bsize, sbsize, assoc, repl (l f r), fetch (d a m t l s), pfdist, pfabort, walloc (a n f), wback (a n f), ccc, for level N
-and type T (u unified, i instructions, d data); -informat d (din), D (xdin) or b; -flushcount, -maxcount, -skipcount; -stat-idcombine is
+and type T (u unified, i instructions, d data); -informat d (din), D (xdin), b (binary), p or P (pixie, 32 and 64 bits); -flushcount, -maxcount, -skipcount; -stat-idcombine is
 accepted, and results of both caches are added.\n${examples([
         ['lethe machine dinero -l1-usize 8k -l1-ubsize 16 -l1-uassoc 4 -informat d < mm.din', 'one cache'],
       ])}`,
@@ -116,7 +123,9 @@ async function run(words: string[]): Promise<void> {
     )
   }
   if (levels.length === 0) throw new UsageError('There is no cache: give at least -l1-usize and -l1-ubsize')
-  const simulator = new DineroSimulator(levels, number(options, 'flushcount', 0))
+  const flushEvery = number(options, 'flushcount', 0)
+  const fast = flushEvery === 0 ? DineroEngine.for(levels) : undefined
+  const simulator = fast ?? new DineroSimulator(levels, flushEvery)
   const format = formats[options.get('informat') ?? 'D']
   if (format === undefined)
     throw new UsageError(`-informat ${options.get('informat')}: there are ${Object.keys(formats).join(', ')}`)
@@ -125,19 +134,16 @@ async function run(words: string[]): Promise<void> {
   await readTrace(
     '-',
     (records, count) => {
-      for (let i = 0; i < count && left > 0; i++) {
-        if (skip > 0) {
-          skip--
-          continue
-        }
-        left--
-        const high = records[i * 2 + 1] as number
-        const address = (high & 0xffff) * 2 ** 32 + (records[i * 2] as number)
-        const of = high >>> 28
-        simulator.reference(of === kinds.other ? kind.other : of, address, (high >>> 16) & 0xfff)
-      }
+      const from = Math.min(skip, count)
+      const to = Math.min(count, from + left)
+      skip -= from
+      left -= to - from
+      if (from < to) simulator.run(records.subarray(from * 2, to * 2), to - from)
     },
     format,
+    fast !== undefined && skip === 0 && left === Number.POSITIVE_INFINITY
+      ? (bytes, dinero) => fast.runBytes(bytes, dinero)
+      : undefined,
   )
   simulator.finish()
   const all = simulator.levels.map(level => ({ name: level.cache.name, ...results(level) }))
@@ -152,7 +158,8 @@ async function run(words: string[]): Promise<void> {
       print(`${label.padEnd(24)}${values.map(value => String(value).padStart(12)).join('')}`)
     print(`${'Multi-block refs'.padEnd(24)}${String(multiBlock).padStart(12)}`)
     print(`${'Bytes From Memory'.padEnd(24)}${String(bytesRead).padStart(12)}`)
-    print(`${'Bytes To Memory'.padEnd(24)}${String(bytesWritten).padStart(12)}\n`)
+    print(`${'Bytes To Memory'.padEnd(24)}${String(bytesWritten).padStart(12)}`)
+    print(`${'Total Bytes r/w Mem'.padEnd(24)}${String(bytesRead + bytesWritten).padStart(12)}\n`)
   }
 }
 

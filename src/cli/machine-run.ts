@@ -8,7 +8,7 @@ import { TraceEngine } from '../machine/engine.ts'
 import { MachineError } from '../machine/errors.ts'
 import { Machine } from '../machine/machine.ts'
 import { kinds, type Sink, type TraceFormat, traceFormats } from '../machine/trace.ts'
-import { readTrace, TraceSource } from '../machine/trace-file.ts'
+import { type Direct, readTrace, TraceSource } from '../machine/trace-file.ts'
 import { examples, options } from './arguments.ts'
 import { UsageError } from './errors.ts'
 import { type ComparisonFlags, comparePolicies, comparisonOptions, policiesOf } from './machine-policies.ts'
@@ -52,7 +52,7 @@ export function runTraceCommand(): Command {
     .addOption(options.json())
     .addHelpText(
       'after',
-      `\nFormats: lackey (valgrind --tool=lackey --trace-mem=yes), din, xdin and dinb (Dinero), addresses and hex (one a line), u32, u64 and lethe (binary).\n${examples(
+      `\nFormats: lackey (valgrind --tool=lackey --trace-mem=yes), din, xdin and dinb (Dinero), pixie32 and pixie64, addresses and hex (one a line), u32, u64 and lethe (binary).\n${examples(
         [
           ['lethe machine run --preset x86-64 ls.lackey.zst', 'a program that valgrind has recorded'],
           ['lethe machine run --set frames=64 --set policy=clock pages.txt', 'little memory, another policy'],
@@ -84,7 +84,12 @@ async function run(paths: string[], flags: RunFlags): Promise<void> {
   if (flags.records) return records(paths, given, flags)
   const engine = new TraceEngine(config)
   const began = performance.now()
-  const format = await feed(paths, (words, count) => engine.run(words, count), flags)
+  const format = await feed(
+    paths,
+    (words, count) => engine.run(words, count),
+    flags,
+    (bytes, dinero) => engine.runBytes(bytes, dinero),
+  )
   const seconds = (performance.now() - began) / 1000
   const { counters } = engine
   const time = accessTime(config, counters)
@@ -151,8 +156,13 @@ export function report(config: MachineConfig, sums: Counters, line: (text: strin
 }
 
 /** All traces into one sink; several in turns, each as the process of its place. */
-async function feed(paths: readonly string[], sink: Sink, flags: RunFlags): Promise<TraceFormat> {
-  if (paths.length === 1) return readTrace(paths[0] as string, sink, flags.format)
+async function feed(
+  paths: readonly string[],
+  sink: Sink,
+  flags: RunFlags,
+  direct?: Direct,
+): Promise<TraceFormat> {
+  if (paths.length === 1) return readTrace(paths[0] as string, sink, flags.format, direct)
   const sources = paths.map(path => new TraceSource(path, flags.format))
   const turn = new Uint32Array(flags.quantum * 2 + 2)
   const live = new Map(sources.map((source, i) => [i + 1, source]))

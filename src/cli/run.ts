@@ -4,7 +4,8 @@
 //
 // bin/lethe (sh, $LETHE_RUN_PID) → node: this file → `words` on descriptor 3 → bin/lethe: exec COMMAND
 //
-// A WebAssembly program runs here, in node: bin/lethe, which sees by its first bytes what it is, has exec'd us then.
+// A WebAssembly program runs here, in node, and so does a JavaScript file that can't be executed: bin/lethe, which sees what it is, has
+// exec'd us then.
 import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -28,7 +29,10 @@ export function runCommand(): Command {
     .description(
       'run a command, or a WebAssembly program, and serve its memory from the start; ends as it ends',
     )
-    .argument('<command...>', 'the command and its arguments, after --; or prog.wasm -- its arguments')
+    .argument(
+      '<command...>',
+      'the command and its arguments, after --; or prog.wasm, or script.mjs, -- its arguments',
+    )
     .passThroughOptions()
     .addOption(options.backing())
     .addOption(options.budget())
@@ -44,7 +48,7 @@ export function runCommand(): Command {
     .addOption(sitesOptions.folded())
     .addOption(sitesOptions.pprof())
     .addOption(options.state())
-    .optionsGroup('Of WebAssembly programs (WASI preview 1):')
+    .optionsGroup('Of WebAssembly programs (WASI preview 1, or in a JavaScript file):')
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
     .option(
@@ -79,6 +83,7 @@ With --sites it is recorded instead of served, and looked at before memory goes;
           ['lethe run --json log.ndjson -- ./job', 'with a record of what was done'],
           ['lethe run --sites -- python3 job.py', 'which lines own memory that files explain'],
           ['lethe run --dir . prog.wasm -- in.txt', 'a WebAssembly program that may use this directory'],
+          ['lethe run --budget 64M app.mjs', 'a JavaScript program, its WebAssembly memory within 64 MiB'],
           [
             'lethe run --explain --dir . prog.wasm -- in.txt',
             'the same, its memory rebuilt by replaying its own code',
@@ -92,6 +97,8 @@ With --sites it is recorded instead of served, and looked at before memory goes;
 async function run(command: string[], flags: RunFlags): Promise<void> {
   const { isGuest, runGuest } = await import('./guest.ts')
   if (isGuest(command[0] ?? '')) return runGuest(command, flags)
+  const { isScript, runScript } = await import('./script.ts')
+  if (isScript(command[0] ?? '')) return runScript(command, flags)
   const own = Number(process.env['LETHE_RUN_PID'])
   const argv = process.argv.slice(2)
   if (!Number.isSafeInteger(own) || own <= 0) {

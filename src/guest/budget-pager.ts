@@ -11,7 +11,7 @@ import * as fds from '../sys/fd.ts'
 import { arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
 import { setPriority } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
-import { BudgetPages } from './budget-pages.ts'
+import { BudgetPages, BudgetShare } from './budget-pages.ts'
 import { type Ask, type BudgetData, type Note, Origins } from './budget-protocol.ts'
 import { GuestError } from './errors.ts'
 
@@ -36,13 +36,15 @@ class BudgetPager {
   /** Leased files: their numbers, by identity and by descriptor. */
   readonly #known = new Map<string, number>()
   readonly #leased = new Map<number, number>()
-  #pages: BudgetPages | undefined
+  readonly #share: BudgetShare
+  readonly #memories: BudgetPages[] = []
   #running = true
 
   constructor(data: BudgetData, port: MessagePort) {
     this.#data = data
     this.#port = port
-    this.#replies = new Int32Array(data.replies)
+    this.#share = new BudgetShare(data.limit, data.policy as PolicyName)
+    this.#replies = new Int32Array(data.replies, 0, 2)
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     for (const one of [fd, data.wake, this.#breaks]) this.#poller.add(one)
@@ -78,14 +80,15 @@ class BudgetPager {
       for (let at = 0; at < n / 4; at += 8) {
         if (((u32[at] as number) & 0xff) !== uffd.event.pagefault) continue
         this.#follower.fault(u32[at + 6] as number)
-        this.#pages?.fault(getAddress(u32, at + 4))
+        const where = getAddress(u32, at + 4)
+        this.#memories.find(memory => memory.has(where))?.fault(where)
       }
     }
   }
 
   #giveUp(): void {
     while (fds.readSignal(this.#breaks) !== undefined);
-    for (const [fd, number] of this.#leased) if (!fds.leased(fd)) this.#pages?.giveUp(number)
+    for (const [fd, number] of this.#leased) if (!fds.leased(fd)) this.#memories[0]?.giveUp(number)
   }
 
   #requests(): void {
@@ -102,25 +105,34 @@ class BudgetPager {
   #answer(ask: Ask): number {
     switch (ask.kind) {
       case 'serve':
-        this.#pages = new BudgetPages({
-          uffd: this.#uffd,
-          pagemap: this.#pagemap,
-          limit: this.#data.limit,
-          policy: this.#data.policy as PolicyName,
-          address: ask.address,
-          bytes: ask.bytes,
-          size: ask.size,
-          origins: new Origins(ask.origins),
-        })
+        for (const memory of this.#memories) memory.serveAll()
+        this.#memories.push(
+          new BudgetPages({
+            share: this.#share,
+            alone: this.#memories.length === 0,
+            uffd: this.#uffd,
+            pagemap: this.#pagemap,
+            address: ask.address,
+            bytes: ask.bytes,
+            size: ask.size,
+            origins: new Origins(ask.origins),
+          }),
+        )
         return 0
       case 'file':
         return this.#addFile(ask.fd)
       case 'release':
-        this.#pages?.release(ask.at, ask.length)
+        this.#memories.find(memory => memory.has(ask.address))?.release(ask.address, ask.length)
+        return 0
+      case 'trim':
+        this.#memories.find(memory => memory.has(ask.ranges[0]?.[0] ?? 0))?.trim(ask.ranges)
+        return 0
+      case 'count':
+        new Float64Array(this.#data.replies, 8).set(Object.values(this.#share.count()))
         return 0
       case 'stop':
-        if (this.#pages !== undefined) this.#post({ kind: 'counts', counts: this.#pages.count() })
-        this.#pages?.close()
+        for (const memory of this.#memories) memory.close()
+        this.#share.store.close()
         this.#running = false
         return 0
     }
@@ -131,7 +143,7 @@ class BudgetPager {
     const { dev, ino, mtimeNs, size } = fstatSync(fd, { bigint: true })
     const identity = `${dev}:${ino}:${mtimeNs}:${size}`
     const known = this.#known.get(identity)
-    const pages = this.#pages
+    const [pages] = this.#memories
     if (known !== undefined || pages === undefined || fds.lease(fd, leaseSignal) !== 0) {
       fds.close(fd)
       return known ?? 0

@@ -26,6 +26,9 @@ import { PageStore } from './budget-store.ts'
 import type { Origins } from './budget-protocol.ts'
 import { GuestError } from './errors.ts'
 
+/** A memory that still fits is only served, which costs with each page that comes, if so many pages can go at once. */
+const worthServing = 256
+
 const state = { empty: 0, there: 1, gone: 2 } as const
 
 /** Pages unless it says otherwise. */
@@ -45,6 +48,8 @@ export interface BudgetCounts {
   droppedClean: number
   /** given back because the guest freed them */
   released: number
+  /** dropped because no block was left on them */
+  trimmed: number
   /** kept on the side now, with their bytes there */
   packedPages: number
   packedBytes: number
@@ -56,11 +61,47 @@ interface File {
   readonly end: () => void
 }
 
+/** What all memories under one budget share. */
+export class BudgetShare {
+  readonly frames: Frames
+  readonly limit: number
+  readonly store: PageStore = new PageStore()
+  readonly counts: BudgetCounts = noCounts()
+
+  constructor(limit: number, policy: PolicyName) {
+    this.limit = Math.floor(limit / pageBytes)
+    this.frames = new Frames(this.limit, policy)
+  }
+
+  /** As of now. */
+  count(): BudgetCounts {
+    return { ...this.counts, packedPages: this.store.pages, packedBytes: this.store.bytes }
+  }
+}
+
+export const noCounts = (): BudgetCounts => ({
+  resident: 0,
+  peak: 0,
+  faults: 0,
+  zeros: 0,
+  fromFile: 0,
+  unpacked: 0,
+  droppedZero: 0,
+  droppedFile: 0,
+  droppedPacked: 0,
+  droppedClean: 0,
+  released: 0,
+  trimmed: 0,
+  packedPages: 0,
+  packedBytes: 0,
+})
+
 export interface BudgetPagesOptions {
+  readonly share: BudgetShare
+  /** The only memory: it is served when it no longer fits. */
+  readonly alone: boolean
   readonly uffd: number
   readonly pagemap: number
-  readonly limit: number
-  readonly policy: PolicyName
   readonly address: number
   readonly bytes: number
   readonly size: number
@@ -68,29 +109,15 @@ export interface BudgetPagesOptions {
 }
 
 export class BudgetPages implements Paged {
-  readonly firstUnit = 0
+  readonly firstUnit: number
   readonly units: number
   readonly cost = 10
-  readonly counts: BudgetCounts = {
-    resident: 0,
-    peak: 0,
-    faults: 0,
-    zeros: 0,
-    fromFile: 0,
-    unpacked: 0,
-    droppedZero: 0,
-    droppedFile: 0,
-    droppedPacked: 0,
-    droppedClean: 0,
-    released: 0,
-    packedPages: 0,
-    packedBytes: 0,
-  }
+  readonly counts: BudgetCounts
   readonly #options: BudgetPagesOptions
   readonly #pages: number
   readonly #frames: Frames
   readonly #streams = new Streams()
-  readonly #store = new PageStore()
+  readonly #store: PageStore
   readonly #files: (File | undefined)[] = [undefined]
   readonly #buffer = arena(mostPages * pageBytes)
   readonly #compared = arena(pageBytes)
@@ -106,16 +133,20 @@ export class BudgetPages implements Paged {
   readonly #packedAt: Float64Array
   readonly #packedLength: Uint16Array
   readonly #written = new Uint8Array(unitPages)
+  /** To be trimmed when it is worth it. */
+  readonly #postponed: (readonly [number, number])[] = []
   /** Pages from here on are served; those before only once there are more than fit. */
   #served: number
 
   constructor(options: BudgetPagesOptions) {
-    const { limit, policy, bytes, address, size } = options
+    const { share, alone, bytes, address, size } = options
     this.#options = options
+    this.counts = share.counts
+    this.#store = share.store
     this.#pages = Math.ceil(bytes / pageBytes)
     this.units = Math.ceil(this.#pages / unitPages)
-    this.#frames = new Frames(Math.floor(limit / pageBytes), policy)
-    this.#frames.number(this.units)
+    this.#frames = share.frames
+    this.firstUnit = this.#frames.number(this.units)
     this.#frames.add(this)
     this.#memory = new Uint8Array(bufferAt(address, bytes))
     this.#states = new Uint8Array(this.#pages)
@@ -126,9 +157,16 @@ export class BudgetPages implements Paged {
     // Place 0 is none: places count from 1.
     this.#packedAt = new Float64Array(this.#pages)
     this.#packedLength = new Uint16Array(this.#pages)
-    this.#served = Math.min(this.#pages, Math.floor(limit / pageBytes / unitPages) * unitPages)
+    const fit = Math.floor(share.limit / unitPages) * unitPages
+    this.#served = alone ? Math.min(this.#pages, fit) : this.#pages
     if (this.#served < this.#pages) this.#register(this.#served, this.#pages)
-    if (size > this.#served * pageBytes) this.#serveAll()
+    if (!alone || size > this.#served * pageBytes) this.serveAll()
+  }
+
+  /** Whether an address is in this memory. */
+  has(address: number): boolean {
+    const at = address - this.#options.address
+    return at >= 0 && at < this.#pages * pageBytes
   }
 
   #address(page: number): number {
@@ -141,10 +179,11 @@ export class BudgetPages implements Paged {
       throw new GuestError('impossible', `userfaultfd refuses a guest's memory (${errnoName(done)})`)
   }
 
-  // What is there already counts from now on.
-  #serveAll(): void {
+  /** From now on all of it is served, and what is there already counts. */
+  serveAll(): void {
+    if (this.#served === 0) return
     const { pagemap, address } = this.#options
-    if (this.#served > 0) this.#register(0, this.#served)
+    this.#register(0, this.#served)
     this.#served = 0
     const runs: [number, number][] = []
     scanPages(pagemap, address, this.#address(this.#pages), category.present, 0, 0, (start, end) => {
@@ -156,7 +195,7 @@ export class BudgetPages implements Paged {
         this.counts.resident++
         this.#frames.admit(this, Math.floor(page / unitPages))
       }
-    this.counts.peak = this.counts.resident
+    this.counts.peak = Math.max(this.counts.peak, this.counts.resident)
   }
 
   /** A file that is under a lease, or another that nobody writes; `end` gives it back. Its number; 0 when there are too many. */
@@ -186,7 +225,7 @@ export class BudgetPages implements Paged {
   fault(address: number): void {
     const page = Math.floor((address - this.#options.address) / pageBytes)
     this.counts.faults++
-    if (this.#served > 0) this.#serveAll()
+    this.serveAll()
     if (this.#states[page] === state.there) {
       uffd.wake(this.#options.uffd, this.#address(page), pageBytes)
       return
@@ -262,7 +301,12 @@ export class BudgetPages implements Paged {
   /** Drops what is there of a unit. */
   evict(unit: number): boolean {
     const first = unit * unitPages
-    const last = Math.min(this.#pages, first + unitPages)
+    this.#drop(first, Math.min(this.#pages, first + unitPages))
+    return true
+  }
+
+  // Drops those of [first, last) that are there: pages of one unit.
+  #drop(first: number, last: number): void {
     const { pagemap, uffd: fd } = this.#options
     const start = this.#address(first)
     this.#written.fill(0)
@@ -280,7 +324,30 @@ export class BudgetPages implements Paged {
       }
       at = Math.max(to, at + 1)
     }
-    return true
+  }
+
+  /** The guest will not need these ranges of addresses soon: they leave memory, as what is over the budget does. */
+  trim(ranges: readonly (readonly [number, number])[]): void {
+    const { address } = this.#options
+    this.#postponed.push(...ranges)
+    if (this.#served > 0) {
+      const pages = this.#postponed.reduce((sum, [from, to]) => sum + (to - from) / pageBytes, 0)
+      if (pages < worthServing) return
+      this.serveAll()
+    }
+    const { resident } = this.counts
+    for (const [from, to] of this.#postponed.splice(0)) {
+      const end = Math.min(this.#pages, (to - address) / pageBytes)
+      for (let page = (from - address) / pageBytes; page < end; ) {
+        const unit = Math.floor(page / unitPages)
+        const next = Math.min(end, (unit + 1) * unitPages)
+        this.#drop(page, next)
+        if (!this.#states.subarray(unit * unitPages, (unit + 1) * unitPages).includes(state.there))
+          this.#frames.left(this, unit)
+        page = next
+      }
+    }
+    this.counts.trimmed += resident - this.counts.resident
   }
 
   // Finds out how a page can be made again.
@@ -352,8 +419,9 @@ export class BudgetPages implements Paged {
     this.#file[p] = 0
   }
 
-  /** The guest needs none of the whole pages in a range of its memory any more: they are zeros from now on. */
-  release(at: number, length: number): void {
+  /** The guest needs none of the whole pages in a range of addresses any more: they are zeros from now on. */
+  release(address: number, length: number): void {
+    const at = address - this.#options.address
     const from = Math.ceil(at / pageBytes)
     const to = Math.min(this.#pages, Math.floor((at + length) / pageBytes))
     if (to <= from) return
@@ -370,15 +438,8 @@ export class BudgetPages implements Paged {
     for (let unit = whole; (unit + 1) * unitPages <= to; unit++) this.#frames.left(this, unit)
   }
 
-  /** As of now. */
-  count(): BudgetCounts {
-    this.counts.packedPages = this.#store.pages
-    this.counts.packedBytes = this.#store.bytes
-    return { ...this.counts }
-  }
-
+  /** Gives its files back. */
   close(): void {
     for (const file of this.#files) if (file !== undefined && file.fd >= 0) file.end()
-    this.#store.close()
   }
 }

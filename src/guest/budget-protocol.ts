@@ -1,26 +1,27 @@
 /**
  * What goes between a guest's thread and the thread that keeps its memory within a budget.
  *
- *   guest ── Request, then a signal on the eventfd; waits on `replies` ──> pager
+ *   guest ── Ask, then a signal on the eventfd; waits on `replies` ──> pager
  *   guest ── origins: where what a file read brought lies (shared tables, see Origins) ──> pager
  *   guest ── faults, as all threads do: in the kernel, until the pager has filled the page
  *
  * A guest has one thread. While it waits in a fault or for an answer nobody writes its memory, so pages can be looked at, packed and
  * dropped then without being protected first; what it has written since a page came, the kernel notes (WP_ASYNC).
  */
-import type { BudgetCounts } from './budget-pages.ts'
-
 export interface BudgetData {
   readonly limit: number
   readonly policy: string
   /** eventfd that wakes the pager */
   readonly wake: number
-  /** Int32: 0 a count of answers, 1 the last answer */
+  /** Int32: 0 a count of answers, 1 the last answer; behind them, of f64, the counts that were asked for last */
   readonly replies: SharedArrayBuffer
 }
 
+/** Bytes of `replies`. */
+export const repliesBytes: number = 8 + 16 * 8
+
 export type Ask =
-  /** Serve this memory: `bytes` of address space, of which `size` are the memory now. */
+  /** Serve this memory, too: `bytes` of address space, of which `size` are the memory now. */
   | {
       readonly kind: 'serve'
       readonly address: number
@@ -28,17 +29,20 @@ export type Ask =
       readonly size: number
       readonly origins: SharedArrayBuffer
     }
-  /** Pages may come again from the open file `fd`, which is the pager's from now on. Answers its number, or -1. */
+  /** Pages of the first memory may come again from the open file `fd`, which is the pager's from now on. Answers its number, or -1. */
   | { readonly kind: 'file'; readonly fd: number }
-  /** What is in [at, at + length) is not needed any more. */
-  | { readonly kind: 'release'; readonly at: number; readonly length: number }
+  /** What is in [address, address + length) is not needed any more. */
+  | { readonly kind: 'release'; readonly address: number; readonly length: number }
+  /** What is in these ranges of addresses [from, to) will not be needed soon. */
+  | { readonly kind: 'trim'; readonly ranges: readonly (readonly [number, number])[] }
+  /** Puts the counts, as of now, into `replies`, in the order of BudgetCounts. */
+  | { readonly kind: 'count' }
   | { readonly kind: 'stop' }
 
-/** What the pager posts; answers that are no number come here too, before they are counted. */
+/** What the pager posts when it has started. */
 export type Note =
   | { readonly kind: 'ready'; readonly faults: 'all' | 'user' }
   | { readonly kind: 'unable'; readonly message: string }
-  | { readonly kind: 'counts'; readonly counts: BudgetCounts }
 
 const pageBytes = 4096
 

@@ -9,8 +9,8 @@ import { defaultPolicy, type PolicyName } from '../policy/index.ts'
 import * as fds from '../sys/fd.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { advise } from '../sys/memory.ts'
-import type { BudgetCounts } from './budget-pages.ts'
-import { type Ask, type BudgetData, type Note, Origins } from './budget-protocol.ts'
+import { type BudgetCounts, noCounts } from './budget-pages.ts'
+import { type Ask, type BudgetData, type Note, Origins, repliesBytes } from './budget-protocol.ts'
 import type { EngineMemory } from './engine.ts'
 import { GuestError } from './errors.ts'
 import type { MemoryObserver, Provenance } from './memory.ts'
@@ -40,12 +40,12 @@ export class Budget {
   readonly #replies: Int32Array
   readonly #numbers = new WeakMap<object, number>()
   #origins: Origins | undefined
-  #counts: BudgetCounts | undefined
+  readonly #served = new Map<EngineMemory, number>()
 
   private constructor(worker: Worker, data: BudgetData, bounces: boolean) {
     this.#worker = worker
     this.#data = data
-    this.#replies = new Int32Array(data.replies)
+    this.#replies = new Int32Array(data.replies, 0, 2)
     this.bounces = bounces
     // Told before: a read of more than the budget has pages leave while it goes on.
     this.observer = { brings: (at, length, provenance) => this.#brings(at, length, provenance) }
@@ -56,7 +56,12 @@ export class Budget {
     if (limit < leastBudget)
       throw new GuestError('option', `A budget of ${limit} bytes is too small: give ${leastBudget} or more`)
     const here = import.meta.url
-    const data: BudgetData = { limit, policy, wake: fds.eventfd(), replies: new SharedArrayBuffer(8) }
+    const data: BudgetData = {
+      limit,
+      policy,
+      wake: fds.eventfd(),
+      replies: new SharedArrayBuffer(repliesBytes),
+    }
     const worker = new Worker(fileURLToPath(new URL(`./budget-pager${here.slice(-3)}`, here)), {
       workerData: data,
       execArgv: [],
@@ -75,27 +80,37 @@ export class Budget {
     return new Budget(worker, data, note.faults === 'user')
   }
 
-  /** Serves this memory from now on. `module` has the file that the guest was read from, and where its data lie in memory. */
+  /**
+   * Serves this memory from now on, with those before it. `module` has the file that the guest was read from, and where its data lie in
+   * memory; it and the observer are of the first memory.
+   */
   attach(
     memory: EngineMemory,
     module?: { readonly path: string; readonly segments: readonly Segment[] },
   ): void {
     const address = addressOf(memory.buffer)
     const bytes = reservedFrom(address)
-    this.#origins = Origins.of(bytes)
+    const origins = Origins.of(bytes)
+    this.#origins ??= origins
+    this.#served.set(memory, address)
     advise(address, bytes, noHugePages)
     this.#ask({
       kind: 'serve',
       address,
       bytes,
       size: memory.buffer.byteLength,
-      origins: this.#origins.shared,
+      origins: origins.shared,
     })
     if (module === undefined) return
     const file = this.#ask({ kind: 'file', fd: openSync(module.path, constants.O_RDONLY) })
     if (file > 0)
       for (const { at, length, offset } of module.segments)
-        if (length >= leastFile) this.#origins.put(file, at, length, offset)
+        if (length >= leastFile) origins.put(file, at, length, offset)
+  }
+
+  /** Whether this memory is served. */
+  serves(memory: EngineMemory): boolean {
+    return this.#served.has(memory)
   }
 
   #brings(at: number, length: number, provenance: Provenance): void {
@@ -109,9 +124,25 @@ export class Budget {
     if (file > 0) this.#origins.put(file, at, length, provenance.offset)
   }
 
-  /** The guest has freed [at, at + length): its whole pages are given back. */
-  release(at: number, length: number): void {
-    this.#ask({ kind: 'release', at, length })
+  /** The guest has freed [at, at + length) of this memory: its whole pages are given back. */
+  release(memory: EngineMemory, at: number, length: number): void {
+    const address = this.#served.get(memory)
+    if (address !== undefined) this.#ask({ kind: 'release', address: address + at, length })
+  }
+
+  /** The guest will not need these ranges [from, to) of this memory soon: they leave memory. */
+  trim(memory: EngineMemory, ranges: readonly (readonly [number, number])[]): void {
+    const address = this.#served.get(memory)
+    if (address === undefined) return
+    this.#ask({ kind: 'trim', ranges: ranges.map(([from, to]) => [address + from, address + to] as const) })
+  }
+
+  /** As of now. */
+  counts(): BudgetCounts {
+    this.#ask({ kind: 'count' })
+    const values = new Float64Array(this.#data.replies, 8)
+    const names = Object.keys(noCounts()) as (keyof BudgetCounts)[]
+    return Object.fromEntries(names.map((name, i) => [name, values[i]])) as unknown as BudgetCounts
   }
 
   #ask(ask: Ask): number {
@@ -123,18 +154,14 @@ export class Budget {
   }
 
   /** Ends the thread. Pages that are not there are zeros from now on: nobody may look at the memory any more. */
-  async close(): Promise<BudgetCounts | undefined> {
-    const counts = new Promise<void>(resolve => {
-      this.#worker.on('message', (note: Note) => {
-        if (note.kind === 'counts') this.#counts = note.counts
-      })
-      this.#worker.once('exit', () => resolve())
-    })
+  async close(): Promise<BudgetCounts> {
+    const counts = this.counts()
+    const ended = new Promise<void>(resolve => this.#worker.once('exit', () => resolve()))
     this.#worker.ref()
     this.#ask({ kind: 'stop' })
-    await counts
+    await ended
     fds.close(this.#data.wake)
-    return this.#counts
+    return counts
   }
 }
 

@@ -12,7 +12,7 @@ import type { Cursor } from '../wasm/instructions.ts'
 import { F32, F64, I32, I64, type Module, V128, type ValueType } from '../wasm/module.ts'
 import { effects, isAccess, isLoad, isStore, OP, OPCODES, widths } from '../wasm/opcode-table.ts'
 import { Rewriter } from '../wasm/rewrite.ts'
-import { engine } from './engine.ts'
+import { engine, type EngineInstance } from './engine.ts'
 import { GuestError } from './errors.ts'
 import type { RunOptions } from './instance.ts'
 import type { Pass } from './load.ts'
@@ -115,10 +115,13 @@ export class MachineRun {
         wrote: (at, length) => host(kinds.write, at, length),
         reads: (at, length) => host(kinds.read, at, length),
       },
-      ready: ({ instance }) => {
-        this.#position = instance.exports[positionName] as { value: number }
-      },
+      ready: ({ instance }) => this.attach(instance),
     }
+  }
+
+  /** The instance that runs on it. */
+  attach({ exports }: EngineInstance): void {
+    this.#position = exports[positionName] as { value: number }
   }
 
   #flush(): void {

@@ -34,7 +34,7 @@ const others: Readonly<Record<string, MallocRole>> = { memalign: 'aligned_alloc'
 
 function roleOf(name: string): MallocRole | undefined {
   // wasi-libc's own are named after dlmalloc; some libraries export theirs with underscores.
-  const plain = name.replace(/^(__libc_|dl|_)/, '')
+  const plain = name.replace(/^(__libc_|emscripten_builtin_|dl|_)/, '')
   return others[plain] ?? mallocRoles.find(role => role === plain)
 }
 
@@ -62,17 +62,18 @@ export function findMalloc(module: Module): MallocFunctions {
   return found
 }
 
-/** Reads `malloc=12,free=13`. GuestError 'option'. */
+/** Reads `malloc=12,free=f`: indices, or names of exports. GuestError 'option'. */
 export function parseMalloc(module: Module, text: string): MallocFunctions {
   const found = new Map<number, MallocRole>()
   for (const part of text.split(',')) {
     const [name = '', number = ''] = part.split('=')
     const role = roleOf(name.trim())
-    const index = /^\d+$/.test(number.trim()) ? Number(number) : Number.NaN
+    const exported = module.exports.find(one => one.kind === 'func' && one.name === number.trim())
+    const index = exported?.index ?? (/^\d+$/.test(number.trim()) ? Number(number) : Number.NaN)
     if (role === undefined || Number.isNaN(index))
       throw new GuestError(
         'option',
-        `'${part}' is not NAME=INDEX: the names are ${mallocRoles.join(', ')}, as in malloc=12,free=13`,
+        `'${part}' is not NAME=INDEX or NAME=EXPORT: the names are ${mallocRoles.join(', ')}, as in malloc=12,free=13`,
       )
     if (!fits(module, index, role))
       throw new GuestError(
@@ -84,8 +85,16 @@ export function parseMalloc(module: Module, text: string): MallocFunctions {
   return found
 }
 
-/** The functions to be used, with malloc and free among them. GuestError 'option' where they can't be had. */
-export function mallocOf(path: string, module: Module, given: string | undefined): MallocFunctions {
+/**
+ * The functions to be used, with malloc and free among them. `all`: they are to be replaced, so that none of the family may be left that
+ * works on the old heap. GuestError 'option' where they can't be had.
+ */
+export function mallocOf(
+  path: string,
+  module: Module,
+  given: string | undefined,
+  all = false,
+): MallocFunctions {
   const found = given === undefined ? findMalloc(module) : parseMalloc(module, given)
   const roles = new Set(found.values())
   for (const role of ['malloc', 'free'] as const)
@@ -94,5 +103,11 @@ export function mallocOf(path: string, module: Module, given: string | undefined
         'option',
         `${path} has no function named ${role} that we can find: its name section was stripped; give --malloc-functions malloc=INDEX,free=INDEX,…`,
       )
+  const missing = (['calloc', 'realloc'] as const).filter(role => !roles.has(role))
+  if (all && given === undefined && missing.length > 0 && readNames(module).functions.size === 0)
+    throw new GuestError(
+      'option',
+      `${path} exports malloc and free and has no other names: whether it has ${missing.join(' and ')}, which would have to be replaced with them, can't be told; give --malloc-functions`,
+    )
   return found
 }

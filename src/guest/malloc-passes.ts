@@ -38,20 +38,20 @@ function placed(module: Module, functions: MallocFunctions): MallocFunctions {
 const listed = (functions: MallocFunctions): string =>
   [...functions].map(([index, role]) => `${role}=${index}`).join(',')
 
-/** The guest's memory is made by us: name of the import in `mallocImports`. */
+/** The guest's memory is made by us, as large as the heap needs it: name of the import in `mallocImports`. */
 export const importedMemory = 'memory'
 
 /** malloc and friends are those of an allocator, imported with the names of `Allocator`. */
 export function replaceMalloc(functions: MallocFunctions): Pass {
   return {
-    name: `malloc 1 ${listed(functions)}`,
+    name: `malloc 2 ${listed(functions)}`,
     apply(module: Module): Module {
       const rewriter = new Rewriter(module)
       const memory = rewriter.memoryType(0)
       if (memory.is64 || memory.shared)
         throw new GuestError('option', 'An allocator of ours needs a memory with 32-bit addresses of its own')
       if (rewriter.importAt('memory', 0) === undefined)
-        rewriter.importMemory(0, mallocImports, importedMemory)
+        rewriter.importMemory(0, mallocImports, importedMemory, { ...memory, max: undefined })
       const one: FuncType = { params: [I32], results: [I32] }
       const two: FuncType = { params: [I32, I32], results: [I32] }
       const call = (name: string, type: FuncType): number =>

@@ -6,6 +6,7 @@
 import { I32, type Module } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
 import { Rewriter } from '../wasm/rewrite.ts'
+import type { EngineInstance } from './engine.ts'
 import type { RunOptions } from './instance.ts'
 import type { Pass } from './load.ts'
 import { type MallocFunctions, mallocRoles } from './malloc-functions.ts'
@@ -79,11 +80,14 @@ export class MallocWatch {
     this.options = {
       passes: [reportMalloc(functions), numberStacks],
       imports: { [mallocImports]: { note } },
-      ready: ({ instance, memory }) => {
-        this.#context = instance.exports[contextName] as { value: number }
-        this.#word = at => memory.getU32(at)
-      },
+      ready: ({ instance, memory }) => this.attach(instance, at => memory.getU32(at)),
     }
+  }
+
+  /** The instance that is watched, and how words of its memory are read. */
+  attach({ exports }: EngineInstance, word: (at: number) => number): void {
+    this.#context = exports[contextName] as { value: number }
+    this.#word = word
   }
 
   #word: (at: number) => number = () => 0

@@ -1,10 +1,12 @@
 // The guest's heap from outside: an allocator of ours in the place of its own, or word of every call.
 import { parsePolicy, type Policy } from '../heap/allocator.ts'
 import { wasmAllocator } from '../heap/wasm.ts'
-import type { Module } from '../wasm/module.ts'
-import { engine, type EngineMemory } from './engine.ts'
+import type { Limits, Module } from '../wasm/module.ts'
+import { engine, type EngineMemory, type ImportObject } from './engine.ts'
 import { GuestError } from './errors.ts'
+import { type Freed, FreedPages } from './freed.ts'
 import type { RunOptions } from './instance.ts'
+import type { Pass } from './load.ts'
 import { type MallocFunctions, mallocRoles } from './malloc-functions.ts'
 import {
   importedMemory,
@@ -13,11 +15,16 @@ import {
   replaceMalloc,
   reportMalloc,
 } from './malloc-passes.ts'
+import type { CallObserver } from './wasi.ts'
 
-/** Reads the name of an allocator, with its policy: `best`, `explicit first`. What C promises is 16: so blocks are aligned. */
+/**
+ * Reads the name of an allocator, with its policy: `best`, `explicit first`. What C promises is 16: so blocks are aligned. The implicit list by
+ * its name alone is searched from where the last search ended: from the front, each malloc would go over all blocks that live.
+ */
 export function allocatorPolicy(text: string): Policy {
+  const whole = text.trim() === 'implicit' ? 'implicit next' : text
   try {
-    return parsePolicy(/align/.test(text) ? text : `${text} align=16`)
+    return parsePolicy(/align/.test(whole) ? whole : `${whole} align=16`)
   } catch (error) {
     throw new GuestError('option', `--malloc ${text}: ${(error as Error).message}`, error)
   }
@@ -25,66 +32,91 @@ export function allocatorPolicy(text: string): Policy {
 
 /** What a run takes so that the guest's heap is an allocator of ours. */
 export function withAllocator(module: Module, functions: MallocFunctions, policy: Policy): RunOptions {
-  const memory = memoryFor(module)
-  const base = memory.buffer.byteLength
-  // The allocator refuses what is above 2 GiB: its addresses are signed.
-  const { allocator } = wasmAllocator(memory, policy, base, 0x7fff0000)
+  const { min, max } = limitsOf(module)
+  const maximum = module.memories.length > 0 || max === undefined ? {} : { maximum: max }
+  const memory = new engine.Memory({ initial: min, ...maximum })
+  return { ...withHeap(memory, min * wasmPage, most, functions, policy), memory }
+}
+
+/**
+ * The same for a guest in a JavaScript program, which keeps views of the memory and would not see it grow: the heap is the `room` bytes behind what
+ * the guest has of its own. `made`: the memory that it imports, which has them already.
+ */
+export function withAllocatorWithin(
+  module: Module,
+  functions: MallocFunctions,
+  policy: Policy,
+  room: number,
+  made?: { readonly memory: EngineMemory; readonly bytes: number },
+): Heap {
+  const { min } = limitsOf(module)
+  const memory = made?.memory ?? new engine.Memory({ initial: min + room / wasmPage })
+  const base = made?.bytes ?? min * wasmPage
+  return withHeap(memory, base, Math.min(most, base + room), functions, policy)
+}
+
+interface Heap {
+  readonly passes: readonly Pass[]
+  readonly imports: ImportObject
+}
+
+function withHeap(
+  memory: EngineMemory,
+  base: number,
+  end: number,
+  functions: MallocFunctions,
+  policy: Policy,
+): Heap {
+  const { allocator } = wasmAllocator(memory, policy, base, end)
   return {
     passes: [replaceMalloc(functions)],
-    memory,
     imports: { [mallocImports]: { ...allocator, [importedMemory]: memory } },
   }
 }
 
-/** A memory of the size that the module wants for its first. */
-export function memoryFor(module: Module): EngineMemory {
+function limitsOf(module: Module): Limits {
   const imported = module.imports.find(one => one.kind === 'memory')
   const limits = imported?.kind === 'memory' ? imported.type : module.memories[0]
   if (limits === undefined) throw new GuestError('module', 'The module has no memory')
-  return new engine.Memory({
-    initial: limits.min,
-    ...(limits.max === undefined ? {} : { maximum: limits.max }),
-  })
+  return limits
 }
 
-/** Blocks of fewer bytes have too few whole pages. */
-const worthwhile = 32_768
-/** What an allocator may note in a free block, at its ends. */
-const margin = 64
+const wasmPage = 65_536
+/** The allocator refuses what is above 2 GiB: its addresses are signed. */
+const most = 0x7fff0000
 
-/** What a run takes so that large blocks that the guest frees are given back: `release` gets ranges of its memory that nobody needs. */
+/** What a run takes so that pages without a living block are given back: `freed` gets ranges of its memory. `word` reads its memory. */
 export function withRelease(
   functions: MallocFunctions,
-  release: (at: number, length: number) => void,
-): RunOptions {
-  const large = new Map<number, number>()
-  const put = (at: number, length: number): void => {
-    if (at !== 0 && length >= worthwhile) large.set(at, length)
-  }
-  const give = (at: number, keepFrom: number, keepLength: number): void => {
-    const length = large.get(at)
-    if (length === undefined) return
-    large.delete(at)
-    const overlaps = keepFrom < at + length && at < keepFrom + keepLength
-    if (!overlaps) release(at + margin, length - 2 * margin)
-  }
+  freed: Freed,
+  word: (at: number) => number,
+): Heap & { readonly observer: CallObserver } {
+  const pages = new FreedPages(freed)
   const handlers: Readonly<Record<(typeof mallocRoles)[number], (...values: number[]) => void>> = {
-    malloc: (bytes = 0, _b, _c, result = 0) => put(result, bytes),
-    calloc: (count = 0, bytes = 0, _c, result = 0) => put(result, count * bytes),
-    aligned_alloc: (_align, bytes = 0, _c, result = 0) => put(result, bytes),
-    // Where it put the block is in memory: such blocks stay.
-    posix_memalign: () => {},
+    malloc: (bytes = 0, _b, _c, result = 0) => pages.taken(result, bytes),
+    calloc: (count = 0, bytes = 0, _c, result = 0) => pages.taken(result, count * bytes),
+    aligned_alloc: (_align, bytes = 0, _c, result = 0) => pages.taken(result, bytes),
+    posix_memalign: (at = 0, _align, bytes = 0, result = 0) => {
+      if (result === 0) pages.taken(word(at), bytes)
+    },
     malloc_usable_size: () => {},
-    free: (at = 0) => give(at, 0, 0),
+    free: (at = 0) => pages.given(at),
     realloc: (at = 0, bytes = 0, _c, result = 0) => {
       if (result === 0) return
-      if (result === at) large.delete(at)
-      else give(at, result, bytes)
-      put(result, bytes)
+      pages.given(at, result, bytes)
+      pages.taken(result, bytes)
     },
   }
   const byNumber = mallocRoles.map(role => handlers[role])
   const note: MallocHook = (role, a, b, c, result) =>
     byNumber[role]?.(a >>> 0, b >>> 0, c >>> 0, result >>> 0)
-  return { passes: [reportMalloc(functions)], imports: { [mallocImports]: { note } } }
+  return {
+    passes: [reportMalloc(functions)],
+    imports: { [mallocImports]: { note } },
+    observer: {
+      before: name => {
+        if (name === 'fd_read' || name === 'poll_oneoff') pages.waits()
+      },
+    },
+  }
 }

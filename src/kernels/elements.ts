@@ -23,6 +23,13 @@ export const sources = {
   'u8*1/255': { number: 11, bytes: 1 },
   rgb: { number: 12, bytes: 3 },
   i64: { number: 13, bytes: 8 },
+  'i16/32768': { number: 17, bytes: 2 },
+  'i16/32767': { number: 18, bytes: 2 },
+  'u16/65535': { number: 19, bytes: 2 },
+  'u8/256': { number: 20, bytes: 1 },
+  'u8/127.5-1': { number: 21, bytes: 1 },
+  'i8/128': { number: 22, bytes: 1 },
+  'i8/127': { number: 23, bytes: 1 },
 } as const
 
 export const targets = {

@@ -31,7 +31,8 @@ export interface MachineExports {
   mapDelete(key: bigint): void
   tlbDrop(tlb: number, key: bigint): void
   tlbFlush(tlb: number): void
-  run(records: number, from: number, to: number): number
+  flush(cache: number): void
+  run(records: number, from: number, to: number, dinero: number): number
 }
 
 export function machineKernel(): MachineExports {

@@ -5,6 +5,8 @@
  *   f16, bf16 → f32, f64          NaN becomes quiet and keeps its payload, as the hardware's conversions do
  *   u8/255 → f32, f64             x / 255 in the target's precision
  *   u8*1/255 → f32, f64           x * (1 / 255): differs from the division in the last bit for some x
+ *   i16/32768, i16/32767, u16/65535, u8/256, i8/128, i8/127 → f32, f64     samples of sound, likewise divided
+ *   u8/127.5-1 → f32, f64         x / 127.5 - 1, as pictures are given to networks
  *   u8, i8, u16, i16, i32, u32 → f32, f64; i64 is not exact in f64 and not here
  *   f32 → f64, f64 → f32          as cvtps2pd and cvtpd2ps: rounded to nearest even, NaN quiet
  *   integers → wider integers     u8-u16 is also called latin1-utf16, and u8-u32 latin1-utf32
@@ -76,7 +78,23 @@ const WIDER: readonly (readonly [Source, readonly Target[]])[] = [
   ['i32', ['i64']],
 ]
 
-const FLOATED: readonly Source[] = ['u8/255', 'u8*1/255', 'u8', 'i8', 'u16', 'i16', 'i32', 'u32']
+const FLOATED: readonly Source[] = [
+  'u8/255',
+  'u8*1/255',
+  'u8/256',
+  'u8/127.5-1',
+  'i8/128',
+  'i8/127',
+  'i16/32768',
+  'i16/32767',
+  'u16/65535',
+  'u8',
+  'i8',
+  'u16',
+  'i16',
+  'i32',
+  'u32',
+]
 
 function catalogue(): Map<string, Grouping> {
   const all: Grouping[] = [

@@ -1,6 +1,6 @@
 /**
  * Caches as Dinero IV models them, for whoever has its options and its results: sub-blocks, prefetching, classified misses (compulsory, capacity,
- * conflict), several levels. Our own machine's caches (cache.ts) are a part of this: no sub-blocks, no prefetching.
+ * conflict), several levels. Our own machine's caches (cache.ts) are a part of this: no sub-blocks, no prefetching. dinero-engine.ts runs that part.
  *
  * A reference to a cache may make others: of its rest in the next block, a prefetch, the write of a replaced block, a write through, the fetch
  * of what is missing. They wait on a stack; the last one made goes first.
@@ -98,6 +98,14 @@ export class DineroSimulator {
     this.#left = flushEvery
   }
 
+  /** Runs records; a Sink. */
+  run(words: Uint32Array, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const high = words[i * 2 + 1] as number
+      this.reference(high >>> 28, (high & 0xffff) * 2 ** 32 + (words[i * 2] as number), (high >>> 16) & 0xfff)
+    }
+  }
+
   reference(of: number, address: number, size: number): void {
     const cache = of === kind.fetch ? this.#instruction : this.#data
     cache.reference(of, address, size)
@@ -114,7 +122,24 @@ export class DineroSimulator {
   }
 }
 
-export class Level {
+/** What the references to one cache came to; sums by kind, prefetches from 8 on. */
+export interface LevelCounts {
+  readonly cache: DineroCache
+  readonly fetches: Float64Array
+  readonly misses: Float64Array
+  readonly blockMisses: Float64Array
+  readonly compulsory: Float64Array
+  readonly capacity: Float64Array
+  readonly conflict: Float64Array
+  readonly compulsoryBlocks: Float64Array
+  readonly capacityBlocks: Float64Array
+  readonly conflictBlocks: Float64Array
+  readonly multiBlock: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
+export class Level implements LevelCounts {
   readonly cache: DineroCache
   readonly fetches: Float64Array = sums()
   readonly misses: Float64Array = sums()
@@ -357,7 +382,7 @@ const row = (name: string, of: Float64Array, from = 0): Row => {
 }
 
 /** What a cache's references came to, under Dinero's names. */
-export function results(level: Level): {
+export function results(level: LevelCounts): {
   rows: Row[]
   multiBlock: number
   bytesRead: number

@@ -13,7 +13,7 @@ import { createPolicy, isPolicyName, NONE, type Policy, policyNames } from '../p
 import { reach } from './cache.ts'
 import type { CacheConfig, MachineConfig, Replacement, TlbConfig } from './config.ts'
 import { entryFormat } from './configure.ts'
-import { type CacheCounters, cacheCounters, type Counters, counters } from './counters.ts'
+import { type CacheCounters, type Counters, counters } from './counters.ts'
 import { hex, MachineError } from './errors.ts'
 import { Memory } from './memory.ts'
 import { PageTable } from './page-table.ts'
@@ -35,6 +35,21 @@ interface TracePage {
   readonly unit: number
 }
 
+type ByKind = readonly [reads: number, writes: number, fetches: number, others: number]
+
+/** What references to one cache came to. */
+export interface CacheCounts {
+  readonly references: ByKind
+  readonly misses: ByKind
+  readonly evictions: number
+  readonly writeBacks: number
+  /** Lines that a reference went on in. */
+  readonly otherLines: number
+  /** From the next level, and to it. */
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
 export class TraceEngine {
   readonly config: MachineConfig
   readonly #wasm: MachineExports
@@ -52,6 +67,8 @@ export class TraceEngine {
   readonly #sums: number
   readonly #tlbs: readonly number[]
   readonly #caches = new Map<string, number>()
+  /** The first cache for data; 0: none. */
+  readonly #data: number
   readonly #rest: Counters = counters()
   #buffer: ArrayBuffer | undefined
   #words = new Uint32Array(0)
@@ -96,6 +113,7 @@ export class TraceEngine {
     this.#dirty = take(config.frames)
     const places = { take, descriptors: [] as (() => void)[] }
     const [data, code] = this.#makeCaches(places)
+    this.#data = data
     const tlb = config.translation && config.tlb !== null ? this.#makeTlb(config.tlb, places) : 0
     const itlb = config.translation && config.itlb !== null ? this.#makeTlb(config.itlb, places) : 0
     this.#tlbs = [tlb, itlb].filter(at => at !== 0)
@@ -138,7 +156,7 @@ export class TraceEngine {
     let data = 0
     let code = 0
     const make = (name: string, level: number, cache: CacheConfig, next: number): number => {
-      const d = places.take(128)
+      const d = places.take(192)
       const lines = cache.size / cache.line
       const keys = places.take(lines * 8)
       const tree = cache.policy === 'plru' ? places.take(lines) : 0
@@ -205,19 +223,37 @@ export class TraceEngine {
         this.#words = new Uint32Array(buffer, this.#records, chunk * 2)
       }
       this.#words.set(words.subarray(done * 2, (done + n) * 2))
-      this.#chunk(n)
+      const good = this.#chunk(n, false)
+      if (good < n) throw this.#range(good)
       this.#done += n
     }
   }
 
-  #chunk(n: number): void {
+  /**
+   * Runs records as a file has them, Dinero's or ours, without decoding them before. How many bytes of them: what follows is no record, or is
+   * out of range, or is not whole.
+   */
+  runBytes(bytes: Uint8Array, dinero: boolean): number {
+    const whole = Math.floor(bytes.length / 8)
+    for (let done = 0; done < whole; done += chunk) {
+      const n = Math.min(chunk, whole - done)
+      new Uint8Array(this.#wasm.memory.buffer, this.#records).set(bytes.subarray(done * 8, (done + n) * 8))
+      const good = this.#chunk(n, dinero)
+      this.#done += good
+      if (good < n) return (done + good) * 8
+    }
+    return whole * 8
+  }
+
+  /** Records of the buffer up to one that can't be run: how many. */
+  #chunk(n: number, dinero: boolean): number {
     for (let at = 0; ; ) {
-      at = this.#wasm.run(this.#records, at, n)
+      at = this.#wasm.run(this.#records, at, n, dinero ? 1 : 0)
       if (this.#told) this.#tell()
-      if (at === n) return
-      if (at < 0) throw this.#range(-1 - at)
+      if (at === n) return n
+      if (at < 0) return -1 - at
       const view = new Uint32Array(this.#wasm.memory.buffer, this.#records + at * 8, 2)
-      if ((view[1] as number) >>> 28 === kinds.process) {
+      if (!dinero && (view[1] as number) >>> 28 === kinds.process) {
         this.#enter(view[0] as number)
         at++
       } else this.#fault()
@@ -382,6 +418,32 @@ export class TraceEngine {
     for (const tlb of this.#tlbs) this.#wasm.tlbDrop(tlb, key)
   }
 
+  /** Writes the dirty lines of the caches for data back, level by level, as Dinero does at the end of a trace. */
+  flush(): void {
+    if (this.#data !== 0) this.#wasm.flush(this.#data)
+  }
+
+  /** All counts of one cache; references and misses by kind: reads, writes, fetches, others. */
+  cacheCounts(name: string): CacheCounts {
+    const d = this.#caches.get(name)
+    if (d === undefined)
+      throw new MachineError(
+        'config',
+        `There is no cache ${name}: there are ${[...this.#caches.keys()].join(', ')}`,
+      )
+    const view = new DataView(this.#wasm.memory.buffer)
+    const word = (i: number): number => Number(view.getBigUint64(d + 48 + i * 8, true))
+    return {
+      references: [word(0), word(1), word(2), word(3)],
+      misses: [word(4), word(5), word(6), word(7)],
+      evictions: word(8),
+      writeBacks: word(9),
+      otherLines: word(10),
+      bytesRead: word(11),
+      bytesWritten: word(12),
+    }
+  }
+
   /** Distinct pages that the trace has touched. */
   get footprint(): number {
     return this.#pages.length
@@ -409,7 +471,7 @@ export class TraceEngine {
     const word = (at: number): number => Number(view.getBigUint64(at, true))
     const sums = { ...this.#rest, caches: {} as Record<string, CacheCounters> }
     const at = this.#sums
-    sums.reads = word(at)
+    sums.reads = word(at) + word(at + 24)
     sums.writes = word(at + 8)
     sums.fetches = word(at + 16)
     sums.accesses = sums.reads + sums.writes + sums.fetches
@@ -433,17 +495,18 @@ export class TraceEngine {
     sums.faultCycles = sums.pageFaults * this.config.cost.fault + this.#waits
     const lookups = this.#tlbs.length === 0 ? 0 : (sums.tlbHits + sums.tlbMisses) * this.config.cost.tlbHit
     sums.cycles = cycles + sums.walkCycles + lookups + sums.faultCycles
-    for (const [name, d] of this.#caches) {
-      const cache = cacheCounters()
-      cache.reads = word(d + 48)
-      cache.writes = word(d + 56)
-      cache.fetches = word(d + 64)
-      cache.readMisses = word(d + 72)
-      cache.writeMisses = word(d + 80)
-      cache.fetchMisses = word(d + 88)
-      cache.evictions = word(d + 96)
-      cache.writeBacks = word(d + 104)
-      sums.caches[name] = cache
+    for (const name of this.#caches.keys()) {
+      const { references, misses, evictions, writeBacks } = this.cacheCounts(name)
+      sums.caches[name] = {
+        reads: references[0] + references[3],
+        writes: references[1],
+        fetches: references[2],
+        readMisses: misses[0] + misses[3],
+        writeMisses: misses[1],
+        fetchMisses: misses[2],
+        evictions,
+        writeBacks,
+      }
     }
     return sums
   }

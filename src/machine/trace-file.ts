@@ -1,40 +1,55 @@
 /** Trace files: from the disk or standard input, plain, .gz or .zst, as chunks; memory stays the same however long they are. */
-import { createReadStream, openSync } from 'node:fs'
+import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { MachineError } from './errors.ts'
 import { detectFormat, type Sink, type TraceFormat, TraceReader, traceFormats } from './trace.ts'
 
-function stream(path: string): Readable {
-  if (path === '-') return process.stdin
-  let fd: number
+const starts = (head: Uint8Array, ...bytes: number[]): boolean => bytes.every((byte, i) => head[i] === byte)
+
+function openTrace(path: string): number {
+  if (path === '-') return 0
   try {
-    fd = openSync(path, 'r')
+    return openSync(path, 'r')
   } catch (error) {
     throw new MachineError('trace', `${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
   }
-  return createReadStream('', { fd, highWaterMark: 1 << 20 })
 }
 
-const starts = (head: Uint8Array, ...bytes: number[]): boolean => bytes.every((byte, i) => head[i] === byte)
-
-/** The bytes of a file, decompressed if they are compressed. MachineError 'trace'. */
+/** The bytes of a trace, decompressed if they are compressed. A chunk is good until the next one is asked for. MachineError 'trace'. */
 async function* chunks(path: string): AsyncGenerator<Uint8Array> {
-  const source = stream(path)[Symbol.asyncIterator]() as AsyncIterator<Buffer>
-  const first = await source.next()
-  if (first.done === true) return
-  async function* whole(): AsyncGenerator<Buffer> {
-    yield first.value as Buffer
-    for (;;) {
-      const next = await source.next()
-      if (next.done === true) return
-      yield next.value
-    }
+  const fd = openTrace(path)
+  if (!fstatSync(fd).isFile()) {
+    const source = path === '-' ? process.stdin : createReadStream('', { fd, highWaterMark: 1 << 20 })
+    const bytes = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    const first = await bytes.next()
+    if (first.done !== true) yield* decompressed(first.value, bytes)
+    return
   }
-  const head = first.value
-  if (starts(head, 0x1f, 0x8b)) yield* Readable.from(whole()).pipe(createGunzip({ chunkSize: 1 << 18 }))
-  else if (starts(head, 0x28, 0xb5, 0x2f, 0xfd))
-    yield* Readable.from(whole()).pipe(createZstdDecompress({ chunkSize: 1 << 18 }))
+  const buffer = new Uint8Array(1 << 20)
+  const first = readSync(fd, buffer)
+  if (isCompressed(buffer)) {
+    const rest = createReadStream('', { fd, highWaterMark: 1 << 20 })
+    return yield* decompressed(buffer.slice(0, first), rest[Symbol.asyncIterator]() as AsyncIterator<Buffer>)
+  }
+  try {
+    for (let n = first; n > 0; n = readSync(fd, buffer)) yield buffer.subarray(0, n)
+  } finally {
+    if (path !== '-') closeSync(fd)
+  }
+}
+
+const isGzip = (head: Uint8Array): boolean => starts(head, 0x1f, 0x8b)
+const isZstd = (head: Uint8Array): boolean => starts(head, 0x28, 0xb5, 0x2f, 0xfd)
+const isCompressed = (head: Uint8Array): boolean => isGzip(head) || isZstd(head)
+
+async function* decompressed(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  async function* whole(): AsyncGenerator<Uint8Array> {
+    yield first
+    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
+  }
+  if (isGzip(first)) yield* Readable.from(whole()).pipe(createGunzip({ chunkSize: 1 << 18 }))
+  else if (isZstd(first)) yield* Readable.from(whole()).pipe(createZstdDecompress({ chunkSize: 1 << 18 }))
   else yield* whole()
 }
 
@@ -47,8 +62,16 @@ function detected(path: string, head: Uint8Array): TraceFormat {
   )
 }
 
+/** Takes records as they are, Dinero's or ours: how many bytes, of whole records. What it leaves is decoded and goes to the sink, which says what is wrong. */
+export type Direct = (bytes: Uint8Array, dinero: boolean) => number
+
 /** A trace's records, block after block (two words each), and what format it has. MachineError 'trace' says in which line what is wrong. */
-async function* blocks(path: string, sink: Sink, given?: TraceFormat): AsyncGenerator<TraceFormat> {
+async function* blocks(
+  path: string,
+  sink: Sink,
+  given?: TraceFormat,
+  direct?: Direct,
+): AsyncGenerator<TraceFormat> {
   let reader: TraceReader | undefined
   let format = given
   try {
@@ -56,10 +79,19 @@ async function* blocks(path: string, sink: Sink, given?: TraceFormat): AsyncGene
     for await (const chunk of chunks(path)) {
       // The format is found out from 64 KiB, or from all there is.
       head = reader === undefined && head.length > 0 ? Buffer.concat([head, chunk]) : chunk
-      if (format === undefined && head.length < 65_536) continue
+      if (format === undefined && head.length < 65_536) {
+        head = new Uint8Array(head)
+        continue
+      }
       format ??= detected(path, head)
       reader ??= new TraceReader(path, format, sink)
-      reader.push(head, false)
+      let taken = 0
+      if (direct !== undefined && reader.between && (format === 'lethe' || format === 'dinb')) {
+        reader.flush()
+        taken = direct(head, format === 'dinb')
+        reader.skip(taken)
+      }
+      reader.push(head.subarray(taken), false)
       yield format
     }
     if (reader === undefined && head.length > 0) {
@@ -81,10 +113,18 @@ async function* blocks(path: string, sink: Sink, given?: TraceFormat): AsyncGene
   yield format ?? 'addresses'
 }
 
-/** Gives all records of a trace to `sink`, in order; the format that it has, found out from name and contents if it is not given. */
-export async function readTrace(path: string, sink: Sink, given?: TraceFormat): Promise<TraceFormat> {
+/**
+ * Gives all records of a trace to `sink`, in order; the format that it has, found out from name and contents if it is not given. Bytes of binary
+ * formats with records of 64 bits go to `direct` first.
+ */
+export async function readTrace(
+  path: string,
+  sink: Sink,
+  given?: TraceFormat,
+  direct?: Direct,
+): Promise<TraceFormat> {
   let format: TraceFormat = given ?? 'addresses'
-  for await (const found of blocks(path, sink, given)) format = found
+  for await (const found of blocks(path, sink, given, direct)) format = found
   return format
 }
 

@@ -5,6 +5,7 @@
  *   din        Dinero: label (0 read, 1 write, 2 fetch, 3 other read) and hex address; 4 bytes each, as Dinero IV has it
  *   xdin       Dinero IV, extended: r, w, i or m, hex address, hex size
  *   dinb       Dinero IV, binary: 32-bit address, 16-bit size, label, padding
+ *   pixie32, pixie64  of MIPS programs; see pixie.ts
  *   addresses  one a line, `0x1f80` or 8064, R, W or I behind it, `3:` before it for process 3. Numbers with digits a to f are hex, all
  *              of them if one is; `hex` says so from the start
  *   u32, u64   binary addresses, little endian: reads of one byte
@@ -14,12 +15,16 @@
  * whose references follow). Reading is a stream: a chunk of bytes in, records out, nothing kept but an unfinished line.
  */
 import { MachineError } from './errors.ts'
+import { PixieDecoder } from './pixie.ts'
+import { type BinaryFormat, decodeRecords, recordBytes } from './trace-binary.ts'
 
 export const traceFormats = [
   'lackey',
   'din',
   'xdin',
   'dinb',
+  'pixie32',
+  'pixie64',
   'addresses',
   'hex',
   'u32',
@@ -48,7 +53,7 @@ export function detectFormat(name: string, head: Uint8Array): TraceFormat | unde
   const text = new TextDecoder('latin1').decode(head.subarray(0, 65_536))
   if (text.startsWith(magic)) return 'lethe'
   const plain = name.replace(/\.(gz|zst)$/, '')
-  const ending = /\.(din|xdin|dinb|hex|u32|u64)$/.exec(plain)?.[1]
+  const ending = /\.(din|xdin|dinb|pixie32|pixie64|hex|u32|u64)$/.exec(plain)?.[1]
   if (ending !== undefined) return ending as TraceFormat
   const lines = text
     .split('\n')
@@ -75,6 +80,7 @@ export class TraceReader {
   readonly #sink: Sink
   readonly #words: Uint32Array
   readonly #most: number
+  readonly #pixie: PixieDecoder | undefined
   #count = 0
   #rest: Uint8Array = new Uint8Array(0)
   /** Lines, or bytes of binary formats, that have been read. */
@@ -92,6 +98,10 @@ export class TraceReader {
     this.#sink = sink
     this.#most = records
     this.#words = new Uint32Array(records * 2)
+    if (format === 'pixie32' || format === 'pixie64')
+      this.#pixie = new PixieDecoder(format === 'pixie32' ? 32 : 64, (address, size, kind) =>
+        this.#emit(address, 0, size, kind),
+      )
   }
 
   /** The next bytes of the trace; `last`: nothing comes after them. MachineError 'trace', with the line. */
@@ -106,6 +116,16 @@ export class TraceReader {
     this.#rest = bytes.slice(used)
     if (!last) return
     this.flush()
+  }
+
+  /** Nothing is kept of what has been pushed, so that who can may take what follows by himself. */
+  get between(): boolean {
+    return this.#started && this.#rest.length === 0
+  }
+
+  /** Somebody else has taken these bytes. */
+  skip(bytes: number): void {
+    this.#line += bytes
   }
 
   /** Gives what is there to the sink. */
@@ -123,12 +143,23 @@ export class TraceReader {
     return new MachineError('trace', `${this.#name}, ${where}: ${what}`)
   }
 
+  #tooHigh(low: number, high: number): MachineError {
+    return this.#wrong(
+      `the address 0x${high.toString(16)}${low.toString(16).padStart(8, '0')} has more than 48 bits; traces of user programs have fewer`,
+    )
+  }
+
+  #noSize(size: number): MachineError {
+    return this.#wrong(`an access of ${size} bytes; there are those of 1 to 4095`)
+  }
+
+  #noLabel(label: number): MachineError {
+    return this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
+  }
+
   #emit(low: number, high: number, size: number, kind: number): void {
-    if (high > 0xffff)
-      throw this.#wrong(
-        `the address 0x${high.toString(16)}${low.toString(16).padStart(8, '0')} has more than 48 bits; traces of user programs have fewer`,
-      )
-    if (size < 1 || size > 4095) throw this.#wrong(`an access of ${size} bytes; there are those of 1 to 4095`)
+    if (high > 0xffff) throw this.#tooHigh(low, high)
+    if (size < 1 || size > 4095) throw this.#noSize(size)
     const at = this.#count * 2
     this.#words[at] = low
     this.#words[at + 1] = high | (size << 16) | (kind << 28)
@@ -144,7 +175,6 @@ export class TraceReader {
   // --- binary ---
 
   #binary(bytes: Uint8Array, last: boolean): number {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     let at = 0
     if (this.#format === 'lethe' && !this.#started) {
       if (bytes.length < magic.length && !last) return 0
@@ -154,22 +184,11 @@ export class TraceReader {
       this.#line = at
     }
     this.#started = true
-    const length = this.#format === 'u32' ? 4 : 8
+    const format = this.#format
+    const length = format === 'pixie32' ? 4 : format === 'pixie64' ? 8 : recordBytes[format as BinaryFormat]
     const end = bytes.length - ((bytes.length - at) % length)
-    for (; at < end; at += length, this.#line += length) {
-      const low = view.getUint32(at, true)
-      if (this.#format === 'u32') this.#emit(low, 0, 1, kinds.read)
-      else if (this.#format === 'u64') this.#emit(low, view.getUint32(at + 4, true), 1, kinds.read)
-      else if (this.#format === 'dinb')
-        this.#label(bytes[at + 6] as number, low, view.getUint16(at + 4, true))
-      else {
-        const high = view.getUint32(at + 4, true)
-        const kind = high >>> 28
-        if (kind > kinds.other && kind !== kinds.process)
-          throw this.#wrong(`there is no record of kind ${kind}`)
-        this.#emit(low, high & 0xffff, kind === kinds.process ? 1 : (high >>> 16) & 0xfff, kind)
-      }
-    }
+    if (this.#pixie !== undefined) this.#pixieWords(this.#pixie, bytes, at, end, length)
+    else this.#wholeRecords(format as BinaryFormat, bytes.subarray(at, end))
     if (last && end < bytes.length)
       throw this.#wrong(
         `the last record has ${bytes.length - end} of ${length} bytes: the trace has been cut off, or has another format`,
@@ -177,10 +196,37 @@ export class TraceReader {
     return end
   }
 
-  #label(label: number, address: number, size: number): void {
-    if (label > 3)
-      throw this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
-    this.#emit(address, 0, size, label)
+  #wholeRecords(format: BinaryFormat, bytes: Uint8Array): void {
+    // Words are read as such, and that wants them where words can be.
+    const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
+    const given = new Int32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4)
+    const words = new Int32Array(this.#words.buffer)
+    const length = recordBytes[format]
+    for (let i = 0; i < given.length; ) {
+      const count = Math.min(this.#most - this.#count, (given.length - i) / (length / 4))
+      const done = decodeRecords(format, given, i, count, words, this.#count * 2)
+      this.#count += done
+      this.#line += done * length
+      i += done * (length / 4)
+      if (done < count) throw this.#noRecord(format, given[i] as number, given[i + 1] as number)
+      if (this.#count === this.#most) this.flush()
+    }
+  }
+
+  #noRecord(format: BinaryFormat, low: number, high: number): MachineError {
+    const label = format === 'dinb' ? (high >>> 16) & 0xff : high >>> 28
+    if (format === 'u64') return this.#tooHigh(low >>> 0, high >>> 0)
+    if (format === 'dinb' && label > kinds.other) return this.#noLabel(label)
+    if (format === 'lethe' && label > kinds.other) return this.#wrong(`there is no record of kind ${label}`)
+    return this.#noSize(format === 'dinb' ? high & 0xffff : (high >>> 16) & 0xfff)
+  }
+
+  #pixieWords(pixie: PixieDecoder, bytes: Uint8Array, from: number, end: number, length: number): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    for (let at = from; at < end; at += length, this.#line += length) {
+      const wrong = pixie.word(length === 8 ? view.getUint32(at) : 0, view.getUint32(at + length - 4))
+      if (wrong !== undefined) throw this.#wrong(wrong)
+    }
   }
 
   // --- text ---
@@ -284,8 +330,7 @@ export class TraceReader {
       throw this.#wrong(
         `'${this.#text(bytes, first, end)}' is no record: a label from 0 to 3 and a hex address`,
       )
-    if (label > 3)
-      throw this.#wrong(`label ${label}: there are 0 read, 1 write, 2 fetch and 3 for other reads`)
+    if (label > 3) throw this.#noLabel(label)
     this.#emit((low & ~3) >>> 0, high, 4, label)
   }
 

@@ -18,6 +18,7 @@ import { counter, pageBytes } from './journal.ts'
 import { endOwnKeeper } from './keeper.ts'
 import { Passes } from './passes.ts'
 import { report } from './report.ts'
+import { trimHeap } from '../sys/ffi.ts'
 import { shed } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
 import { Supervisor } from './supervisor.ts'
@@ -265,7 +266,8 @@ const shedding = setInterval(() => {
   shed(thoroughly)
   if (!thoroughly) return
   passesShed = c.passes
-  void c.shedServer()
+  // What its thread had taken from the C library is free only then.
+  void c.shedServer().then(trimHeap)
 }, 1500)
 
 await c.over

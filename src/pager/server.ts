@@ -27,6 +27,7 @@ import { faultAddress, maxCluster, type OpenBacking, type Served, Space } from '
 
 /** The lower half of the inbox is for the loop, the upper for what is read in the middle of a message. */
 const drainSlots = inboxSlots / 2
+const inboxBytes = drainSlots * uffd.messageSize
 
 /** How long a fault waits for room under a budget before it is served all the same, milliseconds. */
 const waitLimit = 30
@@ -140,14 +141,21 @@ export class Server {
     let nextTick = 0
     while (this.#running) {
       // Without a time limit, which would cost a timer for each fault: the controller wakes us once a second.
-      const ready = this.#poller.wait(this.#waiting.length > 0 ? 2 : -1)
+      const ms = this.#waiting.length > 0 ? 2 : -1
+      const { fd: main, journal } = this.#main
+      const ready =
+        main < 0
+          ? this.#poller.wait(ms)
+          : this.#poller.waitAndRead(ms, main, journal.inboxAddress, inboxBytes)
+      const got = main < 0 ? 0 : this.#poller.got
       let woken = false
+      if (got > 0 && this.#drain(this.#main, got) > 0 && ready === 1) this.#readAhead(this.#main)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#data.wake) woken = true
         else if (fd === this.#signals) this.#leases()
-        else {
-          const space = fd === this.#main.fd ? this.#main : this.#spaces.find(s => s.fd === fd)
+        else if (fd !== main) {
+          const space = this.#spaces.find(s => s.fd === fd)
           if (space !== undefined && this.#drain(space) > 0 && ready === 1) this.#readAhead(space)
         }
       }
@@ -198,12 +206,13 @@ export class Server {
     }
   }
 
-  /** Reads and handles messages until none is left. How many. */
-  #drain(space: Space): number {
+  /** Reads and handles messages until none is left; `got` bytes of them have just been read. How many bytes there were. */
+  #drain(space: Space, got?: number): number {
     let total = 0
     const { journal } = space
     for (let rounds = 0; rounds < 64; rounds++) {
-      const n = call3(nr.read, space.fd, journal.inboxAddress, drainSlots * uffd.messageSize)
+      const n =
+        rounds === 0 && got !== undefined ? got : call3(nr.read, space.fd, journal.inboxAddress, inboxBytes)
       if (n === -EINTR) continue
       if (n <= 0) return total
       total += n
@@ -294,12 +303,7 @@ export class Server {
   /** Reads what is pending, without the inbox slots that are in use, and handles it. How many messages. */
   #events(space: Space): number {
     const { inbox, inboxAddress } = space.journal
-    const n = call(
-      nr.read,
-      space.fd,
-      inboxAddress + drainSlots * uffd.messageSize,
-      drainSlots * uffd.messageSize,
-    )
+    const n = call(nr.read, space.fd, inboxAddress + inboxBytes, inboxBytes)
     if (n <= 0) return 0
     space.tick = tickAt(performance.now(), this.#data.tickMs)
     const free = drainSlots

@@ -94,6 +94,8 @@ export const mostCopies = 680
 export const logAt = 65536
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
+/** The host is asked to make copies from here on. */
+const hugeCopy = 65536
 
 export interface HelperGlobals {
   readonly budget: number
@@ -120,10 +122,10 @@ export interface HelperIndices {
   readonly expired: number
 }
 
-export function helpers(g: HelperGlobals, at: HelperIndices, mostPages: number): HelperCode[] {
+export function helpers(g: HelperGlobals, at: HelperIndices, mostPages: number, move: number): HelperCode[] {
   return [
     { name: 'note', params: [I32, I32, I32], results: [], locals: [I32, I32, I32, I32], body: note(g) },
-    { name: 'copied', params: [I32, I32, I32], results: [], locals: [], body: copied(g, at) },
+    { name: 'copied', params: [I32, I32, I32], results: [I32], locals: [], body: copied(g, at, move) },
     { name: 'grow', params: [I32], results: [I32], locals: [I32], body: grow(g, mostPages) },
     { name: 'expired', params: [], results: [I32], locals: [], body: expired(g) },
   ]
@@ -245,8 +247,11 @@ function note(g: HelperGlobals): Uint8Array {
   return w.take()
 }
 
-/** copied(to, from, length), before memory is copied: what is known of the source is known of the copy. */
-function copied(g: HelperGlobals, at: HelperIndices): Uint8Array {
+/**
+ * copied(to, from, length), before memory is copied: what is known of the source is known of the copy. 1: the host has copied, by
+ * moving lenses where the source is virtual.
+ */
+function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
   const w = new Writer(128)
   const [to, from, length] = [0, 1, 2] as const
   put(w, 'local.get', length)
@@ -279,7 +284,16 @@ function copied(g: HelperGlobals, at: HelperIndices): Uint8Array {
   i32(w, 12)
   put(w, 'i32.add')
   put(w, 'global.set', g.copies)
+  put(w, 'local.get', length)
+  i32(w, hugeCopy)
+  put(w, 'i32.ge_u')
+  open(w, 'if')
+  for (const local of [to, from, length]) put(w, 'local.get', local)
+  put(w, 'call', move)
+  put(w, 'return')
   put(w, 'end')
+  put(w, 'end')
+  i32(w, 0)
   put(w, 'end')
   return w.take()
 }

@@ -234,6 +234,10 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
   if (plan.copies) {
     for (let i = 0; i < 3; i++) put(w, 'local.get', i)
     put(w, 'call', b.helpers.copied)
+    open(w, 'if')
+    if ((b.sig.types[plan.func.type] as FuncType).results.length > 0) put(w, 'local.get', 0)
+    put(w, 'return')
+    put(w, 'end')
     for (let i = 0; i < 3; i++) put(w, 'local.get', i)
     put(w, 'call', b.map(index))
     put(w, 'end')
@@ -410,10 +414,15 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
     if (c.op === OP['memory.copy']) {
       all()
       put(w, 'call', b.helpers.copied)
+      put(w, 'i32.eqz')
+      open(w, 'if')
+      all()
+      w.bytes(body, c.at, c.end)
+      put(w, 'end')
+      return
     }
     all()
     w.bytes(body, c.at, c.end)
-    if (c.op === OP['memory.copy']) return
     put(w, 'local.get', to)
     i32(w, 1)
     put(w, 'local.get', length)

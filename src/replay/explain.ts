@@ -130,6 +130,10 @@ export function explanationText(e: Explanation): string {
   for (const [name, count] of Object.entries(epochs.forbidden))
     if (name !== 'the end of the run')
       lines.push(`  not repeatable: ${name}, called in ${count} epochs; what they wrote stays physical`)
+  if (epochs.unprofitable > 0)
+    lines.push(
+      `  not worth it: ${epochs.unprofitable} epochs read too much of what was there before for what they made; what they wrote last stays physical`,
+    )
   lines.push(...groups(e.runs ?? []))
   lines.push(
     `the analysis of the code took ${e.analysis.milliseconds.toFixed(0)} ms${e.analysis.cached ? ' (kept from before)' : ''}`,

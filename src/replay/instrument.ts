@@ -80,7 +80,7 @@ export const globalNames = [
 ] as const
 export type GlobalName = (typeof globalNames)[number]
 
-const hostImports = ['cut', 'left', 'end'] as const
+const hostImports = ['cut', 'left', 'end', 'move'] as const
 
 /**
  * Instruments a module. `copies` are functions (by index) that are known to copy memory like memcpy or memmove. The module must have
@@ -104,6 +104,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     { module: 'lethe', name: 'cut', kind: 'func', type: typeOf([I32], [I32]) },
     { module: 'lethe', name: 'left', kind: 'func', type: typeOf([], []) },
     { module: 'lethe', name: 'end', kind: 'func', type: typeOf([], [I32]) },
+    { module: 'lethe', name: 'move', kind: 'func', type: typeOf([I32, I32, I32], [I32]) },
   ]
 
   // Globals.
@@ -132,7 +133,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     grow: firstHelper + 2,
     expired: firstHelper + 3,
   }
-  const added = helpers(g as unknown as HelperGlobals, at, mostPages)
+  const added = helpers(g as unknown as HelperGlobals, at, mostPages, imported + 3)
   const firstTraced = firstHelper + added.length
   const points: Point[] = []
   const enteredIndex = new Map<number, Entered>()

@@ -13,12 +13,14 @@ import * as uffd from '../sys/uffd.ts'
 import { Image, KeptEpoch } from './epochs.ts'
 import { Later } from './later.ts'
 import { Packer } from './pack.ts'
-import { Lenses, pageBytes, type Piece, residualOf, whole } from './lenses.ts'
+import { Pressure } from './pressure.ts'
+import { Lenses, pageBytes, type Part, type Piece, type Recipe, residualOf, whole } from './lenses.ts'
 import {
   type Epoch,
   type FromKeeper,
   type KeeperData,
   type KeeperReport,
+  type Moved,
   nowhere,
   type PageRun,
   pageState,
@@ -37,6 +39,10 @@ const mostAhead = 64
 const group = 256
 /** A page is tried again when it was not written for so many epochs. */
 const quietFor = 6
+/** What is kept for an epoch is worth it up to this part of the pages that it makes. */
+const mostKept = 0.5
+/** How often a page that came out wrong is made again before the run is given up. */
+const mostAttempts = 3
 
 class Keeper {
   readonly #data: KeeperData
@@ -45,7 +51,11 @@ class Keeper {
   readonly #guest: Uint8Array
   readonly #poller = new fds.Poller()
   readonly #inbox = arena(inboxSlots * uffd.messageSize)
+  /** The page that the guest waits for, another, and the recipe of which the last one holds the outcome. */
   readonly #page = arena(pageBytes)
+  readonly #other = arena(pageBytes)
+  readonly #made = new Uint8Array(pageBytes)
+  #madeOf: Recipe | undefined
   readonly #sources = new Sources()
   readonly #replayer: Replayer
   readonly #image: Image
@@ -59,6 +69,7 @@ class Keeper {
   /** Clean pages in the order in which they came back, and before which epoch each did. */
   readonly #came: number[] = []
   readonly #before: Uint32Array
+  readonly #pressure: Pressure
   #lastFault = -1
   #ahead = 0
   #running = true
@@ -68,10 +79,12 @@ class Keeper {
     epochs: 0,
     replayable: 0,
     failed: 0,
+    unprofitable: 0,
     forbidden: {} as Record<string, number>,
     provedPages: 0,
     copiedPages: 0,
     rebasedPages: 0,
+    movedPages: 0,
     rebuilds: 0,
     rebuiltPages: 0,
     mismatches: 0,
@@ -88,6 +101,7 @@ class Keeper {
     this.#before = new Uint32Array(data.pages)
     this.#replayer = new Replayer(data, this.#sources.read)
     this.#later = new Later(data.pages)
+    this.#pressure = new Pressure(this.#shared.control, data.budget)
     this.#poller.add(data.uffd)
     this.#poller.add(data.wake)
     this.#poller.add(this.#sources.descriptor)
@@ -98,7 +112,7 @@ class Keeper {
   run(): void {
     while (this.#running) {
       const busy = this.#queue.length > 0 || this.#later.ready > 0
-      const ready = this.#poller.wait(busy ? 0 : 200)
+      const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : 200)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#data.uffd) this.#faults()
@@ -108,13 +122,16 @@ class Keeper {
           this.#messages()
         }
       }
+      this.#pressure.look(performance.now())
       const epoch = this.#queue.shift()
       if (epoch !== undefined) this.#take(epoch)
       else if (this.#later.ready > 0) this.#tryAgain()
       else {
         this.#ask(true)
         this.#later.look(this.#shared, quietFor)
-        if (this.#later.ready === 0 && this.#reportWanted) this.#report()
+        // Pages that are asked for are neither virtual nor physical yet.
+        const settled = this.#later.ready === 0 && Atomics.load(this.#shared.control, word.asked) === 0
+        if (settled && this.#reportWanted) this.#report()
       }
     }
   }
@@ -130,6 +147,7 @@ class Keeper {
       const { message } = got
       if (message.kind === 'epoch') this.#queue.push(message)
       else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
+      else if (message.kind === 'moved') this.#move(message)
       else if (message.kind === 'report') this.#reportWanted = true
       else this.#running = false
     }
@@ -149,7 +167,7 @@ class Keeper {
     }
     const replayable = epoch.point !== nowhere && epoch.forbidden === undefined
     if (!replayable) {
-      this.#later.written(epoch, undefined)
+      this.#later.written(epoch)
       return
     }
     const kept = new KeptEpoch(epoch, this.#image, this.#packer)
@@ -157,34 +175,36 @@ class Keeper {
     // Before anything of the guest's is read: pages written from now on are not those that we compare.
     const before = Atomics.load(shared.control, word.open)
     if (!this.#replay(kept)) {
-      this.#later.written(epoch, undefined)
+      this.#later.written(epoch)
       return
     }
     this.#counts.replayable++
-    this.#epochs.set(kept.id, kept)
     const made = this.#replayer.bytes
-    const { written } = epoch
-    for (let r = 0; r < written.length; r += 2) {
-      const first = written[r] as number
-      const end = first + (written[r + 1] as number)
-      for (let p = first; p < end; p++) {
-        const state = shared.states[p]
-        if (state !== pageState.physical || (shared.lastWritten[p] as number) > epoch.id) {
-          this.#later.candidate(p, epoch.id, made)
-          continue
-        }
-        const at = p * pageBytes
-        const wanted = this.#guest.subarray(at, at + pageBytes)
-        const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
-        if (residual === null || (residual !== undefined && residual.length > 700)) {
-          this.#later.candidate(p, epoch.id, made)
-          this.#later.wanted(p)
-        } else {
-          this.#later.candidate(p, epoch.id, made)
-          this.#prove(p, [whole(p, epoch.id)], residual, crc32(wanted), before)
-          this.#counts.provedPages++
-        }
-      }
+    const proofs: { page: number; residual: Uint8Array | undefined; hash: number }[] = []
+    const tryLater: number[] = []
+    let helps = 0
+    for (const page of pagesOf(epoch.written)) {
+      const state = shared.states[page]
+      helps++
+      if (state !== pageState.physical || (shared.lastWritten[page] as number) > epoch.id) continue
+      const at = page * pageBytes
+      const wanted = this.#guest.subarray(at, at + pageBytes)
+      const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
+      if (residual === null) helps--
+      if (residual === null || (residual !== undefined && residual.length > 700)) tryLater.push(page)
+      else proofs.push({ page, residual, hash: crc32(wanted) })
+    }
+    if (kept.inputBytes + kept.callBytes > mostKept * pageBytes * helps) {
+      this.#counts.unprofitable++
+      this.#later.written(epoch)
+      return
+    }
+    this.#epochs.set(kept.id, kept)
+    for (const page of pagesOf(epoch.written)) this.#later.candidate(page, epoch.id, made)
+    for (const page of tryLater) this.#later.wanted(page)
+    for (const { page, residual, hash } of proofs) {
+      this.#prove(page, { pieces: [whole(page, epoch.id)], residual, hash }, before)
+      this.#counts.provedPages++
     }
     this.#ask(false)
   }
@@ -203,28 +223,49 @@ class Keeper {
     }
   }
 
-  #prove(
-    page: number,
-    pieces: readonly Piece[],
-    residual: Uint8Array | undefined,
-    hash: number,
-    before: number,
-  ): void {
-    for (const { epoch } of pieces) (this.#epochs.get(epoch) as KeptEpoch).users++
+  #prove(page: number, recipe: Recipe, before: number): void {
+    this.#use(recipe, 1)
     this.#forget(page)
-    this.#lenses.set(page, pieces, residual, hash)
+    this.#lenses.set(page, recipe)
     this.#shared.states[page] = pageState.asked
     this.#askPages.push(page)
     this.#askBefore.push(before)
   }
 
+  #use({ pieces }: Recipe, by: number): void {
+    for (const { epoch } of pieces) {
+      const kept = this.#epochs.get(epoch)
+      if (kept !== undefined) kept.users += by
+    }
+  }
+
   #forget(page: number): void {
     if (!this.#lenses.has(page)) return
-    for (const { epoch } of this.#lenses.pieces(page)) {
-      const kept = this.#epochs.get(epoch)
-      if (kept !== undefined) kept.users--
-    }
+    for (const { recipe } of this.#lenses.parts(page)) this.#use(recipe, -1)
     this.#lenses.delete(page)
+  }
+
+  #move({ pages, delta }: Moved): void {
+    // One recipe for all that is made of a page.
+    const sources = new Map<number, readonly Part[]>()
+    const partsOf = (page: number): readonly Part[] => {
+      let parts = sources.get(page)
+      if (parts === undefined) sources.set(page, (parts = this.#lenses.parts(page)))
+      return parts
+    }
+    const all = [...pages].map((page): readonly [number, readonly Part[]] => {
+      const source = Math.floor((page * pageBytes + delta) / pageBytes)
+      const offset = page * pageBytes + delta - source * pageBytes
+      const parts = cut(partsOf(source), offset, pageBytes, 0)
+      if (offset > 0) parts.push(...cut(partsOf(source + 1), 0, offset, pageBytes - offset))
+      return [page, parts]
+    })
+    for (const [, parts] of all) for (const { recipe } of parts) this.#use(recipe, 1)
+    for (const [page, parts] of all) {
+      this.#forget(page)
+      this.#lenses.setMoved(page, parts)
+    }
+    this.#counts.movedPages += pages.length
   }
 
   #ask(all: boolean): void {
@@ -270,7 +311,7 @@ class Keeper {
       const wanted = this.#guest.subarray(at, at + pageBytes)
       const residual = residualOf(images[i] as Uint8Array, wanted, this.#packer, false)
       if (residual === null) return
-      this.#prove(page, pieces, residual, crc32(wanted), before)
+      this.#prove(page, { pieces, residual, hash: crc32(wanted) }, before)
       if (pieces.length > 1 || pieces[0]?.from !== at) this.#counts.copiedPages++
       else this.#counts.rebasedPages++
     })
@@ -293,6 +334,8 @@ class Keeper {
   #fault(page: number): void {
     const start = performance.now()
     const at = this.#data.base + page * pageBytes
+    // What is moved was moved before it is touched.
+    this.#messages()
     if (this.#shared.states[page] !== pageState.virtual) {
       uffd.zeropage(this.#data.uffd, at, pageBytes)
       uffd.wake(this.#data.uffd, at, pageBytes)
@@ -304,36 +347,75 @@ class Keeper {
         ? Math.min(mostAhead, this.#ahead * 2 + 2)
         : 0
     this.#lastFault = page
-    this.#refill(page)
+    this.#assemble(page, this.#page.bytes)
+    if (this.#pressure.high) this.#allOf(this.#replayer.holds, page)
+    else this.#next(page)
+    // While the guest waits, nobody else changes the state of pages that are virtual or clean.
+    this.#evict()
+    this.#install(page, this.#page.address)
+    const end = performance.now()
+    if (this.#times.length < 1e6) this.#times.push(end - start)
+    this.#pressure.waited(start, end)
+  }
+
+  // Pages behind a faulting one that the replay has made too.
+  #next(page: number): void {
     for (let i = 1; i <= this.#ahead; i++) {
       const next = page + i
       if (next >= this.#data.pages || this.#shared.states[next] !== pageState.virtual) break
-      if (this.#lenses.pieces(next).some(p => p.epoch !== this.#replayer.holds)) break
-      this.#refill(next)
+      if (!this.#lenses.madeBy(next, this.#replayer.holds)) break
+      this.#assemble(next, this.#other.bytes)
+      this.#install(next, this.#other.address)
       this.#lastFault = next
     }
-    if (this.#times.length < 1e6) this.#times.push(performance.now() - start)
-    this.#evict()
   }
 
-  #refill(page: number): void {
-    const { bytes } = this.#page
-    const before = Atomics.load(this.#shared.control, word.open)
-    bytes.fill(0)
-    for (const piece of this.#lenses.pieces(page)) {
-      if (!this.#replay(this.#epochs.get(piece.epoch) as KeptEpoch)) this.#fail(page)
-      bytes.set(this.#replayer.bytes.subarray(piece.from, piece.from + piece.length), piece.at)
+  // Every page that the replay has made: the guest comes back for them all.
+  #allOf(epoch: number, but: number): void {
+    const { states, control } = this.#shared
+    const top = control[word.top] as number
+    for (let page = 0; page < top; page++) {
+      if (page === but || states[page] !== pageState.virtual || !this.#lenses.madeBy(page, epoch)) continue
+      this.#assemble(page, this.#other.bytes)
+      this.#install(page, this.#other.address)
     }
-    if (!this.#lenses.finish(page, bytes)) {
+  }
+
+  // The bytes of a virtual page.
+  #assemble(page: number, into: Uint8Array): void {
+    for (const { recipe, from, at, length } of this.#lenses.parts(page)) {
+      if (this.#madeOf !== recipe) this.#make(page, recipe)
+      into.set(this.#made.subarray(from, from + length), at)
+    }
+  }
+
+  #make(page: number, recipe: Recipe): void {
+    this.#madeOf = undefined
+    // Code that was optimized meanwhile may have given a NaN another payload; the next time may not.
+    for (let attempt = 0; attempt < mostAttempts; attempt++) {
+      this.#made.fill(0)
+      const done = recipe.pieces.every(piece => {
+        if (!this.#replay(this.#epochs.get(piece.epoch) as KeptEpoch)) return false
+        this.#made.set(this.#replayer.bytes.subarray(piece.from, piece.from + piece.length), piece.at)
+        return true
+      })
+      if (done && this.#lenses.finish(recipe, this.#made)) {
+        this.#madeOf = recipe
+        return
+      }
+      this.#replayer.holds = -1
       this.#counts.mismatches++
-      this.#fail(page)
     }
+    this.#fail(page)
+  }
+
+  #install(page: number, from: number): void {
+    this.#before[page] = Atomics.load(this.#shared.control, word.open)
     this.#shared.states[page] = pageState.clean
-    this.#before[page] = before
     this.#came.push(page)
     this.#counts.rebuiltPages++
     const at = this.#data.base + page * pageBytes
-    const done = uffd.copy(this.#data.uffd, at, this.#page.address, pageBytes, true)
+    const done = uffd.copy(this.#data.uffd, at, from, pageBytes, true)
     if (done < 0) {
       if (done !== -EEXIST) throw new Error(`lethe: UFFDIO_COPY failed (${done})`)
       uffd.wake(this.#data.uffd, at, pageBytes)
@@ -348,10 +430,7 @@ class Keeper {
   }
 
   #evict(): void {
-    // A tenth of what the guest has written, unless somebody said something else.
-    const wished =
-      this.#data.budget > 0 ? this.#data.budget / pageBytes : (this.#shared.control[word.top] as number) / 10
-    const limit = Math.max(64, Math.floor(wished))
+    const limit = this.#pressure.pages
     if (this.#came.length <= limit) return
     const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
     for (const page of going) {
@@ -375,11 +454,13 @@ class Keeper {
       const why =
         one === undefined
           ? this.#whyPhysical(page)
-          : pieces.length > 1 || one.from !== page * pageBytes
-            ? 'copied'
-            : one.epoch === lastWritten[page]
-              ? 'last'
-              : 'older'
+          : this.#lenses.isMoved(page)
+            ? 'moved'
+            : pieces.length > 1 || one.from !== page * pageBytes
+              ? 'copied'
+              : one.epoch === lastWritten[page]
+                ? 'last'
+                : 'older'
       const kind = state === pageState.virtual ? 'virtual' : there ? 'clean' : 'physical'
       const point = one === undefined ? nowhere : (this.#epochs.get(one.epoch)?.point ?? nowhere)
       const before = runs.at(-1)
@@ -418,6 +499,8 @@ class Keeper {
     const report: KeeperReport = {
       kind: 'report',
       ...this.#counts,
+      held: this.#pressure.held,
+      off: this.#pressure.off,
       virtual,
       kept: {
         inputs,
@@ -430,6 +513,30 @@ class Keeper {
     }
     this.#post(report)
     Atomics.add(this.#shared.control, word.asked, 1)
+  }
+}
+
+/** The parts of what lies in [from, to) of a page, from `at` on. */
+function cut(parts: readonly Part[], from: number, to: number, at: number): Part[] {
+  const found: Part[] = []
+  for (const part of parts) {
+    const start = Math.max(from, part.at)
+    const end = Math.min(to, part.at + part.length)
+    if (start < end)
+      found.push({
+        recipe: part.recipe,
+        from: part.from + start - part.at,
+        at: at + start - from,
+        length: end - start,
+      })
+  }
+  return found
+}
+
+function* pagesOf(runs: Uint32Array): Generator<number> {
+  for (let r = 0; r < runs.length; r += 2) {
+    const first = runs[r] as number
+    for (let page = first; page < first + (runs[r + 1] as number); page++) yield page
   }
 }
 

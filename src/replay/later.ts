@@ -36,8 +36,8 @@ export class Later {
     this.#wanted.add(page)
   }
 
-  /** An epoch that can't be replayed wrote pages. */
-  written({ written }: Epoch, _made: undefined): void {
+  /** An epoch wrote pages that is not to be replayed. */
+  written({ written }: Epoch): void {
     for (let r = 0; r < written.length; r += 2) {
       const first = written[r] as number
       for (let p = first; p < first + (written[r + 1] as number); p++) this.#wanted.add(p)

@@ -3,6 +3,8 @@
 // A piece is a range of bytes of what an epoch left in memory, maybe from another address (the bytes were copied since). Most pages
 // have one piece, the whole page of the epoch that wrote it last; it is kept in the table. What the pieces do not make
 // right is the residual: runs of bytes to put over them (a gap, a length, the bytes), packed.
+//
+// A page that the guest moved while it was virtual (recorder.ts) was never made at its new place: it is parts of other pages' recipes.
 import { crc32 } from 'node:zlib'
 import { Writer } from '../wasm/bytes.ts'
 import type { Packer } from './pack.ts'
@@ -17,12 +19,33 @@ export interface Piece {
   readonly length: number
 }
 
+/** What makes one page, whichever page it was made for. */
+export interface Recipe {
+  readonly pieces: readonly Piece[]
+  readonly residual: Uint8Array | undefined
+  readonly hash: number
+}
+
+/** `length` bytes at `from` of the page that a recipe makes, to `at` in this one. */
+export interface Part {
+  readonly recipe: Recipe
+  readonly from: number
+  readonly at: number
+  readonly length: number
+}
+
+const bytesPerPiece = 12
+const bytesPerPart = 16
+
 export class Lenses {
   readonly #epochs: Uint32Array
   readonly #hashes: Uint32Array
   readonly #pieces = new Map<number, readonly Piece[]>()
   readonly #residuals = new Map<number, Uint8Array>()
-  /** Bytes of residuals and of lists of pieces. */
+  readonly #moved = new Map<number, readonly Part[]>()
+  /** How many parts use a recipe: its residual is kept once. */
+  readonly #uses = new Map<Recipe, number>()
+  /** Bytes of residuals, and of lists of pieces and parts. */
   residualBytes = 0
   pieceBytes = 0
   pages = 0
@@ -39,14 +62,14 @@ export class Lenses {
     return (this.#epochs[page] as number) !== 0
   }
 
-  set(page: number, pieces: readonly Piece[], residual: Uint8Array | undefined, hash: number): void {
+  set(page: number, { pieces, residual, hash }: Recipe): void {
     this.delete(page)
     const one = pieces[0] as Piece
     this.#epochs[page] = one.epoch
     this.#hashes[page] = hash
     if (pieces.length > 1 || one.from !== page * pageBytes || one.length !== pageBytes) {
       this.#pieces.set(page, pieces)
-      this.pieceBytes += 12 * pieces.length
+      this.pieceBytes += bytesPerPiece * pieces.length
     }
     if (residual !== undefined) {
       this.#residuals.set(page, residual)
@@ -55,25 +78,84 @@ export class Lenses {
     this.pages++
   }
 
+  /** The page is made of parts of others, as they were when the guest moved them. */
+  setMoved(page: number, parts: readonly Part[]): void {
+    this.delete(page)
+    this.#moved.set(page, parts)
+    this.#epochs[page] = (parts[0] as Part).recipe.pieces[0]?.epoch as number
+    for (const { recipe } of parts) {
+      const uses = this.#uses.get(recipe) ?? 0
+      if (uses === 0) {
+        this.residualBytes += recipe.residual?.length ?? 0
+        this.pieceBytes += 4 + bytesPerPiece * recipe.pieces.length
+      }
+      this.#uses.set(recipe, uses + 1)
+    }
+    this.pieceBytes += bytesPerPart * parts.length
+    this.pages++
+  }
+
   delete(page: number): void {
     if (!this.has(page)) return
-    this.pieceBytes -= 12 * (this.#pieces.get(page)?.length ?? 0)
-    this.residualBytes -= this.#residuals.get(page)?.length ?? 0
-    this.#pieces.delete(page)
-    this.#residuals.delete(page)
+    const moved = this.#moved.get(page)
+    if (moved !== undefined) {
+      this.pieceBytes -= bytesPerPart * moved.length
+      for (const { recipe } of moved) {
+        const uses = (this.#uses.get(recipe) as number) - 1
+        if (uses > 0) this.#uses.set(recipe, uses)
+        else {
+          this.#uses.delete(recipe)
+          this.residualBytes -= recipe.residual?.length ?? 0
+          this.pieceBytes -= 4 + bytesPerPiece * recipe.pieces.length
+        }
+      }
+      this.#moved.delete(page)
+    } else {
+      this.pieceBytes -= bytesPerPiece * (this.#pieces.get(page)?.length ?? 0)
+      this.residualBytes -= this.#residuals.get(page)?.length ?? 0
+      this.#pieces.delete(page)
+      this.#residuals.delete(page)
+    }
     this.#epochs[page] = 0
     this.pages--
   }
 
-  pieces(page: number): readonly Piece[] {
-    return this.#pieces.get(page) ?? [whole(page, this.#epochs[page] as number)]
+  isMoved(page: number): boolean {
+    return this.#moved.has(page)
   }
 
-  /** Makes the bytes that the pieces made into the page. Whether it is the page that was proved. */
-  finish(page: number, bytes: Uint8Array): boolean {
-    const residual = this.#residuals.get(page)
+  /** What the page is made of: one whole recipe, or parts of several. */
+  parts(page: number): readonly Part[] {
+    const moved = this.#moved.get(page)
+    if (moved !== undefined) return moved
+    const recipe: Recipe = {
+      pieces: this.#pieces.get(page) ?? [whole(page, this.#epochs[page] as number)],
+      residual: this.#residuals.get(page),
+      hash: this.#hashes[page] as number,
+    }
+    return [{ recipe, from: 0, at: 0, length: pageBytes }]
+  }
+
+  /** The first epoch that the page needs; 0: it has no lens. */
+  epoch(page: number): number {
+    return this.#epochs[page] as number
+  }
+
+  /** Whether epoch `id` alone makes the page. */
+  madeBy(page: number, id: number): boolean {
+    if (this.#epochs[page] !== id) return false
+    return this.parts(page).every(part => part.recipe.pieces.every(p => p.epoch === id))
+  }
+
+  /** Every piece that the page needs. */
+  pieces(page: number): readonly Piece[] {
+    return this.parts(page).flatMap(part => part.recipe.pieces)
+  }
+
+  /** Makes the bytes that the pieces of a recipe made into its page. Whether it is the page that was proved. */
+  finish({ residual, hash }: Recipe, bytes: Uint8Array): boolean {
     if (residual !== undefined) putResidual(this.#packer.unpack(residual), bytes)
-    return crc32(bytes) === this.#hashes[page]
+    return crc32(bytes) === hash
   }
 }
 

@@ -16,6 +16,9 @@
 //  - The keeper touches no page of the guest's that may be absent, takes no lock and waits for nobody.
 //  - Files that epochs read are held under a lease; who wants to write one waits until the keeper has a copy (sources.ts).
 //  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.
+//  - A large copy of virtual pages (a growing array) moves their lenses, and touches nothing: `Moved`. The guest's thread does that for
+//    places that the keeper reads never: pages that were not written yet, or are virtual or clean themselves.
+//  - The keeper is done with pages that it brings of its own accord before it wakes the guest.
 
 /** States of a page, in `Shared.states`. */
 export const pageState = {
@@ -41,6 +44,8 @@ export const word = {
   virtual: 3,
   /** Highest page written, plus one. */
   top: 4,
+  /** Not 0: the guest comes back for too much of what was dropped, nothing more is to be dropped now. */
+  hold: 5,
 } as const
 
 /** What both threads see. */
@@ -103,10 +108,20 @@ export interface SourceMessage {
   readonly fd: number
 }
 
+/**
+ * The guest has copied virtual pages, and nothing was touched for it: each of these pages is now what lies at its address plus `delta`.
+ * Valid from when it is received: the pages from which it was copied keep their lenses until later epochs are looked at.
+ */
+export interface Moved {
+  readonly kind: 'moved'
+  readonly pages: Uint32Array
+  readonly delta: number
+}
+
 export interface AskMessage {
   readonly kind: 'report' | 'stop'
 }
-export type ToKeeper = Epoch | SourceMessage | AskMessage
+export type ToKeeper = Epoch | SourceMessage | Moved | AskMessage
 
 /** Pages to drop, ascending, and for each the epoch before which its last write must have been. */
 export interface Drops {
@@ -130,11 +145,18 @@ export interface KeeperReport {
   readonly epochs: number
   readonly replayable: number
   readonly failed: number
+  /** Epochs that would need more to be kept than half of what they make. */
+  readonly unprofitable: number
   readonly forbidden: Readonly<Record<string, number>>
   readonly virtual: number
   readonly provedPages: number
   readonly copiedPages: number
   readonly rebasedPages: number
+  /** Pages that were moved while they were virtual. */
+  readonly movedPages: number
+  /** How often the guest came back for so much that nothing was dropped for a while, and whether it stayed so. */
+  readonly held: number
+  readonly off: boolean
   readonly kept: {
     readonly inputs: number
     readonly residuals: number

@@ -41,6 +41,8 @@ const inputsPerPage = 16
 const lookTime = 60
 const quietRate = 1
 const busyRate = 3
+/** Fewer pages are copied as bytes. */
+const leastMoved = 8
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -78,6 +80,8 @@ export class Recorder {
   #calls: HostCall[] = []
   #writes: HostWrite[] = []
   #forbidden: string | undefined
+  /** Runs of pages that scans within the epoch have found. */
+  #scanned: number[] = []
   #since = 0
   #budget = 20000
   #epochTime = shortestEpoch
@@ -89,7 +93,16 @@ export class Recorder {
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
   /** Counts for the report. */
-  readonly counts = { cuts: 0, left: 0, plainCuts: 0, dropped: 0, refused: 0, plainPhases: 0, scanMs: 0 }
+  readonly counts = {
+    cuts: 0,
+    left: 0,
+    plainCuts: 0,
+    dropped: 0,
+    refused: 0,
+    plainPhases: 0,
+    scanMs: 0,
+    moved: 0,
+  }
 
   constructor(parts: RecorderParts) {
     this.#parts = parts
@@ -100,6 +113,7 @@ export class Recorder {
     return {
       lethe: {
         cut: (point: number) => this.#cut(point),
+        move: (to: number, from: number, length: number) => this.#move(to, from, length),
         left: () => this.#left(),
         end: () => this.#plainCut(),
       },
@@ -304,6 +318,7 @@ export class Recorder {
       budget,
     }
     this.#calls = []
+    this.#scanned = []
     this.#forbidden = undefined
     this.#set('budget', budget)
     this.#set('limit', point === nowhere ? -this.#budget : -3 * this.#budget)
@@ -334,13 +349,13 @@ export class Recorder {
     this.#parts.post(epoch)
   }
 
-  /** Notes which pages were written since the last scan, and protects them again. */
+  /** Notes which pages were written since the last scan, and protects them again. Gives all that the epoch wrote. */
   #scan(): Uint32Array {
     const t = performance.now()
     const { shared, pagemap } = this.#parts
     const { id } = this.#begun
     const length = (this.#memory as EngineMemory).buffer.byteLength
-    const runs: number[] = []
+    const runs = this.#scanned
     const found = (start: number, end: number): void => {
       const first = (start - this.base) / pageBytes
       const count = (end - start) / pageBytes
@@ -369,7 +384,7 @@ export class Recorder {
   #drop(): void {
     const { shared, takeDrops } = this.#parts
     const { control, states, lastWritten } = shared
-    while (Atomics.load(control, word.asked) > 0) {
+    while (Atomics.load(control, word.asked) > 0 && Atomics.load(control, word.hold) === 0) {
       const drops = takeDrops()
       if (drops === undefined) return
       Atomics.sub(control, word.asked, 1)
@@ -396,6 +411,53 @@ export class Recorder {
       }
       flush()
     }
+  }
+
+  // The guest is about to copy memory. If most of it is virtual, lenses are moved instead of bytes; the rest is copied here. Whether that
+  // was done: 1, or the guest copies itself.
+  #move(to: number, from: number, length: number): number {
+    const { states, lastWritten } = this.#parts.shared
+    const memory = (this.#memory as EngineMemory).buffer
+    if (to + length > memory.byteLength || from + length > memory.byteLength) return 0
+    if (!this.#tracking || Math.abs(to - from) < length) return 0
+    const there = (page: number): boolean =>
+      states[page] === pageState.virtual || states[page] === pageState.clean
+    const delta = from - to
+    const first = Math.ceil(to / pageBytes)
+    const end = Math.floor((to + length) / pageBytes)
+    const source = (page: number): number => Math.floor((page * pageBytes + delta) / pageBytes)
+    const aligned = delta % pageBytes === 0
+    const moves = (page: number): boolean =>
+      (lastWritten[page] === 0 || there(page)) && there(source(page)) && (aligned || there(source(page) + 1))
+    let worth = 0
+    for (let page = first; page < end; page++) if (moves(page)) worth++
+    if (worth < leastMoved) return 0
+    this.#scan()
+    const pages: number[] = []
+    const bytes = new Uint8Array(memory)
+    let copied = to
+    for (let page = first; page < end; page++) {
+      if (!moves(page)) continue
+      pages.push(page)
+      const at = page * pageBytes
+      if (at > copied) bytes.copyWithin(copied, copied + delta, at + delta)
+      copied = at + pageBytes
+    }
+    if (to + length > copied) bytes.copyWithin(copied, copied + delta, from + length)
+    // The keeper hears of it before anybody can touch it.
+    this.#parts.post({ kind: 'moved', pages: Uint32Array.from(pages), delta })
+    for (let i = 0; i < pages.length; ) {
+      const start = pages[i] as number
+      let page = start
+      for (; pages[i] === page; i++, page++) {
+        states[page] = pageState.virtual
+        lastWritten[page] = this.#begun.id
+      }
+      this.#forget(start, page)
+      if (page > (this.#parts.shared.control[word.top] as number)) this.#parts.shared.control[word.top] = page
+    }
+    this.counts.moved += pages.length
+    return 1
   }
 
   #forget(first: number, end: number): void {

@@ -94,6 +94,7 @@ export class Replayer {
     const imports: ImportObject = {
       lethe: {
         cut: () => 0,
+        move: () => 0,
         left: () => undefined,
         end: () => {
           throw ended

@@ -125,7 +125,7 @@ function refused(guest: Guest, message: string, analysis: Explanation['analysis'
 }
 
 /** Part of the key of kept modules. */
-const revision = '1'
+const revision = '2'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {

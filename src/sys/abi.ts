@@ -11,6 +11,7 @@ export interface Calls {
   readonly close: number
   readonly mmap: number
   readonly munmap: number
+  readonly mprotect: number
   readonly madvise: number
   readonly mremap: number
   readonly ioctl: number
@@ -19,6 +20,8 @@ export interface Calls {
   readonly ppoll: number
   readonly epoll_create1: number
   readonly epoll_ctl: number
+  /** x86-64 only; 0 elsewhere */
+  readonly epoll_wait: number
   readonly dup3: number
   readonly fcntl: number
   readonly fallocate: number
@@ -64,6 +67,7 @@ export const x64: Calls = {
   close: 3,
   mmap: 9,
   munmap: 11,
+  mprotect: 10,
   madvise: 28,
   mremap: 25,
   ioctl: 16,
@@ -72,6 +76,7 @@ export const x64: Calls = {
   ppoll: 271,
   epoll_create1: 291,
   epoll_ctl: 233,
+  epoll_wait: 232,
   dup3: 292,
   fcntl: 72,
   fallocate: 285,
@@ -117,6 +122,7 @@ export const arm64: Calls = {
   close: 57,
   mmap: 222,
   munmap: 215,
+  mprotect: 226,
   madvise: 233,
   mremap: 216,
   ioctl: 29,
@@ -125,6 +131,7 @@ export const arm64: Calls = {
   ppoll: 73,
   epoll_create1: 20,
   epoll_ctl: 21,
+  epoll_wait: 0,
   dup3: 24,
   fcntl: 25,
   fallocate: 47,

@@ -1,7 +1,8 @@
 // Descriptors: polling, waking another thread, passing them between processes, leases on files.
 import { readdirSync } from 'node:fs'
-import { arena, call, call4, epollWait, getAddress, nr, putAddress } from './ffi.ts'
-import { EINTR, must } from './errno.ts'
+import { Batch } from './batch.ts'
+import { arena, call, call3, call4, epollWait, getAddress, nr, putAddress } from './ffi.ts'
+import { EAGAIN, EINTR, must } from './errno.ts'
 
 const O_CLOEXEC = 0o2000000
 const O_NONBLOCK = 0o4000
@@ -50,6 +51,14 @@ export class Poller {
   // struct epoll_event: the events, then 64 bits of ours. It is packed on x86-64 only.
   readonly #words = process.arch === 'x64' ? 3 : 4
   readonly #most: number = Math.floor(1024 / this.#words)
+  /** What the last `waitAndRead` read, or minus errno; EAGAIN if nothing was ready. */
+  got: number = -EAGAIN
+  #both: Batch | undefined
+  // What `both` is set up for.
+  #ms = 0
+  #reads = -1
+  #to = 0
+  #length = 0
 
   add(fd: number): void {
     u32[0] = 1
@@ -66,6 +75,32 @@ export class Poller {
   /** Waits until a descriptor is ready, `ms` at most (-1: for ever); how many are. None after an interruption. */
   wait(ms: number): number {
     return Math.max(0, epollWait(this.#fd, this.#events.address, this.#most, ms))
+  }
+
+  /**
+   * Waits as `wait` does, and if a descriptor is ready then reads up to `length` bytes of `fd`, whichever is: `got` says what
+   * that gave. One call where it can be, for who waits for `fd` nearly always.
+   */
+  waitAndRead(ms: number, fd: number, address: number, length: number): number {
+    this.got = -EAGAIN
+    this.#both ??= Batch.open(2)
+    if (this.#both === undefined) {
+      const ready = this.wait(ms)
+      if (ready > 0) this.got = call3(nr.read, fd, address, length)
+      return ready
+    }
+    if (ms !== this.#ms || fd !== this.#reads || address !== this.#to || length !== this.#length) {
+      this.#both.set(0, nr.epoll_wait, this.#fd, this.#events.address, this.#most, ms, 1)
+      this.#both.set(1, nr.read, fd, address, length, 0, 0)
+      this.#ms = ms
+      this.#reads = fd
+      this.#to = address
+      this.#length = length
+    }
+    this.#both.run(2)
+    const ready = this.#both.result(0)
+    if (ready > 0) this.got = this.#both.result(1)
+    return Math.max(0, ready)
   }
 
   /** The i-th descriptor that the last `wait` found ready. */

@@ -4,7 +4,8 @@
 // normal answers. `copy` and `zeropage` also report how many bytes were done before an error.
 // Source: include/uapi/linux/userfaultfd.h, Documentation/admin-guide/mm/userfaultfd.rst.
 import { ESRCH } from './errno.ts'
-import { type Arena, arena, call, call3, nr, putAddress } from './ffi.ts'
+import { Batch } from './batch.ts'
+import { type Arena, arena, call, call3, call4, nr, putAddress } from './ffi.ts'
 
 export const feature = {
   pagefaultFlagWp: 1,
@@ -98,16 +99,48 @@ export function wake(fd: number, start: number, length: number): number {
   return call3(nr.ioctl, fd, WAKE, argument.address)
 }
 
-/** Fills missing pages from our memory at `source` and wakes who waits; `protect` leaves them write-protected. */
-export function copy(fd: number, target: number, source: number, length: number, protect: boolean): number {
+function copyArgument(target: number, source: number, length: number, protect: boolean): void {
   putAddress(w, 0, target)
   putAddress(w, 2, source)
   putAddress(w, 4, length)
   putAddress(w, 6, protect ? 2 : 0)
   putAddress(w, 8, 0)
+}
+
+/** Fills missing pages from our memory at `source` and wakes who waits; `protect` leaves them write-protected. */
+export function copy(fd: number, target: number, source: number, length: number, protect: boolean): number {
+  copyArgument(target, source, length, protect)
   const done = call3(nr.ioctl, fd, COPY, argument.address)
   completed = result(8)
   return done
+}
+
+let both: Batch | undefined
+
+/**
+ * `copy` of what is first read, whole, at `offset` of a file to `source`. Undefined if the file did not give all of it at once:
+ * then nothing was copied.
+ */
+export function copyFromFile(
+  fd: number,
+  target: number,
+  file: number,
+  offset: number,
+  source: number,
+  length: number,
+  protect: boolean,
+): number | undefined {
+  both ??= Batch.open(2)
+  if (both === undefined)
+    return call4(nr.pread64, file, source, length, offset) === length
+      ? copy(fd, target, source, length, protect)
+      : undefined
+  copyArgument(target, source, length, protect)
+  both.set(0, nr.pread64, file, source, length, offset, length)
+  both.set(1, nr.ioctl, fd, COPY, argument.address, 0, 0)
+  if (both.run(2) === 0) return undefined
+  completed = result(8)
+  return both.result(1)
 }
 
 /** Maps the shared zero page on missing pages and wakes who waits. */

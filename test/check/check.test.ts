@@ -54,6 +54,7 @@ when.each([
   ['bit', []],
   ['otherbit', ['uninitialised-branch']],
   ['copy', []],
+  ['float', []],
   ['strings', []],
   ['format', []],
   ['shorts', []],
@@ -74,6 +75,8 @@ when('the origin of an undefined value is the place that took the block', () => 
 when.each([
   ['array', ['invalid-write'], 'behind the local variable second of'],
   ['below', ['invalid-write'], 'before the local variable third of'],
+  ['constant', ['invalid-write'], '0 bytes behind the local variable five of constant (20 bytes)'],
+  ['first', ['invalid-read'], '8 bytes before the local variable five of below (20 bytes)'],
   ['global', ['invalid-write'], 'behind the global variable numbers'],
   ['alloca', ['invalid-write'], 'behind a block of the stack'],
   ['returned', ['dead-local'], 'local of leave'],

@@ -101,6 +101,33 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
     expect(counts.released * 4096).toBeGreaterThan(17 * megabyte)
   })
 
+  test.each([
+    ['--json', join(folder, 'own')],
+    ['--malloc', 'buddy'],
+    ['--malloc', 'best'],
+  ])(
+    'that the guest frees in small blocks leaves memory while it waits, and comes back right (%s %s)',
+    async (...options) => {
+      const args = [guest('small'), '--', '100000', '2000']
+      const { stdout } = lethe(args, 'x')
+      const child = spawn(
+        fileURLToPath(new URL('../../bin/lethe', import.meta.url)),
+        ['run', '-v', '--budget', '64M', ...options, ...args],
+        { stdio: ['pipe', 'pipe', 'pipe'] },
+      )
+      const said: string[] = ['', '']
+      child.stdout.on('data', (part: Buffer) => (said[0] += part.toString()))
+      child.stderr.on('data', (part: Buffer) => (said[1] += part.toString()))
+      await vi.waitFor(() => expect(said[0]).toBe('freed\n'), { timeout: 30_000 })
+      child.stdin.end('x')
+      await new Promise(resolve => child.on('close', resolve))
+      expect(said[0]).toBe(stdout)
+      const [, trimmed = '0'] = /([\d.]+) MiB without a living block/.exec(said[1] ?? '') ?? []
+      // 100,000 blocks of 64 bytes with what is around them: 6 MiB and more.
+      expect(Number(trimmed)).toBeGreaterThan(4)
+    },
+  )
+
   test('as measured from outside is within the budget', async () => {
     const child = spawn(
       fileURLToPath(new URL('../../bin/lethe', import.meta.url)),

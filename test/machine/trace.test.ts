@@ -77,6 +77,20 @@ describe('a trace is read:', () => {
       'lethe',
       ['process 9', 'W 200001000 8'],
     ],
+    // A block of three instructions; a load of 8 bytes with one behind it; a store of the left part of a word.
+    [
+      'l.pixie32',
+      Buffer.from('3c00010001001007' + '07001002', 'hex'),
+      'pixie32',
+      ['I 400 4', 'I 404 4', 'I 408 4', 'I 40c 4', 'R 1000 8', 'I 410 4', 'W 1000 3'],
+    ],
+    // The header, where the text begins, a block of two, a system call.
+    [
+      'm.pixie64',
+      Buffer.from('0f00000000000000' + '0012000010000000' + '020c000000000010' + '000e000000000004', 'hex'),
+      'pixie64',
+      ['I 10000040 4', 'I 10000044 4', 'I 10000048 4', 'O 4 4'],
+    ],
     ['empty', '', 'addresses', []],
   ])('%s', async (name, content, format, records) => {
     expect(await read(file(name, content))).toEqual({ format, records })
@@ -131,6 +145,10 @@ describe('says in one sentence, with the line, what is wrong:', () => {
       Buffer.concat([Buffer.from(magic), words([0, 5 << 28])]),
       /byte 8: there is no record of kind 5/,
     ],
+    ['10.dinb', words([0x1000, 4], [0x1004, 4 | (9 << 16)]), /byte 8: label 9: there are 0 read/],
+    ['10b.dinb', words([0x1000, 0]), /byte 0: an access of 0 bytes/],
+    ['10.pixie64', words([0, 0]), /byte 0: a header of type 0 instead of 15/],
+    ['10.pixie32', Buffer.from('0f000000', 'hex'), /byte 0: there is no record of type 15/],
     [
       '11.gz',
       gzipSync(lackey.repeat(100)).subarray(0, 60),

@@ -27,6 +27,14 @@ const U8_TIMES_255TH = 11 // x * (1/255)
 const RGBA = 14
 const BGRA = 15
 const SWAPPED = 16
+// More sources: samples of sound, and pictures for networks.
+const I16_OVER_32768 = 17
+const I16_OVER_32767 = 18
+const U16_OVER_65535 = 19
+const U8_OVER_256 = 20
+const U8_OVER_HALF = 21 // x / 127.5 - 1
+const I8_OVER_128 = 22
+const I8_OVER_127 = 23
 
 /** Four integers of type T, widened to i32. */
 function load4<T>(at: usize): v128 {
@@ -83,10 +91,12 @@ function toFloats<T>(at: usize, n: usize, out: usize): void {
   }
 }
 
-function scaledToFloats(divided: bool, at: usize, n: usize, out: usize): void {
+/** x / by, or with `times` x × (1 / by), or with `centred` x / by − 1, in f32. */
+function scaledToFloats<T>(by: f32, times: bool, centred: bool, at: usize, n: usize, out: usize): void {
   for (let i: usize = 0; i < n; i += 4) {
-    const f = f32x4.convert_i32x4_s(load4<u8>(at + i))
-    const g = divided ? f32x4.div(f, f32x4.splat(255)) : f32x4.mul(f, f32x4.splat(<f32>1 / <f32>255))
+    const f = f32x4.convert_i32x4_s(load4<T>(at + sizeof<T>() * i))
+    let g = times ? f32x4.mul(f, f32x4.splat(<f32>1 / by)) : f32x4.div(f, f32x4.splat(by))
+    if (centred) g = f32x4.sub(g, f32x4.splat(1))
     v128.store(out + 4 * i, g)
   }
 }
@@ -115,15 +125,52 @@ function toDoubles<T>(at: usize, n: usize, out: usize): void {
   }
 }
 
-function scaledToDoubles(divided: bool, at: usize, n: usize, out: usize): void {
+/** As scaledToFloats, in f64. */
+function scaledToDoubles<T>(by: f64, times: bool, centred: bool, at: usize, n: usize, out: usize): void {
+  const factor = f64x2.splat(times ? 1.0 / by : by)
   for (let i: usize = 0; i < n; i += 4) {
-    const v = load4<u8>(at + i)
-    const low = f64x2.convert_low_i32x4_s(v)
-    const high = f64x2.convert_low_i32x4_s(upper(v))
-    const by = f64x2.splat(divided ? 255.0 : 1.0 / 255.0)
-    v128.store(out + 8 * i, divided ? f64x2.div(low, by) : f64x2.mul(low, by))
-    v128.store(out + 8 * i, divided ? f64x2.div(high, by) : f64x2.mul(high, by), 16)
+    const v = load4<T>(at + sizeof<T>() * i)
+    let low = f64x2.convert_low_i32x4_s(v)
+    let high = f64x2.convert_low_i32x4_s(upper(v))
+    low = times ? f64x2.mul(low, factor) : f64x2.div(low, factor)
+    high = times ? f64x2.mul(high, factor) : f64x2.div(high, factor)
+    if (centred) {
+      low = f64x2.sub(low, f64x2.splat(1))
+      high = f64x2.sub(high, f64x2.splat(1))
+    }
+    v128.store(out + 8 * i, low)
+    v128.store(out + 8 * i, high, 16)
   }
+}
+
+/** What a scaled source is divided by. */
+function divisor(source: i32): f64 {
+  switch (source) {
+    case I16_OVER_32768:
+      return 32768
+    case I16_OVER_32767:
+      return 32767
+    case U16_OVER_65535:
+      return 65535
+    case U8_OVER_256:
+      return 256
+    case U8_OVER_HALF:
+      return 127.5
+    case I8_OVER_128:
+      return 128
+    case I8_OVER_127:
+      return 127
+    default:
+      return 255
+  }
+}
+
+function scaled<T>(source: i32, target: i32, at: usize, n: usize, out: usize): void {
+  const by = divisor(source)
+  const times = source == U8_TIMES_255TH
+  const centred = source == U8_OVER_HALF
+  if (target == F32) scaledToFloats<T>(<f32>by, times, centred, at, n, out)
+  else scaledToDoubles<T>(by, times, centred, at, n, out)
 }
 
 function toShorts<T>(at: usize, n: usize, out: usize): void {
@@ -208,9 +255,17 @@ export function convert(source: i32, target: i32, at: usize, n: usize, out: usiz
       return demote(at, n, out)
     case U8_OVER_255:
     case U8_TIMES_255TH:
-      if (target == F32) scaledToFloats(source == U8_OVER_255, at, n, out)
-      else scaledToDoubles(source == U8_OVER_255, at, n, out)
-      return
+    case U8_OVER_256:
+    case U8_OVER_HALF:
+      return scaled<u8>(source, target, at, n, out)
+    case I8_OVER_127:
+    case I8_OVER_128:
+      return scaled<i8>(source, target, at, n, out)
+    case I16_OVER_32767:
+    case I16_OVER_32768:
+      return scaled<i16>(source, target, at, n, out)
+    case U16_OVER_65535:
+      return scaled<u16>(source, target, at, n, out)
     default:
       return widen<u8>(target, at, n, out)
   }
@@ -261,13 +316,24 @@ export function candidates(source: i32, target: i32, at: usize, n: usize, out: u
     }
     return
   }
-  const scale: f64 = source == U8_OVER_255 || source == U8_TIMES_255TH ? 255 : 1
+  if (source >= I16_OVER_32768 || source == U8_OVER_255 || source == U8_TIMES_255TH) {
+    const by = divisor(source)
+    const add: f64 = source == U8_OVER_HALF ? 1 : 0
+    if (source == I16_OVER_32768 || source == I16_OVER_32767 || source == U16_OVER_65535) {
+      for (let i: usize = 0; i < n; i++)
+        store<u16>(out + 2 * i, <u16>(<i64>nearest((number(target, at, i) + add) * by)))
+    } else {
+      for (let i: usize = 0; i < n; i++)
+        store<u8>(out + i, <u8>(<i64>nearest((number(target, at, i) + add) * by)))
+    }
+    return
+  }
   if (source == I32 || source == U32) {
     for (let i: usize = 0; i < n; i++) store<u32>(out + 4 * i, <u32>(<i64>number(target, at, i)))
   } else if (source == U16 || source == I16) {
     for (let i: usize = 0; i < n; i++) store<u16>(out + 2 * i, <u16>(<i64>number(target, at, i)))
   } else {
-    for (let i: usize = 0; i < n; i++) store<u8>(out + i, <u8>(<i64>nearest(number(target, at, i) * scale)))
+    for (let i: usize = 0; i < n; i++) store<u8>(out + i, <u8>(<i64>number(target, at, i)))
   }
 }
 

@@ -12,6 +12,20 @@ static void fill(int *to, int count) {
 
 static void back(int *from) { from[-1] = 0; }
 
+/* Without optimisation the compiler folds these into one address. */
+static int constant(int index) {
+  int five[5] = {0};
+  five[5] = 1;
+  return five[index];
+}
+
+static int below(int index) {
+  int five[5] = {0};
+  int *middle = five - 2;
+  fill(five, 5);
+  return middle[index] + five[1];
+}
+
 static void leave(void) {
   int local = 1;
   gone = &local;
@@ -22,6 +36,8 @@ int main(int argc, char **argv) {
   int first[4] = {0}, second[4] = {0}, third[4] = {0};
   if (!strcmp(what, "array")) fill(second, 5);
   if (!strcmp(what, "below")) fill(third, 1), back(third);
+  if (!strcmp(what, "constant")) constant(argc);
+  if (!strcmp(what, "first")) below(argc - 2);
   if (!strcmp(what, "global")) fill(numbers, 5);
   if (!strcmp(what, "alloca")) {
     int *a = alloca((unsigned)argc * 8), *b = alloca((unsigned)argc * 8);

@@ -44,6 +44,16 @@ int main(int argc, char **argv) {
     memcpy(copy, block, 16 * sizeof *copy);
     free(copy);
   }
+  if (!strcmp(what, "float")) {
+    /* Made an integer, which clang asks about before: no decision of the program's. */
+    float numbers[4];
+    double *more = malloc(2 * sizeof *more);
+    numbers[0] = 1;
+    sink = (int)numbers[argc];
+    sink = (int)(unsigned)more[argc - 1];
+    free(more);
+    sink = 1;
+  }
   if (!strcmp(what, "strings")) {
     char text[13] = "hello";
     char *end = malloc(6);

@@ -1,0 +1,94 @@
+// How much of what came back may stay, and whether more may be dropped: what the guest waits for is weighed against the memory.
+//
+// A tenth of what the guest has written may stay, unless somebody said otherwise. When a guest waits for more than half of its time, it
+// may keep twice as much, up to all of it; then nothing is dropped either, and pages come back a whole epoch at a time. When it
+// has been calm for some time, that is taken back. A guest for which it did not help more than a few times is left alone.
+import { word } from './protocol.ts'
+
+const pageBytes = 4096
+/** Milliseconds over which waiting is looked at. */
+const window = 200
+/** Parts of the time. */
+const tooMuch = 0.5
+const calm = 0.1
+/** Calm windows until less may stay: twice as many every time that it was wrong. */
+const firstPatience = 8
+const mostRelapses = 5
+const least = 64
+
+export class Pressure {
+  readonly #control: Int32Array
+  readonly #budget: number
+  /** Times ten percent. */
+  #factor = 1
+  #since = performance.now()
+  #waited = 0
+  #quiet = 0
+  #patience = firstPatience
+  #relapses = 0
+  /** How often nothing was dropped for a while. */
+  held = 0
+
+  /** `budget`: bytes that may stay; 0: a tenth of what is written. */
+  constructor(control: Int32Array, budget: number) {
+    this.#control = control
+    this.#budget = budget
+  }
+
+  /** It was given up: the guest comes back for everything again and again. */
+  get off(): boolean {
+    return this.#relapses > mostRelapses
+  }
+
+  /** More comes back than should. */
+  get high(): boolean {
+    return this.#factor > 1
+  }
+
+  /** Pages that may stay. */
+  get pages(): number {
+    const top = this.#control[word.top] as number
+    const base = this.#budget > 0 ? this.#budget / pageBytes : top / 10
+    return Math.max(least, Math.floor(Math.min(base * this.#factor, top)))
+  }
+
+  /** The guest has waited for a page from `start` to `end`, milliseconds. */
+  waited(start: number, end: number): void {
+    this.#waited += end - start
+    this.look(end)
+  }
+
+  /** To be called now and then. */
+  look(now: number): void {
+    const time = now - this.#since
+    if (time < window) return
+    const part = this.#waited / time
+    this.#since = now
+    this.#waited = 0
+    if (part > tooMuch) {
+      this.#quiet = 0
+      this.#more()
+    } else if (part > calm) this.#quiet = 0
+    else if (this.high && ++this.#quiet >= this.#patience && !this.off) this.#less()
+  }
+
+  get #all(): boolean {
+    return this.pages >= (this.#control[word.top] as number)
+  }
+
+  #more(): void {
+    if (this.#all) return
+    this.#factor *= 2
+    if (!this.#all) return
+    this.held++
+    this.#relapses++
+    this.#patience *= 2
+    Atomics.store(this.#control, word.hold, 1)
+  }
+
+  #less(): void {
+    this.#quiet = 0
+    this.#factor = Math.max(1, this.#factor / 2)
+    if (!this.#all) Atomics.store(this.#control, word.hold, 0)
+  }
+}

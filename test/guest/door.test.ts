@@ -1,0 +1,141 @@
+// JavaScript programs with WebAssembly in them: the same output whatever is done with their modules.
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { cannotAttach } from '../cli-helpers.ts'
+import { guest, lethe, whyNoGuests } from './guests.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+const folder = mkdtempSync(join(tmpdir(), 'lethe-door-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function script(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+const packaged = (name: string): string => fileURLToPath(import.meta.resolve(name))
+const node = (path: string, ...args: string[]): string => {
+  const { stdout, stderr } = spawnSync(process.execPath, [path, ...args], { encoding: 'utf8' })
+  expect(stderr).toBe('')
+  return stdout
+}
+
+const sql = script(
+  'sql.mjs',
+  `import { createRequire } from 'node:module'
+   const SQL = await createRequire(import.meta.url)(${JSON.stringify(packaged('sql.js'))})()
+   const db = new SQL.Database()
+   db.run('create table t(a integer primary key, b text); begin')
+   const insert = db.prepare('insert into t values(?, ?)')
+   for (let i = 0; i < 4000; i++) insert.run([i, 'row ' + ((i * 7919) % 10007) + 'x'.repeat(i % 90)])
+   insert.free()
+   db.run('commit; create index i on t(b)')
+   console.log(JSON.stringify(db.exec("select count(*), min(b), max(b) from t where b like 'row 1%'")))
+   console.log(db.export().length, process.argv.slice(2).join())`,
+)
+const quickjs = script(
+  'quickjs.mjs',
+  `import { readFileSync } from 'node:fs'
+   const { QuickJS } = await import(${JSON.stringify(packaged('quickjs-wasi'))})
+   const vm = await QuickJS.create({ wasm: readFileSync(${JSON.stringify(packaged('quickjs-wasi/quickjs.wasm'))}) })
+   const { value } = vm.evalCode(\`const t = []
+     for (let i = 0; i < 4000; i++) t.push({ i, s: String(i * 7919 % 10007) })
+     t.sort((a, b) => (a.s < b.s ? -1 : 1))
+     t[77].s + ':' + JSON.stringify(t).length\`)
+   console.log(String(value))`,
+)
+
+describe('a JavaScript program that hosts WebAssembly', () => {
+  const ways = [
+    ['as it is', []],
+    ['on the machine', ['--mmu', 'machine', '--json', join(folder, 'log')]],
+    ...(cannotAttach() === undefined ? [['within a budget', ['--budget', '1M']] as const] : []),
+  ] as const
+  test.each(ways)('%s prints the same', (_way, options) => {
+    for (const path of [sql, quickjs]) {
+      const { stdout, stderr, status } = lethe([...options, path, '--', 'a', 'b'])
+      expect(stderr).toBe('')
+      expect(stdout).toBe(node(path, 'a', 'b'))
+      expect(status).toBe(0)
+    }
+  })
+
+  test.skipIf(cannotAttach() !== undefined)('stays within its budget', () => {
+    const log = join(folder, 'budget')
+    lethe(['--budget', '512K', '--json', log, sql])
+    const { peak, faults } = JSON.parse(readFileSync(log, 'utf8')) as { peak: number; faults: number }
+    expect(peak).toBeLessThanOrEqual(128)
+    expect(faults).toBeGreaterThan(10)
+  })
+
+  test('whose modules have no names is refused, not broken, when its malloc is to be another', () => {
+    const { stderr, status } = lethe(['--malloc', 'best', sql])
+    expect(stderr).toContain('has no function named malloc')
+    expect(status).not.toBe(0)
+  })
+
+  test('that can be executed is a command like any other', () => {
+    const path = script('own.mjs', '#!/bin/sh\necho "$0" is for a shell\n')
+    chmodSync(path, 0o755)
+    expect(lethe([path]).stdout).toBe(`${path} is for a shell\n`)
+  })
+
+  test('ends as it ends under node', () => {
+    expect(lethe(['--mmu', 'machine', script('exit.cjs', 'process.exitCode = 7')]).status).toBe(7)
+    const { status, stderr } = lethe([script('throw.mjs', 'throw new RangeError("so it is")')])
+    expect(status).toBe(1)
+    expect(stderr).toContain('RangeError: so it is')
+  })
+})
+
+describe.skipIf(whyNoGuests !== undefined)(`its modules (${whyNoGuests ?? 'compiled here'})`, () => {
+  const host = script(
+    'host.mjs',
+    `import { readFileSync } from 'node:fs'
+     import { WASI } from 'node:wasi'
+     const bytes = readFileSync(process.argv[2])
+     const ways = {
+       async module() { return new WebAssembly.Instance(new WebAssembly.Module(bytes), wasi().getImportObject()) },
+       async compile() { return WebAssembly.instantiate(await WebAssembly.compile(bytes), wasi().getImportObject()) },
+       async bytes() { return (await WebAssembly.instantiate(bytes, wasi().getImportObject())).instance },
+       async streaming() {
+         const response = new Response(bytes, { headers: { 'content-type': 'application/wasm' } })
+         return (await WebAssembly.instantiateStreaming(response, wasi().getImportObject())).instance
+       },
+     }
+     let last
+     const wasi = () => (last = new WASI({ version: 'preview1', args: ['heap', ...process.argv.slice(4)], returnOnExit: true }))
+     const instance = await ways[process.argv[3]]()
+     const module = new WebAssembly.Module(bytes)
+     console.log(WebAssembly.Module.imports(module).length, WebAssembly.Module.exports(module).length)
+     console.log(Object.keys(instance.exports).join(), instance instanceof WebAssembly.Instance, module instanceof WebAssembly.Module)
+     process.exitCode = last.start(instance)
+     await WebAssembly.instantiate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 9])).catch(error => console.log(error.message))`,
+  )
+
+  test.each(['module', 'compile', 'bytes', 'streaming'])(
+    'get another malloc, and show nothing of it, by whatever call they come (%s)',
+    way => {
+      const args = [guest('heap'), way, '2000']
+      const { stdout } = spawnSync(process.execPath, ['--no-warnings', host, ...args], { encoding: 'utf8' })
+      expect(stdout.split('\n').length).toBeGreaterThan(3)
+      for (const options of [
+        ['--malloc', 'tlsf'],
+        ['--malloc', 'best', '--mmu', 'machine', '--json', join(folder, 'x')],
+      ])
+        expect(lethe([...options, host, '--', ...args]).stdout).toBe(stdout)
+    },
+  )
+
+  test('are watched', () => {
+    const log = join(folder, 'sites')
+    lethe(['--malloc', 'observe', '--json', log, host, '--', guest('heap'), 'bytes', '500'])
+    const lines = readFileSync(log, 'utf8').trim().split('\n')
+    expect(lines.map(line => (JSON.parse(line) as { type: string }).type)).toContain('site')
+  })
+})
