@@ -48,18 +48,15 @@ describe('base64', () => {
     )
   })
 
-  it('decoded is what it was made of, with zeros for its padding', () => {
+  it('decoded is what it was made of, with or without a line end behind it', () => {
     fc.assert(
       fc.property(any, data => {
-        const padded = new Uint8Array(Math.ceil(data.length / 3) * 3)
-        padded.set(data)
         const text = Buffer.from(data).toString('base64')
-        expect(made('base64-bytes', bytes(text))).toEqual(padded)
-        expect(made('base64-bytes/76', bytes(text.replace(/.{76}/g, '$&\n')))).toEqual(padded)
-        expect(made('base64-bytes/64crlf', bytes(text.replace(/.{64}/g, '$&\r\n')))).toEqual(padded)
-        expect(made('base64-bytes/76crlf+5', bytes(`head:${text.replace(/.{76}/g, '$&\r\n')}`))).toEqual(
-          padded,
-        )
+        expect(made('base64-bytes', bytes(text))).toEqual(data)
+        expect(made('base64-bytes', bytes(`${text}\r\n`))).toEqual(data)
+        expect(made('base64-bytes/76', bytes(text.replace(/.{76}/g, '$&\n')))).toEqual(data)
+        expect(made('base64-bytes/64crlf', bytes(text.replace(/.{64}/g, '$&\r\n')))).toEqual(data)
+        expect(made('base64-bytes/76crlf+5', bytes(`head:${text.replace(/.{76}/g, '$&\r\n')}`))).toEqual(data)
       }),
       { seed: 20_260, numRuns: 1000 },
     )

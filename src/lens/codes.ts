@@ -7,8 +7,7 @@
  *   hex-bytes (either case), bytes-hex (lower), bytes-HEX (upper)
  *
  * '+P' behind a name: the first group or line begins at byte P of the backing, modulo the length of a line. What is
- * no digit, as around a run of base64 in a longer text, counts as the digit zero; so does '=' at the end, which makes up
- * to two zero bytes.
+ * no digit, as around a run of base64 in a longer text, counts as the digit zero; '=' at the very end makes nothing.
  */
 import { grouped, type Grouping } from './grouped.ts'
 import type { Lens } from './lens.ts'
@@ -19,6 +18,8 @@ function mostly(bytes: Uint8Array, pattern: RegExp): boolean {
 }
 
 const saneBase64 = (bytes: Uint8Array): boolean => mostly(bytes, /[A-Za-z0-9+/=\r\n]/g)
+/** How many '=' the last group ends with. */
+const fillers = (last: Uint8Array): number => (last.at(-1) !== 61 ? 0 : last.at(-2) === 61 ? 2 : 1)
 const saneHex = (bytes: Uint8Array): boolean => mostly(bytes, /[0-9A-Fa-f]/g)
 
 function base64(name: string, decode: boolean, width: number, gap: number): Grouping {
@@ -44,7 +45,7 @@ function base64(name: string, decode: boolean, width: number, gap: number): Grou
     ...(lines ? {} : { back }),
     exact: false, // memory does not say where in a group it begins
     padded: !decode,
-    ...(decode ? { sane: saneBase64 } : {}),
+    ...(decode ? { sane: saneBase64, lacking: fillers } : {}),
   }
 }
 

@@ -27,6 +27,8 @@ export interface Grouping {
   readonly exact: boolean
   /** Bytes made of an incomplete group at the end; the rest of it is filled with '='. */
   readonly padded: boolean
+  /** Of the last bytes of a backing that end in a whole group: how many bytes fewer that group makes. */
+  readonly lacking?: (last: Uint8Array) => number
   /** A cheap look at a part of the backing. */
   readonly sane?: (bytes: Uint8Array) => boolean
 }
@@ -39,6 +41,7 @@ export function grouped(grouping: Grouping, phase: number): Lens {
   const fromLine = groups * from + fromGap
   const toLine = groups * to + toGap
   const name = phase === 0 ? grouping.name : `${grouping.name}+${phase}`
+  const ends = new WeakMap<Backing, number>()
   const most = Math.floor(Math.min(ROOM / fromLine, ROOM / toLine))
 
   function size(backing: Backing): number {
@@ -46,7 +49,21 @@ export function grouped(grouping: Grouping, phase: number): Lens {
     const lines = Math.floor(rest / fromLine)
     const left = Math.min(rest - lines * fromLine, groups * from)
     const whole = lines * toLine + Math.floor(left / from) * to
+    if (grouping.lacking && whole > 0) return whole - lacking(backing, grouping.lacking)
     return grouping.padded && left % from > 0 ? whole + to : whole
+  }
+
+  /** Looks at the last group once. */
+  function lacking(backing: Backing, of: (last: Uint8Array) => number): number {
+    const known = ends.get(backing)
+    if (known !== undefined) return known
+    const last = new Uint8Array(Math.min(from + 2, backing.size - phase))
+    let end = backing.read(backing.size - last.length, last)
+    while (end > 0 && (last[end - 1] === 10 || last[end - 1] === 13)) end--
+    const place = (backing.size - phase - last.length + end) % fromLine
+    const fewer = place % from === 0 && place <= groups * from ? of(last.subarray(0, end)) : 0
+    ends.set(backing, fewer)
+    return fewer
   }
 
   function get(backing: Backing, at: number, out: Uint8Array): void {

@@ -1,6 +1,6 @@
 export { MemoryError, type MemoryErrorCode } from './errors.ts'
 export { type MapOptions, Memory, type MemoryEvents, type MemoryOptions, type MemoryStats } from './memory.ts'
-export type { FieldValue, Records, RecordValue } from './records.ts'
+export type { ArrayOf, FieldValue, Records, RecordValue, ValueOf } from './records.ts'
 export { type PinOptions, type Range, Region, type RegionEvents, type RegionStats } from './region.ts'
 export type { AttachedMemory, SharedHandle } from './share.ts'
 export { bytes, file, object, type Source } from './source.ts'

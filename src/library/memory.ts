@@ -41,17 +41,9 @@ import { Blocks, ReadRegion } from './read-region.ts'
 import type { Region, RegionStats } from './region.ts'
 import { AttachedMemory, describe, Lent, type SharedHandle } from './share.ts'
 import { bytesOf } from './size.ts'
-import {
-  nameOf,
-  needsScan,
-  open,
-  prepare,
-  preview,
-  type Seen,
-  type Source,
-  type SourceData,
-} from './source.ts'
+import { nameOf, needsScan, open, prepare, preview, type Seen, Source, type SourceData } from './source.ts'
 import { defaultCacheFolder, storeIn } from './store.ts'
+import { isTraced, TraceRing } from './trace.ts'
 
 const PAGE = 4096
 /** Less than this and one cluster would push out all the rest. */
@@ -106,6 +98,7 @@ interface Mmu {
   readonly wake: number
   readonly faults: 'all' | 'user'
   readonly sys: Sys
+  readonly trace: TraceRing | undefined
 }
 
 /** The part of `sys/` that is needed; loaded only where it works. */
@@ -185,7 +178,8 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   }
 
   static async open(options: MemoryOptions): Promise<Memory> {
-    const budget = bytesOf(options.budget)
+    // Who calls it from JavaScript may have forgotten them.
+    const budget = bytesOf((options as MemoryOptions | undefined)?.budget ?? '')
     if (budget < LEAST_BUDGET)
       throw new MemoryError(
         'budget',
@@ -216,6 +210,11 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   map(source: Source, lens: Lens, options?: MapOptions): Promise<Region>
   async map(source: Source, lens?: Lens, options: MapOptions = {}): Promise<Region> {
     this.#mustBeOpen()
+    if (!(source instanceof Source))
+      throw new MemoryError(
+        'option',
+        `map: '${String(source)}' is no source; give file(path), bytes(array) or object(url)`,
+      )
     const { mode = 'private', signal } = options
     if (!['private', 'shared', 'readonly'].includes(mode))
       throw new MemoryError('option', `mode: '${mode}' is none of 'private', 'shared', 'readonly'`)
@@ -475,6 +474,8 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       if (this.listenerCount('error') > 0) this.emit('error', revived(reply.error), region)
       return
     }
+    if (reply.kind === 'traced')
+      return this.#mmu?.trace?.publish(id => this.#regions.get(id)?.name ?? `region ${id}`)
     if (reply.kind !== 'done' && reply.kind !== 'refused') return
     const pending = this.#pending.get(reply.ticket)
     this.#pending.delete(reply.ticket)
@@ -539,12 +540,14 @@ async function startPager(budget: number, policy: PolicyName, cache: string): Pr
     return (error as Error).message
   }
   const limit = Math.floor(budget / PAGE)
-  const pager = worker('pager', { wake, limit, policy, cache } satisfies PagerData)
+  const trace = isTraced() ? new TraceRing() : undefined
+  const data: PagerData = { wake, limit, policy, cache, ...(trace && { trace: trace.shared }) }
+  const pager = worker('pager', data)
   const first = await new Promise<Reply>((settle, reject) => {
     pager.once('message', settle)
     pager.once('error', reject)
   })
-  if (first.kind === 'ready') return { worker: pager, wake, faults: first.faults, sys }
+  if (first.kind === 'ready') return { worker: pager, wake, faults: first.faults, sys, trace }
   sys.close(wake)
   return first.kind === 'unable' ? first.error.message : 'the pager did not start'
 }

@@ -6,7 +6,7 @@
 // It touches no virtual memory (only pages that it knows to be there) and waits for nobody, so that a thread which
 // is blocked in a fault is always served. A failure that we did not foresee ends the region that it happened in, never the loop.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { RegionPages } from './region-pages.ts'
+import { type Pages, RegionPages } from './region-pages.ts'
 import { EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call3, getAddress, nr } from '../sys/ffi.ts'
@@ -22,6 +22,7 @@ import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from '
 import { BackingGuard } from './guard.ts'
 import { open, type Opened, prepare, type Seen, type SourceData } from './source.ts'
 import { storeIn } from './store.ts'
+import { TraceRing } from './trace.ts'
 
 const O_CLOEXEC = 0o2000000
 const O_NONBLOCK = 0o4000
@@ -62,12 +63,15 @@ class Pager {
   /** The first job waits for such bytes too. */
   #jobsWait = false
   #undoing = false
+  readonly #trace: Pages['trace']
   #running = true
 
   constructor(data: PagerData, port: MessagePort) {
     this.#data = data
     this.#port = port
     this.#frames = new Frames(data.limit, data.policy)
+    const ring = data.trace && new TraceRing(data.trace)
+    this.#trace = ring && ((...event) => void (ring.push(...event) && this.#post({ kind: 'traced' })))
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     this.#poller.add(fd)
@@ -295,6 +299,7 @@ class Pager {
         uffd: this.#uffd,
         frames: this.#frames,
         buffer: this.#buffer,
+        trace: this.#trace,
         trouble: ({ id }, error, fatal) => {
           this.#undoing ||= error.code === 'readonly'
           this.#post({ kind: 'trouble', id, error, fatal })

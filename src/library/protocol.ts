@@ -23,6 +23,8 @@ export interface PagerData {
   readonly policy: PolicyName
   /** Folder of the indexes that lenses keep. */
   readonly cache: string
+  /** Where what it does is told (trace.ts), if somebody listens. */
+  readonly trace?: SharedArrayBuffer
 }
 
 export interface MapRequest {
@@ -67,6 +69,8 @@ export type Reply =
   | { readonly kind: 'unable'; readonly error: PlainError }
   | { readonly kind: 'done'; readonly ticket: number; readonly runs?: readonly ByteRange[] }
   | { readonly kind: 'refused'; readonly ticket: number; readonly error: PlainError }
+  /** There are events in the trace. */
+  | { readonly kind: 'traced' }
   /** Something happened to a region. `fatal`: nothing more can be made of its backing. */
   | { readonly kind: 'trouble'; readonly id: number; readonly error: PlainError; readonly fatal: boolean }
 

@@ -171,7 +171,8 @@ export class ReadRegion<E extends Element = Element> extends Region<E> {
       if (got !== wanted)
         throw new MemoryError('io', `The backing gave ${got} of ${wanted} bytes at ${start} of ${this.name}`)
     } catch (error) {
-      throw this.fail(error)
+      const why = changed()
+      throw this.fail(why === undefined ? error : new MemoryError('changed', why, error))
     }
     into.fill(0, wanted)
     this.#refilled += into.length

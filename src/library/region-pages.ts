@@ -31,6 +31,7 @@ import { MemoryError, plain, type PlainError } from './errors.ts'
 import { type Counter, counter, Counters } from './counters.ts'
 import type { ByteRange, Mode } from './protocol.ts'
 import { Spill } from './spill.ts'
+import type { TraceKind } from './trace.ts'
 
 export const state = { virtual: 0, clean: 1, dirty: 2, spilled: 3, kept: 4, touched: 5, settled: 6 } as const
 
@@ -71,6 +72,10 @@ export interface Pages {
   readonly buffer: Arena
   /** Something happened that the region's user has to know. */
   trouble(region: RegionPages, error: PlainError, fatal: boolean): void
+  /** Something was done with bytes [from, to) of a region, for whoever traces it. */
+  readonly trace:
+    | ((kind: TraceKind, region: number, from: number, to: number, value: number) => void)
+    | undefined
 }
 
 export interface RegionOptions {
@@ -145,6 +150,7 @@ export class RegionPages {
     const write = (flags & uffd.fault.write) !== 0
     const protectedWrite = (flags & uffd.fault.wp) !== 0
     this.#count(counter.faults, 1)
+    this.#trace('fault', page, page + 1, write || protectedWrite ? 1 : 0)
     const was = this.#states[page] as number
     switch (decide(was, protectedWrite, this.mode === 'readonly')) {
       case 'refill':
@@ -229,7 +235,9 @@ export class RegionPages {
       else this.#make(at, pages)
       const present = writable ? state.dirty : was === state.spilled ? state.kept : state.clean
       this.#copyIn(at, pages, present, was)
-      this.cost += (((performance.now() - began) * 1000 * unitPages) / pages - this.cost) / 16
+      const microseconds = (performance.now() - began) * 1000
+      this.#trace('refill', at, at + pages, microseconds)
+      this.cost += ((microseconds * unitPages) / pages - this.cost) / 16
       at += pages
     }
   }
@@ -260,7 +268,9 @@ export class RegionPages {
       } catch (error) {
         // Nothing has changed but that the bytes are on their way.
         if (isPending(error)) throw error
-        this.fail(error)
+        const why = this.#changed()
+        // A lens that met other bytes than it knew says so in words of its own.
+        this.fail(why === undefined ? error : new MemoryError('changed', why, error))
       }
     }
     if (this.failed) bytes.fill(0xff)
@@ -404,6 +414,7 @@ export class RegionPages {
     discard(this.#at(from), (to - from) * pageBytes)
     this.#become(from, to, this.#states[from] === state.kept ? state.spilled : state.virtual)
     this.#count(counter.evicted, to - from)
+    this.#trace('evict', from, to, 0)
   }
 
   /** Keeps the pages [from, to) from being dropped, from when they come. */
@@ -483,6 +494,10 @@ export class RegionPages {
 
   #at(page: number): number {
     return this.start + page * pageBytes
+  }
+
+  #trace(kind: TraceKind, from: number, to: number, value: number): void {
+    this.#shared.trace?.(kind, this.id, from * pageBytes, to * pageBytes, value)
   }
 
   #count(which: Counter, n: number): void {

@@ -12,6 +12,7 @@ import { type Element, elementOf, type TypedLens } from '../lens/element.ts'
 import { MemoryIndexStore } from '../lens/index-store.ts'
 import type { IndexStore, Lens } from '../lens/lens.ts'
 import { prepareBelow, through, type View } from '../lens/through.ts'
+import { MemoryError } from './errors.ts'
 
 export type Origin =
   | { readonly kind: 'file'; readonly path: string }
@@ -44,8 +45,11 @@ export class Source<E extends Element = Element> {
 }
 
 /** A regular file. A relative path is taken from the working directory of now. */
-export const file = (path: string): Source<'u8'> =>
-  new Source({ origin: { kind: 'file', path: resolve(path) }, lenses: [] }, 'u8')
+export function file(path: string): Source<'u8'> {
+  if (typeof path !== 'string')
+    throw new MemoryError('option', `file: '${String(path)}' is no path; give a text`)
+  return new Source({ origin: { kind: 'file', path: resolve(path) }, lenses: [] }, 'u8')
+}
 
 /** An object behind HTTP(S), or s3://bucket/key. The server must do ranges. */
 export const object = (url: string, options: ObjectOptions = {}): Source<'u8'> =>

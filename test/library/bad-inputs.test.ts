@@ -71,6 +71,8 @@ const everywhere: readonly Case[] = [
   ['what is no gzip file', 'corrupt', (m, at) => use(m, file(at.file('c.gz', table())), gunzip())],
   ['an empty gzip file', 'corrupt', (m, at) => use(m, file(at.file('d.gz', '')), gunzip())],
   ['zlib data that ends early', 'corrupt', m => use(m, bytes(deflateSync(table()).subarray(0, 300)), zlib())],
+  ['what is no source', 'option', m => use(m, 5 as never)],
+  ['what is no path', 'option', async m => use(m, file(undefined as never))],
   ['what is no zstd file', 'corrupt', (m, at) => use(m, file(at.file('e.zst', table())), unzstd())],
   [
     'a ragged table',

@@ -9,6 +9,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
@@ -108,6 +109,40 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     closeSync(copy)
     expect(readFileSync(join(table.folder, 'copy')).equals(bytesOf(words).subarray(0, 3 * MiB))).toBe(true)
     await close()
+  })
+
+  it('says that its table was changed, whatever the lens made of that', async () => {
+    const memory = await table.open()
+    const path = table.file('cut.csv', `v,w\n${'1.5,2\n'.repeat(200_000)}`)
+    const region = await memory.map(file(path), csv({ column: 'v' }), { mode: 'shared' })
+    expect(region.at(0)).toBe(1.5)
+    truncateSync(path, 1000)
+    expect(() => region.at(150_000)).toThrow('was changed')
+    await region.close()
+  })
+
+  it('tells who listens of faults, refills and evictions', async () => {
+    const sums = { fault: 0, refill: 0, evict: 0 }
+    const names = ['fault', 'refill', 'evict'] as const
+    const listeners = names.map(name => {
+      const listen = (message: unknown): void => {
+        const { region, from, to } = message as { region: string; from: number; to: number }
+        expect(region).toContain('words')
+        sums[name] += name === 'fault' ? 1 : to - from
+      }
+      subscribe(`lethe:${name}`, listen)
+      return () => unsubscribe(`lethe:${name}`, listen)
+    })
+    const memory = await table.open()
+    const { array } = await mapWords(memory, whole())
+    let sum = 0
+    for (let i = 0; i < array.length; i += 1024) sum += array[i] as number
+    await turn()
+    for (const leave of listeners) leave()
+    expect(sum).toBeGreaterThan(0)
+    const { faults, refilled, evicted } = memory.stats()
+    expect(sums).toEqual({ fault: faults, refill: refilled, evict: evicted })
+    expect(evicted).toBeGreaterThan(0)
   })
 
   it('is empty after it was closed, however it is used', async () => {

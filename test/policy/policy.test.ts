@@ -62,6 +62,27 @@ test.each([
   expect(misses('clock-pro', trace, frames)).toBe(clockPro)
 })
 
+// Counts of libCacheSim (its C files, objects of size 1) on mixed(seed, 30,000) with 25, 100 and 300 frames.
+test.each<[number, string, number[]]>([
+  [1, 'fifo', [25942, 21263, 11307]],
+  [1, 'lru', [25568, 20463, 10115]],
+  [1, 'clock', [25428, 20161, 9994]],
+  [1, '2q', [24346, 18483, 8926]],
+  [1, 'arc', [24128, 17990, 6094]],
+  [1, 's3-fifo', [23787, 17579, 6358]],
+  [1, 'sieve', [23902, 17645, 6274]],
+  [2, 'fifo', [25824, 21026, 11134]],
+  [2, 'lru', [25465, 20255, 9924]],
+  [2, 'clock', [25330, 19962, 9826]],
+  [2, '2q', [24232, 18206, 8767]],
+  [2, 'arc', [24087, 17832, 5911]],
+  [2, 's3-fifo', [23710, 17380, 6192]],
+  [2, 'sieve', [23770, 17485, 5925]],
+])('trace %i: %s misses as often as in libCacheSim', (seed, name, expected) => {
+  const trace = mixed(seed, 30_000)
+  expect([25, 100, 300].map(frames => misses(name, trace, frames))).toEqual(expected)
+})
+
 test.each(Object.keys(models))('%s is its plain model, on any trace', name => {
   fc.assert(
     fc.property(
