@@ -32,7 +32,8 @@ export function mutate(bytes: Uint8Array, seed: number): Uint8Array {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return Math.floor((state / 2 ** 32) * n)
   }
-  let mutant = bytes.slice()
+  // The slice of a Buffer would be the same memory.
+  let mutant = Uint8Array.from(bytes)
   if (below(40) === 0) return mutant.slice(0, below(mutant.length))
   for (let edits = below(3); edits >= 0; edits--) {
     const at = below(3) > 0 ? below(mutant.length) : Math.min(8 + below(300), mutant.length - 1)

@@ -42,7 +42,8 @@ const features = {
 export async function wabtSays(bytes: Uint8Array): Promise<string | undefined> {
   wabt ??= await wabtInit()
   try {
-    const module = wabt.readWasm(bytes, { ...features, readDebugNames: false })
+    // Of a view it reads the whole buffer: a copy has one of its own.
+    const module = wabt.readWasm(new Uint8Array(bytes), { ...features, readDebugNames: false })
     try {
       // Its declaration has forgotten the argument.
       ;(module.validate as (of: typeof features) => void).call(module, features)
