@@ -227,7 +227,7 @@ describe.skipIf(reason !== undefined)(
       const before = holder.anonymous
       expect(desk.run('attach', String(holder.pid), '--once', '--pack').code).toBe(0)
       const attached = status(holder.pid)
-      expect(attached.packs).toBeGreaterThan(0)
+      expect(attached.packs, desk.logs).toBeGreaterThan(0)
       expect(holder.anonymous + attached.packs).toBeLessThan(before * 0.35)
       await holder.check()
       for (const one of [attached.supervisor, attached.pager]) process.kill(one, 'SIGKILL')

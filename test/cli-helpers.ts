@@ -1,6 +1,6 @@
 /** Real runs of the command line: bin/lethe as built, and an ordinary program that holds a file. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -49,6 +49,15 @@ export class Desk {
     const child = spawn(command, words, { env: this.environment, stdio: 'pipe' })
     this.#children.push(child)
     return child
+  }
+
+  /** What the pagers of this desk have logged: where a claim fails, why. */
+  get logs(): string {
+    const state = join(this.folder, 'state')
+    return readdirSync(state)
+      .filter(name => name.endsWith('.log'))
+      .map(name => `${name}: ${readFileSync(join(state, name), 'utf8')}`)
+      .join('\n')
   }
 
   file(name: string, content: string | Uint8Array): string {

@@ -63,31 +63,37 @@ export class Passes {
     const c = this.#controller
     const used = c.cpuUsed
     const before = this.#explained()
-    let found = 0
-    try {
-      const deep = c.options.deep === true && c.passes === 0
-      await c.pass(deep ? 'deep' : 'quick')
-      const quick = this.#explained() - before
-      // What is left over may be from files that nobody has open any more.
-      const much = Math.max(worthwhile, (quick * pageBytes) / 4)
-      if (!deep && this.#unexplained() > much && c.ended === undefined) await c.pass('second')
-      this.#pieced = Math.min(this.#pieced, this.#unexplained())
-      // That search takes as long as all before it: not for the few pages that every program keeps for itself.
-      const some = Math.max(worthPieces, (this.#explained() * pageBytes) / 20)
-      if (this.#unexplained() - this.#pieced > some && c.ended === undefined) {
-        await c.recipes()
-        this.#pieced = this.#unexplained()
-      }
-      if (c.options.pack === true && this.#unexplained() > worthwhile && c.ended === undefined) await c.pack()
-      found = this.#explained() - before
-    } catch (error) {
-      if (c.ended === undefined) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
+    const deep = c.options.deep === true && c.passes === 0
+    await this.#stage(() => c.pass(deep ? 'deep' : 'quick'))
+    const quick = this.#explained() - before
+    // What is left over may be from files that nobody has open any more.
+    const much = Math.max(worthwhile, (quick * pageBytes) / 4)
+    if (!deep && this.#unexplained() > much) await this.#stage(() => c.pass('second'))
+    this.#pieced = Math.min(this.#pieced, this.#unexplained())
+    // That search takes as long as all before it: not for the few pages that every program keeps for itself.
+    const some = Math.max(worthPieces, (this.#explained() * pageBytes) / 20)
+    if (this.#unexplained() - this.#pieced > some) {
+      await this.#stage(() => c.recipes())
+      this.#pieced = this.#unexplained()
     }
+    if (c.options.pack === true && this.#unexplained() > worthwhile) await this.#stage(() => c.pack())
+    const found = this.#explained() - before
     c.hurried = false
     this.#lastPass = performance.now()
     this.#leftover = this.#unexplained()
     this.#notBefore = performance.now() + ((c.cpuUsed - used) / c.options.cpu) * 1000
     this.#quiet = found > 0 ? 10 : Math.min(longest, this.#quiet * 2)
+  }
+
+  // A part of a pass. What goes wrong in it does not keep the others from what they can find.
+  async #stage(does: () => Promise<unknown>): Promise<void> {
+    const c = this.#controller
+    if (c.ended !== undefined) return
+    try {
+      await does()
+    } catch (error) {
+      if (c.ended === undefined) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
+    }
   }
 
   // Pages that are known to be copies, resident or not.
