@@ -253,9 +253,15 @@ export class Holdings {
         leased = await lease(index, fd)
       }
     }
-    // If it was changed between the search and the lease, the comparison that follows finds out.
     if (leased < 0) {
       this.refused.set(found.path, leaseRefusal(found.path, leased, noCopy))
+      closeSync(fd)
+      return undefined
+    }
+    // If it was changed between the search and now, the comparison that follows finds out. But our view of it and the server's
+    // must be of the same bytes: where a table lies, what was made of it. A later pass looks anew.
+    if (original === undefined && identityOf(fd) !== identity) {
+      this.refused.set(found.path, `${found.path} was changed while it was opened`)
       closeSync(fd)
       return undefined
     }
