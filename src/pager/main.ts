@@ -86,6 +86,11 @@ const say = (message: object): void => {
 process.stdout.on('error', () => {}) // whoever waited for the first line may be gone
 process.on('SIGINT', () => {})
 process.on('SIGHUP', () => {})
+// A bug of ours is a death, so that a successor comes. Node would wait for the server's thread, which waits for faults for ever.
+process.on('uncaughtException', error => {
+  console.error(`lethe: the pager of process ${pid}:`, error)
+  exitNow(70)
+})
 
 if (!lockTarget(dirname(directory), pid)) {
   say({ type: 'refused', code: 'busy', message: `Process ${pid} has a pager already; see lethe status` })
