@@ -27,6 +27,12 @@ const failure = (error: unknown): { error: string; code: string } => ({
   code: error instanceof PagerError || error instanceof ProcessError ? error.code : 'failed',
 })
 
+// As the pager does: Node would wait for the server's thread for ever.
+process.on('uncaughtException', error => {
+  console.error(error)
+  exitNow(70)
+})
+
 let controller = new Controller(pid, directory, options)
 let adopted = existsSync(join(directory, 'journal'))
 try {
