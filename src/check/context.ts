@@ -60,6 +60,8 @@ export interface FrameVariable {
   /** From the frame's lower end (where the stack pointer is while the function runs). */
   readonly start: number
   readonly length: number
+  /** Its type, for `Program.textAt`. */
+  readonly type: number
 }
 
 /** What debug information tells of a function's frame. */

@@ -165,6 +165,7 @@ export interface Place {
   /** Where its pointers may lead: [start, start + length). Before `base` where the address is the end of the variable before, too. */
   readonly start: number
   readonly length: number
+  readonly type: number
 }
 
 /** Below this a variable is hardly an array whose end somebody computes. */
@@ -222,15 +223,15 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
   const unnamed = [...use.addressed].filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
   const blocks = unnamed.map((start): FrameVariable => {
     const later = inside.filter(one => one.start > start).map(one => one.start)
-    return { name: undefined, start, length: Math.min(use.size, ...later) - start }
+    return { name: undefined, start, length: Math.min(use.size, ...later) - start, type: -1 }
   })
   // `array + 4` may be the address of what lies behind the array: such an address is for both.
   return [...named, ...blocks].map(one => {
     const before = inside.find(other => other.length > SMALL && other.start + other.length === one.start)
-    const { name, start, length } = one
+    const { name, start, length, type } = one
     return before === undefined
-      ? { name, base: start, start, length }
-      : { name, base: start, start: before.start, length: before.length + length }
+      ? { name, base: start, start, length, type }
+      : { name, base: start, start: before.start, length: before.length + length, type }
   })
 }
 

@@ -429,6 +429,10 @@ export class Runtime {
         return false
       },
       write: (at, length, argument) => this.#check(at, length, this.argumentT(argument), true),
+      writeText: (at, length, argument, from = 0) => {
+        const t = this.argumentT(argument)
+        return this.#check(at + from, length - from, t, true) && this.#insideMember(at, length, t)
+      },
       overlap: (to, from, length) =>
         this.error(
           'overlap',
@@ -439,6 +443,22 @@ export class Runtime {
         this.control[EXCHANGE_T >>> 2] = this.argumentT(argument)
       },
     }
+  }
+
+  // A string that leaves the member of a struct where it begins, as far as _FORTIFY_SOURCE=2 goes: of memcpy it may be meant.
+  #insideMember(at: number, length: number, t: number): boolean {
+    const text = this.places.textAt(at, t)
+    if (text === undefined || at + length <= text.start + text.length) return true
+    const end = text.start + text.length
+    const size = at + length - end
+    this.error(
+      'invalid-write',
+      `invalid write of ${length} bytes at 0x${at.toString(16)}`,
+      [{ text: `the last ${size === 1 ? 'byte is' : `${size} are`} behind ${text.note}`, frames: [] }],
+      undefined,
+      { address: at, size: length, block: { start: text.start, size: text.length } },
+    )
+    return false
   }
 
   // ---- the host
