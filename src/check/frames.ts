@@ -14,6 +14,8 @@ export interface FrameUse {
   readonly wordwise: boolean
   /** It calls something. */
   readonly calls: boolean
+  /** It reads the stack pointer. */
+  readonly readsStackPointer: boolean
   /** How often each local is set. */
   readonly sets: Uint32Array
   /** Locals that hold the stack pointer: it is set to them. */
@@ -45,11 +47,13 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
   let low = false
   let high = false
   let calls = false
+  let readsStackPointer = false
   let last = -1
   const stackPointers = new Set<number>()
   while (cursor.next()) {
     if (cursor.op === 0x24 && cursor.index === stackPointer && last >= 0) stackPointers.add(last)
     last = cursor.op === 0x20 || cursor.op === 0x22 ? cursor.index : -1
+    if (cursor.op === 0x23 && cursor.index === stackPointer) readsStackPointer = true
     if (cursor.op === 0x21 || cursor.op === 0x22) sets[cursor.index]!++
     else if (cursor.op === 0x41) {
       low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
@@ -62,6 +66,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     size: 0,
     wordwise: low && high,
     calls,
+    readsStackPointer,
     sets,
     stackPointers,
     addressed: new Set<number>(),

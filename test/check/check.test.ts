@@ -4,7 +4,7 @@ import type { CheckFinding } from '../../src/check/index.ts'
 import { parseSuppressions, sarifReport } from '../../src/check/index.ts'
 import { scanTargets } from '../../src/check/scanf.ts'
 import { root } from '../cli-helpers.ts'
-import { cannotCompile, checked, compiled } from './programs.ts'
+import { cannotCompile, checked, compiled, optimised, stripped } from './programs.ts'
 
 const why = cannotCompile()
 const when = test.skipIf(why !== undefined)
@@ -111,6 +111,24 @@ when.each([
   },
   30_000,
 )
+
+when('code that keeps its variables below the stack pointer is silent inside of other functions, too', () => {
+  const { findings, out } = checked(stripped('test/guests/check/leaf.c'), [])
+  expect(findings).toEqual([])
+  expect(out).toBe('1\n5\n')
+})
+
+when.each([
+  ['3', 3, 4],
+  ['100', 0, 0],
+] as const)('a program that ends with %s holds what its locals hold', (arg, exitCode, held) => {
+  const result = checked(optimised('test/guests/check/exits.c', '-O2'), [arg])
+  expect(brief(result.findings)).toEqual(['leak-definite'])
+  expect(result.exitCode).toBe(exitCode)
+  expect(result.out).toBe(`${arg}\n`)
+  expect(result.leaks?.definite).toEqual({ blocks: 1, bytes: 5 })
+  expect(result.leaks?.reachable.bytes).toBeGreaterThanOrEqual(16 * held)
+})
 
 when('a program prints the same checked as not', () => {
   const guest = compiled('test/guests/check/values.c', '-O0')
