@@ -54,7 +54,12 @@ export type HelperName =
   | 'storeWord'
   | 'inObject'
   | 'copyWords'
-  | 'fillWords'
+  | 'isDefined'
+  | 'settle'
+  | 'copyBytes'
+  | 'fillBytes'
+  | 'textLength'
+  | 'difference'
 
 /** A function that is added. */
 export interface Helper {

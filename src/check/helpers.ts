@@ -15,6 +15,7 @@ import {
   UNDEFINED,
 } from './layout.ts'
 import { comparisonHelpers } from './operators.ts'
+import { rangeHelpers } from './ranges.ts'
 import { wordHelpers } from './words.ts'
 
 const i32s = (params: number, results: number): FuncType => ({
@@ -28,6 +29,7 @@ const FARTHEST = 0x100_0000
 export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
   ...wordHelpers,
   ...comparisonHelpers,
+  ...rangeHelpers,
   // (from, to, origin): the words become undefined
   push: {
     type: i32s(3, 0),
@@ -367,46 +369,6 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.get(2)
         out.op(0xfc, 0x0a, memory, memory)
       }
-      out.i32(1)
-      out.op(0x0f)
-      out.end()
-      out.i32(0)
-    },
-  },
-  // (to, value, bytes, T of to) -> whether whole words were set, all of which may be touched
-  fillWords: {
-    type: i32s(4, 1),
-    locals: [{ count: 2, type: I32 }],
-    emit(out, { helpers }) {
-      out.block()
-      refuseUnaligned(out, [0, 2])
-      out.get(0)
-      out.get(2)
-      out.get(3)
-      out.call(helpers.inObject)
-      out.op(0x45)
-      out.brIf(0)
-      words(out, 2, 4, () => {
-        out.get(0)
-        out.get(4)
-        out.op(0x6a)
-        out.memory(0x28, SHADOW, 0)
-        out.set(5)
-        whole(out, 5)
-        out.op(0x45)
-        out.brIf(2)
-      })
-      words(out, 2, 4, () => {
-        out.get(0)
-        out.get(4)
-        out.op(0x6a)
-        out.i32(DEFINED)
-        out.memory(0x36, SHADOW, 0)
-      })
-      out.get(0)
-      out.get(1)
-      out.get(2)
-      out.op(0xfc, 0x0b, 0)
       out.i32(1)
       out.op(0x0f)
       out.end()

@@ -43,9 +43,10 @@ export const ORIGIN_MASK = 0x07fffff8
 /** T of a pointer that was made from several: not checked. */
 export const ANY = 4
 
-/** The control memory, in bytes. Exchange: V (16 bytes), then T. */
+/** The control memory, in bytes. Exchange: V (16 bytes), then T, then where the call stack ends (of a function that is checked as a whole). */
 export const EXCHANGE_V = 0
 export const EXCHANGE_T = 16
+export const EXCHANGE_CALLS = 20
 /** Call sites of the frames, 4 bytes each, up to the tag table. */
 export const CALLS = 256
 /** Which variable a tag of the frames' is: 4 bytes at FRAME_VARIABLES + T / 2. */

@@ -6,9 +6,9 @@ import { Cursor } from '../wasm/instructions.ts'
 import { Writer } from '../wasm/bytes.ts'
 import type { Context, FrameInfo, Helper, HelperIndices, HelperName, HookName } from './context.ts'
 import { hookTypes } from './context.ts'
-import { Emitter } from './emitter.ts'
+import { CONTROL, Emitter } from './emitter.ts'
 import { helperBodies } from './helpers.ts'
-import { CALLS, CONTROL_PAGES, EXCHANGE_T, EXCHANGE_V, FRAME_TAGS } from './layout.ts'
+import { CALLS, CONTROL_PAGES, EXCHANGE_CALLS, EXCHANGE_T, EXCHANGE_V, FRAME_TAGS } from './layout.ts'
 import { translate } from './translate.ts'
 import { shadowType } from './values.ts'
 
@@ -234,53 +234,84 @@ export function checkPass(module: Module, options: PassOptions): Module {
   }
 }
 
-// The body of a replaced function: the shadow of its arguments goes to the exchange, that of its result comes from there.
-// What needs no help: whole words that may be touched.
-function wordWise(out: Emitter, context: Context, fills: boolean): void {
+/** What needs no JavaScript: the helper, the pointers among the arguments, what comes behind (and whether the result is the first argument). */
+interface ShortWay {
+  readonly helper: 'copyBytes' | 'fillBytes' | 'textLength' | 'difference'
+  readonly pointers: readonly number[]
+  readonly more?: readonly number[]
+  readonly first?: boolean
+}
+const shortWays: Readonly<Record<string, ShortWay | undefined>> = {
+  memcpy: { helper: 'copyBytes', pointers: [0, 1], first: true },
+  memmove: { helper: 'copyBytes', pointers: [0, 1], first: true },
+  memset: { helper: 'fillBytes', pointers: [0], first: true },
+  strlen: { helper: 'textLength', pointers: [0] },
+  memcmp: { helper: 'difference', pointers: [0, 1], more: [0] },
+  bcmp: { helper: 'difference', pointers: [0, 1], more: [0] },
+  strncmp: { helper: 'difference', pointers: [0, 1], more: [1] },
+  strcmp: { helper: 'difference', pointers: [0, 1], more: [1] },
+}
+
+function shortWay(out: Emitter, context: Context, params: number, way: ShortWay, endless: boolean): void {
+  const arguments_ = Array.from({ length: params }, (_, i) => i)
   out.block()
-  for (const i of [0, 1, 2]) {
+  for (const i of arguments_) {
     out.globalGet(context.parameterV(i, I32))
     if (i > 0) out.op(0x72)
   }
   out.brIf(0)
-  for (const i of [0, 1, 2]) out.get(i)
-  out.globalGet(context.parameterT(0))
-  if (!fills) out.globalGet(context.parameterT(1))
-  out.call(fills ? context.helpers.fillWords : context.helpers.copyWords)
+  for (const i of arguments_) out.get(i)
+  if (endless) out.i32(-1)
+  for (const i of way.pointers) out.globalGet(context.parameterT(i))
+  for (const value of way.more ?? []) out.i32(value)
+  out.call(context.helpers[way.helper])
   out.op(0x45)
   out.brIf(0)
   out.i32(0)
   out.globalSet(context.resultV(0, I32))
-  out.globalGet(context.parameterT(0))
-  out.globalSet(context.resultT(0))
-  out.get(0)
+  if (way.first === true) {
+    out.globalGet(context.parameterT(0))
+    out.globalSet(context.resultT(0))
+    out.get(0)
+  } else {
+    out.i32(0)
+    out.globalSet(context.resultT(0))
+    out.i32(0)
+    out.memory(0x28, CONTROL, EXCHANGE_V)
+  }
   out.op(0x0f)
   out.end()
 }
 
+// The body of a replaced function: the shadow of its arguments goes to the exchange, that of its result comes from there.
 function handOver(context: Context, type: FuncType, name: string, to: number): Uint8Array {
   const out = new Emitter(64)
-  if (/^(memcpy|memmove|memset)$/.test(name)) wordWise(out, context, name === 'memset')
+  const way = shortWays[name]
+  if (way !== undefined && type.results.length === 1)
+    shortWay(out, context, type.params.length, way, name === 'strcmp')
   type.params.forEach((param, i) => {
     const shadow = shadowType(param)
     if (shadow === undefined || shadow === 0x7b) return
     out.i32(0)
     out.globalGet(context.parameterV(i, shadow))
-    out.memory(shadow === I32 ? 0x36 : 0x37, 2, argumentPlace(i))
+    out.memory(shadow === I32 ? 0x36 : 0x37, CONTROL, argumentPlace(i))
     out.i32(0)
     out.globalGet(context.parameterT(i))
-    out.memory(0x36, 2, argumentPlace(i) + 8)
+    out.memory(0x36, CONTROL, argumentPlace(i) + 8)
   })
+  out.i32(0)
+  out.globalGet(context.calls)
+  out.memory(0x36, CONTROL, EXCHANGE_CALLS)
   type.params.forEach((_, i) => out.get(i))
   out.call(to)
   const result = type.results[0]
   const shadow = result === undefined ? undefined : shadowType(result)
   if (shadow !== undefined) {
     out.i32(0)
-    out.memory(shadow === I32 ? 0x28 : 0x29, 2, EXCHANGE_V)
+    out.memory(shadow === I32 ? 0x28 : 0x29, CONTROL, EXCHANGE_V)
     out.globalSet(context.resultV(0, shadow))
     out.i32(0)
-    out.memory(0x28, 2, EXCHANGE_T)
+    out.memory(0x28, CONTROL, EXCHANGE_T)
     out.globalSet(context.resultT(0))
   }
   out.end()

@@ -6,7 +6,16 @@ import { allocatorCall } from './allocate.ts'
 import { allocators } from './allocators.ts'
 import { ErrorLog, type ErrorKind, type CheckFinding, type Note } from './errors.ts'
 import { CheckedHeap } from './heap.ts'
-import { DEFINED, EXCHANGE_T, EXCHANGE_V, HEAP_TAGS, TABLE, TAG_LIMIT, UNDEFINED } from './layout.ts'
+import {
+  DEFINED,
+  EXCHANGE_CALLS,
+  EXCHANGE_T,
+  EXCHANGE_V,
+  HEAP_TAGS,
+  TABLE,
+  TAG_LIMIT,
+  UNDEFINED,
+} from './layout.ts'
 import { argumentPlace, CHECK_MODULE, EXPORTS } from './pass.ts'
 import { Places } from './places.ts'
 import type { Program } from './program.ts'
@@ -190,7 +199,9 @@ export class Runtime {
 
   /** The call stack now; `site` is where the guest's code is, undefined inside of a call. */
   capture(site?: number): number {
-    return site === undefined ? this.stacks.capture() : this.stacks.capture(site, this.site(site).calls)
+    if (site !== undefined) return this.stacks.capture(site, this.site(site).calls)
+    if (this.#inside === undefined) return this.stacks.capture()
+    return this.stacks.capture(undefined, false, this.control[EXCHANGE_CALLS >>> 2] as number)
   }
 
   /** A finding that is about an address. */

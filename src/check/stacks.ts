@@ -29,13 +29,14 @@ export class CallStacks {
 
   /**
    * The stack as it is now, innermost first. `site` is where the running function is, and `calls` whether that function has an entry of
-   * its own on the stack (of a call that it made before); undefined: the innermost frame is the last call.
+   * its own on the stack (of a call that it made before); undefined: the innermost frame is the last call. `top`: where the stack ends,
+   * if that is known: to ask the instance takes longer than the rest.
    */
-  capture(site?: number, calls = false): number {
+  capture(site?: number, calls = false, top: number = this.#top.value as number): number {
     const { words } = this
     const { length } = this.#scratch
     const base = CALLS >>> 2
-    let at = (this.#top.value as number) >>> 2
+    let at = top >>> 2
     if (site !== undefined && calls) at--
     // Whoever takes memory takes it often: the stack with these innermost sites that came last is looked at first.
     const first = site ?? (at > base ? (words[at - 1] as number) : 0)

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import type { CheckFinding } from '../../src/check/index.ts'
 import { parseSuppressions, sarifReport } from '../../src/check/index.ts'
 import { scanTargets } from '../../src/check/scanf.ts'
+import { run } from '../../src/guest/instance.ts'
 import { root } from '../cli-helpers.ts'
 import { cannotCompile, checked, compiled, optimised, stripped } from './programs.ts'
 
@@ -128,6 +129,18 @@ when.each([
   expect(result.out).toBe(`${arg}\n`)
   expect(result.leaks?.definite).toEqual({ blocks: 1, bytes: 5 })
   expect(result.leaks?.reachable.bytes).toBeGreaterThanOrEqual(16 * held)
+})
+
+when('ranges at any alignment are copied with what is undefined in them', () => {
+  const guest = compiled('test/guests/check/ranges.c', '-O0')
+  const seed = String(Date.now() % 100_000)
+  const plain: string[] = []
+  run(guest, { args: [seed], stdout: bytes => plain.push(Buffer.from(bytes).toString()) && bytes.length })
+  const clean = checked(guest, [seed])
+  expect([clean.out, brief(clean.findings)], `seed ${seed}`).toEqual([plain.join(''), []])
+  const { findings } = checked(guest, [seed, 'undefined'])
+  expect(brief(findings), `seed ${seed}`).toEqual(['uninitialised-branch'])
+  expect(findings[0]?.message).toContain('memcmp depends on')
 })
 
 when('a program prints the same checked as not', () => {
