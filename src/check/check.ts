@@ -63,7 +63,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: 'check 10',
+        name: 'check 11',
         apply: module =>
           checkPass(module, {
             stackPointer: program.stackPointer,

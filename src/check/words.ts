@@ -5,16 +5,7 @@ import { I32, I64 } from '../wasm/module.ts'
 import { effects, isStore, widths } from '../wasm/opcode-table.ts'
 import type { Context, Helper, HelperName } from './context.ts'
 import { BITS, CONTROL, type Emitter, SHADOW } from './emitter.ts'
-import {
-  DEFINED,
-  EXCHANGE_T,
-  EXCHANGE_V,
-  MIXED,
-  MIXED_ADDRESSABLE,
-  ORIGIN_MASK,
-  TAG_LIMIT,
-  UNDEFINED,
-} from './layout.ts'
+import { EXCHANGE_T, EXCHANGE_V, MIXED, MIXED_ADDRESSABLE, ORIGIN_MASK, TAG_LIMIT } from './layout.ts'
 import { effectTypes, shadowType } from './values.ts'
 
 /** The loads that extend by the sign. */
@@ -36,6 +27,14 @@ function load(op: number): Helper {
     emit(out, { helpers, hooks }) {
       out.block()
       refuseAddress(out, helpers, width, t, v)
+      unaligned(out, width, () => {
+        refuseRange(out, helpers.isDefined, width, 1)
+        answer(
+          out,
+          () => out.i32(0),
+          () => out.zero(shadow),
+        )
+      })
       if (width === 8) loadTwo(out, s)
       else loadOne(out, op, width, shadow, s)
       out.end()
@@ -59,12 +58,38 @@ function refuseAddress(out: Emitter, helpers: Context['helpers'], width: number,
   out.brIf(0)
 }
 
-function refuseUnaligned(out: Emitter, mask: number): void {
-  if (mask === 0) return
+// What is to be done with an address across words, which ends the function or leaves the block by label 1.
+function unaligned(out: Emitter, width: number, then: () => void): void {
+  if (width === 1) return
   out.get(AT)
-  out.i32(mask)
+  out.i32(Math.min(width, 4) - 1)
   out.op(0x71)
-  out.brIf(0)
+  out.if()
+  then()
+  out.end()
+}
+
+// Leaves the block by a label if a helper for ranges refuses the bytes.
+function refuseRange(out: Emitter, range: number, width: number, label: number): void {
+  out.get(AT)
+  out.get(AT)
+  out.i32(width)
+  out.op(0x6a)
+  out.call(range)
+  out.op(0x45)
+  out.brIf(label)
+}
+
+// Leaves the block by a label if a value has undefined bits among those that are written.
+function refuseUndefined(out: Emitter, width: number, shadow: ValueType, value: number, label: number): void {
+  out.get(value)
+  if (width === 8) out.op(0x50, 0x45)
+  else if (shadow === I64) out.op(0xa7)
+  if (width < 4) {
+    out.i32(width === 1 ? 0xff : 0xffff)
+    out.op(0x71)
+  }
+  out.brIf(label)
 }
 
 // Returns T, from the top of the stack, by the exchange, and V from what `v` pushes.
@@ -77,7 +102,6 @@ function answer(out: Emitter, t: () => void, v: () => void): void {
 }
 
 function loadTwo(out: Emitter, s: number): void {
-  refuseUnaligned(out, 3)
   out.get(AT)
   out.memory(0x29, SHADOW, 0)
   out.tee(s)
@@ -127,7 +151,6 @@ function loadTwo(out: Emitter, s: number): void {
 }
 
 function loadOne(out: Emitter, op: number, width: number, shadow: ValueType, s: number): void {
-  refuseUnaligned(out, width - 1)
   wordAt(out)
   out.tee(s)
   out.op(0x45)
@@ -209,14 +232,22 @@ function wordAt(out: Emitter): void {
 function store(op: number): Helper {
   const width = widths[op] as number
   const shadow = shadowOf(effectTypes(effects[op] as string).params[1])
-  const [value, valueT, t, v, site, s] = [1, 2, 3, 4, 5, 6]
+  const [value, valueT, t, v, site] = [1, 2, 3, 4, 5]
   return {
     type: { params: [I32, shadow, I32, I32, I32, I32], results: [] },
-    locals: [{ count: 1, type: I32 }],
+    locals: [],
     emit(out, { helpers, hooks }) {
       out.block()
       refuseAddress(out, helpers, width, t, v)
-      if (width >= 4) {
+      if (width < 4) {
+        refuseUndefined(out, width, shadow, value, 0)
+        refuseRange(out, helpers.settle, width, 0)
+      } else {
+        unaligned(out, width, () => {
+          refuseUndefined(out, width, shadow, value, 1)
+          refuseRange(out, helpers.settle, width, 1)
+          out.op(0x0f)
+        })
         // Of a value that was not one word T is no tag.
         if (shadow === I64) {
           out.get(valueT)
@@ -241,8 +272,8 @@ function store(op: number): Helper {
           out.op(0x45)
           out.brIf(0)
         }
-        out.op(0x0f)
-      } else storePart(out, helpers, width, shadow, value, s)
+      }
+      out.op(0x0f)
       out.end()
       out.i32(0)
       out.get(value)
@@ -254,43 +285,6 @@ function store(op: number): Helper {
       out.call(hooks.store)
     },
   }
-}
-
-function storePart(
-  out: Emitter,
-  helpers: Context['helpers'],
-  width: number,
-  shadow: ValueType,
-  value: number,
-  s: number,
-): void {
-  refuseUnaligned(out, width - 1)
-  out.get(value)
-  if (shadow === I64) out.op(0xa7)
-  out.i32(width === 1 ? 0xff : 0xffff)
-  out.op(0x71)
-  out.brIf(0)
-  wordAt(out)
-  out.tee(s)
-  out.i32(DEFINED)
-  out.op(0x6b)
-  out.i32(UNDEFINED - DEFINED)
-  out.op(0x49)
-  out.if()
-  // A pointer that is written in part is none any more.
-  out.get(AT)
-  out.i32(-4)
-  out.op(0x71)
-  out.i32(DEFINED)
-  out.memory(0x36, SHADOW, 0)
-  out.op(0x0f)
-  out.end()
-  out.get(AT)
-  out.i32(width)
-  out.call(helpers.define)
-  out.op(0x45)
-  out.brIf(0)
-  out.op(0x0f)
 }
 
 /** For the loads and stores of WebAssembly 1. */
