@@ -157,8 +157,8 @@ async function watched(python: string): Promise<Used> {
     sizes.push(rollup(pid).get('Pss') ?? 0)
   }
   const used = meter.end()
-  view.stdin?.write('q')
-  view.kill('SIGTERM')
+  process.kill(pid, 'SIGTERM')
+  view.kill('SIGKILL')
   over()
   return { share: (used / seconds) * 100, pss: max(sizes), others: 0 }
 }
