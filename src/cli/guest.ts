@@ -2,6 +2,7 @@
 import { statSync, writeFileSync } from 'node:fs'
 import { GuestError } from '../guest/errors.ts'
 import { type Ending, run, type RunOptions } from '../guest/instance.ts'
+import type { GcCounts, GuestCollector } from '../guest/gc.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
@@ -21,6 +22,7 @@ export interface GuestFlags extends Omit<MachineFlags, 'state'> {
   readonly budget?: number
   readonly malloc?: string
   readonly mallocFunctions?: string
+  readonly gc?: boolean
   readonly explain?: boolean
   readonly verbose?: boolean
   readonly json?: string | true
@@ -39,6 +41,10 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     throw new UsageError(
       `--explain is of the kernel's MMU and the guest's own malloc: leave out ${flags.malloc === undefined ? '--mmu machine' : '--malloc'}`,
     )
+  if (flags.gc === true && (flags.malloc !== undefined || flags.explain === true))
+    throw new UsageError(
+      `--gc has its own malloc: leave out ${flags.malloc === undefined ? '--explain' : '--malloc'}`,
+    )
   const dirs = (flags.dir ?? []).map(parseDir)
   const env = Object.fromEntries((flags.env ?? []).map(parseEnv))
   if (typeof flags.json === 'string') writeFileSync(flags.json, '')
@@ -52,6 +58,13 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
     }
     let watch: MallocWatch | undefined
+    let collector: GuestCollector | undefined
+    if (flags.gc === true) {
+      const { GuestCollector } = await import('../guest/gc.ts')
+      const { mallocOf } = await import('../guest/malloc-functions.ts')
+      collector = new GuestCollector(guest.module, mallocOf(path, guest.module, flags.mallocFunctions, true))
+      options = together(options, collector.options)
+    }
     if (flags.malloc === 'observe') {
       const { MallocWatch } = await import('../guest/malloc-sites.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
@@ -68,6 +81,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     } else if (flags.explain === true) ending = await explained(guest, options, flags)
     else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
     if (watch !== undefined) tellSites(watch, flags)
+    if (collector !== undefined) tellGc(collector.counts(), flags)
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
@@ -86,9 +100,9 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
 async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
   const { runWithin } = await import('../guest/run-within.ts')
   const { findMalloc, mallocOf } = await import('../guest/malloc-functions.ts')
-  // Where there is no name nothing is given back, nor where another listens to malloc.
+  // Where there is no name nothing is given back, nor where another listens to malloc, nor where nothing is freed.
   const functions =
-    flags.malloc === 'observe'
+    flags.malloc === 'observe' || flags.gc === true
       ? undefined
       : flags.mallocFunctions === undefined
         ? findMalloc(guest.module)
@@ -165,6 +179,16 @@ export async function machineFor(
     report(config, counters, line)
   }
   return { machine: () => new MachineRun(config), tell }
+}
+
+function tellGc(c: GcCounts, flags: GuestFlags): void {
+  record(flags, { type: 'gc', ...c })
+  if (flags.json !== undefined) return
+  say(
+    `${c.collections} collections freed ${c.reclaimed} of ${c.mallocs} blocks (${formatSize(c.reclaimedBytes)}); ${c.frees} calls of free did nothing; ` +
+      `heap of ${formatSize(c.heap)} at most, ${formatSize(c.bytes)} in ${c.objects} blocks at the end; ` +
+      `pauses of ${c.pauses.toFixed(1)} ms, the longest ${c.longestPause.toFixed(1)} ms`,
+  )
 }
 
 /** Sites that are told without --json. */

@@ -60,6 +60,7 @@ export function runCommand(): Command {
       '--malloc-functions <list>',
       'where its malloc and free are, if it has no names: malloc=12,free=13',
     )
+    .option('--gc', 'free does nothing: what nothing points to is found and freed from outside')
     .addOption(
       new Option('--mmu <which>', "whose page tables: the kernel's, or the simulated machine's").choices([
         'kernel',

@@ -34,6 +34,10 @@ export async function runScript([path = '', ...rest]: readonly string[], flags: 
   for (const name of ['dir', 'env', 'invoke', 'explain'] as const)
     if (flags[name] !== undefined && flags[name] !== false)
       throw new UsageError(`--${name} is for programs for WASI: ${path} runs in Node, with what Node has`)
+  if (flags.gc === true)
+    throw new UsageError(
+      `--gc is for programs for WASI: the JavaScript of ${path} keeps pointers where they can't be seen`,
+    )
   if (typeof flags.json === 'string') writeFileSync(flags.json, '')
   try {
     const visitor = await visitorFor(flags)

@@ -495,6 +495,21 @@ function settle(p: i32, whole: i32, size: i32): void {
   }
 }
 
+/** Makes a block at least `bytes` large where it is; whether that could be done. What it has beyond stays its own. */
+export function expand(p: i32, bytes: i32): boolean {
+  if (bytes < 0 || bytes > MOST) return false
+  const run = runOf(p)
+  if (run !== 0) return bytes <= slotSize(run)
+  const size = blockSize(bytes)
+  const old = load32(p - 4) & -8
+  if (size <= old) return true
+  if (p + old === load32(state() + TOP) && !grow(size - old)) return false
+  if (!growInPlace(p, old, size)) return false
+  count(old, -1)
+  count(load32(p - 4) & -8, 1)
+  return true
+}
+
 // The last block before the top, or the break: moves down into a free block before it, then the break moves.
 function growLast(last: i32, old: i32, size: i32): i32 {
   const s = state()
