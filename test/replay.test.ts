@@ -129,7 +129,7 @@ describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 1
         unsigned *a = 0, room = 0, n = 0, sum = 0, x = 1;
         while (n < 3000000) {
           if (n == room) a = realloc(a, (room = room ? room * 2 : 1024) * sizeof *a);
-          for (int i = 0; i < 200; i++) x = x * 1103515245 + 12345;
+          for (int i = 0; i < 80; i++) x = x * 1103515245 + 12345;
           a[n++] = x;
         }
         for (unsigned i = 0; i < n; i++) sum = sum * 31 + a[i];

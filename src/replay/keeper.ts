@@ -141,6 +141,7 @@ class Keeper {
         }
       }
       this.#pressure.look(performance.now())
+      this.#evict()
       if (this.#reportWanted && performance.now() > this.#deadline) {
         this.#counts.unlooked += this.#queue.length
         this.#queue.length = 0
@@ -401,6 +402,7 @@ class Keeper {
       return
     }
     this.#counts.rebuilds++
+    const again = this.#before[page] !== 0
     this.#ahead =
       page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
         ? Math.min(mostAhead, this.#ahead * 2)
@@ -409,12 +411,10 @@ class Keeper {
     this.#assemble(page, this.#page.bytes)
     if (this.#pressure.high) this.#allOf(this.#replayer.holds, page)
     else this.#next(page)
-    // While the guest waits, nobody else changes the state of pages that are virtual or clean.
-    this.#evict()
     this.#install(page, this.#page.address)
     const end = performance.now()
     if (this.#times.length < 1e6) this.#times.push(end - start)
-    this.#pressure.waited(start, end)
+    if (again) this.#pressure.waited(start, end)
   }
 
   // Pages behind a faulting one that the replay has made too.
@@ -493,8 +493,9 @@ class Keeper {
     if (this.#came.length <= limit) return
     const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
     for (const page of going) {
-      if (this.#shared.states[page] !== pageState.clean) continue
-      this.#shared.states[page] = pageState.asked
+      // The guest may be writing it, or moving another to its place.
+      const { clean, asked } = pageState
+      if (Atomics.compareExchange(this.#shared.states, page, clean, asked) !== clean) continue
       this.#askPages.push(page)
       this.#askBefore.push(this.#before[page] as number)
     }
