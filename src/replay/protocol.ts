@@ -38,14 +38,10 @@ export const word = {
   open: 0,
   /** Drops wait for the guest. */
   asked: 1,
-  /** The keeper is at work: 1, or failed: 2. */
-  keeper: 2,
-  /** Pages that are virtual. */
-  virtual: 3,
   /** Highest page written, plus one. */
-  top: 4,
+  top: 2,
   /** Not 0: the guest comes back for too much of what was dropped, nothing more is to be dropped now. */
-  hold: 5,
+  hold: 3,
 } as const
 
 /** What both threads see. */

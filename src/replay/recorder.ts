@@ -12,6 +12,7 @@ import { advise, discard, page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
 import { unrepeatableCalls } from './host-calls.ts'
+import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
   atStart,
@@ -54,6 +55,8 @@ const mostCostly = 6
 const firstPause = 100
 const mostBrought = 8
 const longestPause = 5000
+/** After so many cuts an activation goes on in a new one (bodies.ts). */
+const renewEvery = 8
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -230,11 +233,11 @@ export class Recorder {
     return id
   }
 
-  // A traced activation is at a point, its locals are saved, and the budget is used up. 1: it shall go on plain.
+  // A traced activation is at a point, its locals are saved, and the budget is used up. 0, or in which body it shall go on.
   #cut(point: number): number {
     if (!this.#tracking) {
       this.#set('budget', this.#budget)
-      return 1
+      return goOnPlain
     }
     this.counts.cuts++
     const used = this.#begun.budget - this.#get('budget')
@@ -252,10 +255,10 @@ export class Recorder {
     this.#drop()
     if (this.#rate(time) < quietRate || this.#tooCostly(costly)) {
       this.#plain()
-      return 1
+      return goOnPlain
     }
     this.#begin(point)
-    return 0
+    return this.counts.cuts % renewEvery === 0 ? goOnTraced : 0
   }
 
   // Bytes that the epoch has read of before, but for those that a file has. Where it matters, by a sample of the log.
@@ -327,19 +330,20 @@ export class Recorder {
     this.#begin(nowhere)
   }
 
-  // A plain phase: nothing is recorded. 1: the activation shall go on traced.
+  // A plain phase: nothing is recorded. 0, or in which body the activation shall go on.
   #plainCut(): number {
     this.counts.plainCuts++
     const time = this.#lap()
     if (!this.#tracking) this.#adapt(this.#budget, time)
     this.#set('budget', this.#budget)
-    if (this.#tracking) return 1
+    if (this.#tracking) return goOnTraced
+    const on = this.counts.plainCuts % renewEvery === 0 ? goOnPlain : 0
     this.#paused = Math.max(0, this.#paused - time)
     const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
     const look = this.#paused > 0 ? 64 : 8
     if (!asked && this.counts.plainCuts % look !== 0) {
       this.#time += time
-      return 0
+      return on
     }
     this.#scan()
     Atomics.add(this.#parts.shared.control, word.open, 1)
@@ -348,11 +352,11 @@ export class Recorder {
     const rate = this.#rate(time)
     this.#scanned = []
     this.#fresh = 0
-    if (rate < busyRate || this.#paused > 0) return 0
+    if (rate < busyRate || this.#paused > 0) return on
     this.#tracking = true
     this.#set('tracking', 1)
     this.#begin(nowhere)
-    return 1
+    return goOnTraced
   }
 
   #plain(): void {
