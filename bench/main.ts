@@ -36,6 +36,8 @@ const benches = [
   'heap',
   'policies',
   'machine',
+  'dinero',
+  'points',
   'library',
   'wasm',
   'guests',
