@@ -405,6 +405,9 @@ export class Kernel {
 
   /** After a region's permissions have changed. */
   reprotect(page: Page, region: Region): void {
+    if (page.frame < 0) return
+    // While nothing was allowed there was no entry, and its table may have gone. A new one may cost a frame, perhaps this page's.
+    if (region.read || region.write || region.execute) this.#prepare(this.#quiet(page.process), page)
     if (page.frame >= 0) this.#enter(this.frames.use(page.frame), page, region)
   }
 
