@@ -117,8 +117,8 @@ export class PageTable {
     const { bytes } = this.#format
     const { pageSize } = this.#memory
     const at = index * bytes
-    const data = this.#memory.bytes(table + Math.floor(at / pageSize))
-    const offset = at % pageSize
+    const data = this.#memory.bytes(at < pageSize ? table : table + Math.floor(at / pageSize))
+    const offset = at < pageSize ? at : at % pageSize
     this.#low = wordAt(data, offset, bytes < 4 ? bytes : 4)
     this.#high = bytes === 8 ? wordAt(data, offset + 4, 4) : 0
   }
@@ -138,6 +138,13 @@ export class PageTable {
   /** Whether a page's entry is valid: `entry(vpn).valid`, for whoever asks of every page. */
   valid(vpn: number): boolean {
     return this.#find(vpn) && bit(this.#low, this.#high, this.#format.valid)
+  }
+
+  /** Whether a page's entry is valid and dirty. */
+  dirty(vpn: number): boolean {
+    const { valid, dirty } = this.#format
+    if (dirty === undefined || !this.#find(vpn)) return false
+    return bit(this.#low, this.#high, valid) && bit(this.#low, this.#high, dirty)
   }
 
   write(slot: Slot, entry: Entry, inner: boolean): void {
@@ -246,8 +253,9 @@ export class PageTable {
 
 /** Little-endian word of 1, 2 or 4 bytes. */
 function wordAt(data: Uint8Array, at: number, bytes: number): number {
-  let word = 0
-  for (let i = bytes - 1; i >= 0; i--) word = (word << 8) | (data[at + i] as number)
+  let word = data[at] as number
+  if (bytes > 1) word |= (data[at + 1] as number) << 8
+  if (bytes === 4) word |= ((data[at + 2] as number) << 16) | ((data[at + 3] as number) << 24)
   return word >>> 0
 }
 

@@ -5,7 +5,7 @@
  *   after every operation        verdict and bytes against the model; every invariant (check.ts, bytes too) of the pages that it touched
  *                                and of those that had to go for them, and the counts of memory
  *   after every fork and exit,   every invariant of the whole machine; each fourth time with the bytes of all frames
- *   and after 1 to 128 others
+ *   and after 1 to 256 others
  *   after 10,000                 all bytes of all processes, read through the machine
  *
  *   npm run stress:machine -- [first seed] [seeds] [operations] [seconds]
@@ -82,6 +82,8 @@ class Stress {
   // A file may not change under a lens: this one is read by nobody else. It ends within a page, zeros follow.
   readonly #lens: { readonly source: Source; readonly bytes: Uint8Array }
   readonly #data = Array.from({ length: 9 }, (_, size) => new Uint8Array(size))
+  readonly #lately = new Uint8Array(6)
+  #next = 0
   #untilCheck = 1
 
   constructor(seed: number) {
@@ -123,21 +125,17 @@ class Stress {
     const space = this.#spaces.get(pid) as PlainMemory
     const what = this.#random.below(1000)
     let whole = --this.#untilCheck === 0
-    if (what < 770) this.#access(pid, space)
-    else if (what < 830) this.#map(pid, space)
-    else if (what < 870) this.#unmap(pid, space)
-    else if (what < 880) this.#remove(pid, space)
-    else if (what < 920) this.#protect(pid, space)
-    else if (what < 955) this.#evicted(this.machine.reclaim(pid))
-    else if (what < 965) this.#drop(pid)
-    else if (what < 975) this.machine.switchTo(pid)
-    else {
-      if (what < 988) this.#fork(pid, space)
-      else this.#exit(pid)
-      whole = true
-    }
+    if (what < 790) this.#access(pid, space)
+    else if (what < 850) this.#map(pid, space)
+    else if (what < 890) this.#unmap(pid, space)
+    else if (what < 900) this.#remove(pid, space)
+    else if (what < 930) this.#protect(pid, space)
+    else if (what < 965) this.#evicted(this.machine.reclaim(pid))
+    else if (what < 975) this.#drop(pid)
+    else if (what < 988) this.machine.switchTo(pid)
+    else whole = (what < 994 ? this.#fork(pid, space) : this.#exit(pid)) || whole
     if (whole) {
-      if (this.#untilCheck <= 0) this.#untilCheck = 1 + this.#random.below(128)
+      if (this.#untilCheck <= 0) this.#untilCheck = 1 + this.#random.below(256)
       check(this.machine, this.counts.checks++ % 4 === 0 ? 2 : 1)
     }
     if (number % 10_000 === 0) this.readAll()
@@ -153,7 +151,15 @@ class Stress {
   #access(pid: number, space: PlainMemory): void {
     const random = this.#random
     const { mapped } = space
-    const vpn = mapped.length > 0 && random.below(20) > 0 ? this.#one(mapped) : random.below(pages)
+    const kind = random.below(20)
+    // What was used lately, so that TLBs and caches hit as well; anything that is mapped; anything.
+    const vpn =
+      kind < 11
+        ? (this.#lately[random.below(this.#lately.length)] as number)
+        : kind < 19 && mapped.length > 0
+          ? this.#one(mapped)
+          : random.below(pages)
+    this.#lately[this.#next++ % this.#lately.length] = vpn
     const offset = random.below(page)
     const size = 1 + random.below(Math.min(8, page - offset))
     if (random.below(2) === 0) this.#load(pid, space, vpn, offset, size)
@@ -253,16 +259,19 @@ class Stress {
     checkPages(this.machine, pid, vpn, 1)
   }
 
-  #fork(pid: number, space: PlainMemory): void {
-    if (this.#spaces.size >= this.#most) return
+  // Whether there is one now.
+  #fork(pid: number, space: PlainMemory): boolean {
+    if (this.#spaces.size >= this.#most) return false
     this.#live(this.machine.fork(pid).pid, space.fork())
     this.counts.forks++
+    return true
   }
 
-  #exit(pid: number): void {
-    if (this.#spaces.size === 1) return
+  #exit(pid: number): boolean {
+    if (this.#spaces.size === 1) return false
     this.machine.exit(pid)
     this.#live(pid, undefined)
+    return true
   }
 }
 
@@ -292,11 +301,12 @@ if (process.argv[1] === import.meta.filename) {
   const began = performance.now()
   let seed = from
   for (; seed < from + count && performance.now() - began < seconds * 1000; seed++) {
-    const start = performance.now()
+    const start = process.cpuUsage()
     const { accesses, faults, evictions, forks, switches, checks } = stress(seed, operations)
-    const time = ((performance.now() - start) / 1000).toFixed(1)
+    const { user, system } = process.cpuUsage(start)
+    const time = ((user + system) / 1e6).toFixed(1)
     console.log(
-      `seed ${seed}: ${operations} operations, ${accesses} accesses, ${faults} faults, ${evictions} evictions, ${forks} forks, ${switches} switches, ${checks} whole checks, no difference (${time} s)`,
+      `seed ${seed}: ${operations} operations, ${accesses} accesses, ${faults} faults, ${evictions} evictions, ${forks} forks, ${switches} switches, ${checks} whole checks, no difference (${time} s of a processor)`,
     )
   }
   if (seed < from + count) console.log(`Time is up: seeds ${seed} to ${from + count - 1} are left.`)
