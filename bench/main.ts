@@ -37,6 +37,8 @@ const benches = [
   'heap',
   'policies',
   'machine',
+  'dinero',
+  'points',
   'library',
   'wasm',
   'guests',
