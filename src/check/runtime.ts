@@ -475,7 +475,7 @@ export class Runtime {
     }
   }
 
-  // A string that leaves the member of a struct where it begins, as far as _FORTIFY_SOURCE=2 goes: of memcpy it may be meant.
+  // A string that runs from an array of characters into a member of a struct that is none. Of memcpy it may be meant.
   #insideMember(at: number, length: number, t: number): boolean {
     const text = this.places.textAt(at, t)
     if (text === undefined || at + length <= text.start + text.length) return true

@@ -65,7 +65,8 @@ export interface DebugInfo {
   readonly globals: readonly Variable[]
   /**
    * The array of characters that is a member of a struct, or of an array's element, and holds the byte at `offset` of a variable of this
-   * type; counted from the variable's start. Not what may be one of several (unions), nor a last member, which may go on behind its end.
+   * type, with those that follow it directly; counted from the variable's start. Not what may be one of several (unions), nor a last
+   * member, which may go on behind its end.
    */
   readonly textAt: (typeEntry: number, offset: number) => Extent | undefined
 }
@@ -464,12 +465,21 @@ class InfoReader {
       const start = number(member, At.memberLocation) ?? 0
       const length = inner === undefined ? undefined : this.#size(inner, 0)
       if (inner === undefined || length === undefined || offset < start || offset >= start + length) continue
-      if (this.#isText(inner))
-        return i === members.length - 1
-          ? undefined
-          : { name: this.#text(member, At.name) ?? '', start, length }
+      if (this.#isText(inner)) return this.#textRun(members, i, start, length)
       const found = this.#textAt(inner, offset - start, depth + 1)
       return found === undefined ? undefined : { ...found, start: start + found.start }
+    }
+    return undefined
+  }
+
+  #textRun(members: readonly Entry[], first: number, start: number, length: number): Extent | undefined {
+    let end = start + length
+    for (const member of members.slice(first + 1)) {
+      const inner = this.#reference(this.#inherited(member, At.type))
+      const size = inner === undefined ? undefined : this.#size(inner, 0)
+      if (inner === undefined || number(member, At.memberLocation) !== end || !this.#isText(inner))
+        return { name: this.#text(members[first] as Entry, At.name) ?? '', start, length: end - start }
+      end += size ?? 0
     }
     return undefined
   }

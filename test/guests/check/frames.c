@@ -8,6 +8,7 @@ static int *volatile gone;
 
 struct record {
   int number;
+  char before[4];
   char name[8];
   union {
     char letters[4];
@@ -26,8 +27,9 @@ static int members(const char *what, const char *text) {
   if (!strcmp(what, "whole")) {
     memcpy(two[0].name, "123456789abcdef", 16);
     strncpy(two[0].name, text, sizeof two[0].name);
+    strcpy(two[0].before, "12345678");
     strcpy(two[0].kind.letters, "1234567");
-    strcpy((char *)&two[1], "all of a record");
+    strcpy((char *)&two[1], "all of one record");
   }
   return two[0].number + two[1].number;
 }
