@@ -4,6 +4,7 @@ import { GuestError } from '../guest/errors.ts'
 import { type Ending, run, type RunOptions } from '../guest/instance.ts'
 import type { GcCounts, GuestCollector } from '../guest/gc.ts'
 import type { MachineRun } from '../guest/machine.ts'
+import type { Party } from '../guest/malloc-accesses.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load } from '../guest/load.ts'
@@ -68,8 +69,11 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     if (flags.malloc === 'observe') {
       const { MallocWatch } = await import('../guest/malloc-sites.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
-      watch = new MallocWatch(mallocOf(path, guest.module, flags.mallocFunctions))
-      options = together(options, watch.options)
+      const { GuestFiles } = await import('../guest/malloc-explain.ts')
+      const files = new GuestFiles()
+      const functions = mallocOf(path, guest.module, flags.mallocFunctions)
+      watch = new MallocWatch(guest.module, functions, files.explain)
+      options = together(options, together({ observer: files.observer }, watch.options))
     } else if (flags.malloc !== undefined) {
       const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
@@ -203,12 +207,28 @@ export function tellSites(watch: MallocWatch, flags: GuestFlags): void {
   }
   const line = (text: string): void => void process.stderr.write(`${text}\n`)
   line(`${sites.length} places took memory; at most ${formatSize(watch.peak)} of blocks lived at a time`)
-  for (const { stack, blocks, bytes, freed, lived, peakBytes } of sites.slice(0, mostSites)) {
+  for (const site of sites.slice(0, mostSites)) {
+    const { blocks, bytes, freed, lived, peakBytes, looked, explained } = site
     const life = freed === 0 ? 'none freed' : `${freed} freed after ${Math.round(lived / freed)} mallocs`
     line(`${formatSize(bytes)} in ${blocks} blocks, at most ${formatSize(peakBytes)} at a time, ${life}`)
-    for (const frame of stack.slice(0, 8)) line(`    ${frameText(frame)}`)
+    if (looked !== undefined && explained !== undefined && explained > 0)
+      line(`  ${Math.round((explained / looked) * 100)} % of it in files that the program has read`)
+    line(`  written ${byWhom(site.written, site.writers)}; read ${byWhom(site.read, site.readers)}`)
+    for (const frame of site.stack.slice(0, 8)) line(`    ${frameText(frame)}`)
   }
   if (sites.length > mostSites) line(`… and ${sites.length - mostSites} more; --json has all`)
+}
+
+/** Functions that are told of as readers or writers. */
+const mostParties = 3
+
+function byWhom(bytes: number, parties: readonly Party[]): string {
+  if (parties.length === 0) return 'by nobody'
+  const some = parties
+    .slice(0, mostParties)
+    .map(party => `${party.name ?? `function ${party.index}`} (${Math.round((party.bytes / bytes) * 100)} %)`)
+  const more = parties.length - some.length
+  return `${formatSize(bytes)} by ${some.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
 /** A line for --json: to the file, or to standard error. */
