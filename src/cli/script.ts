@@ -13,7 +13,8 @@ import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { isShared } from '../guest/run-within.ts'
 import { together } from '../guest/together.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
-import { type GuestFlags, machineFor, tellBudget, tellSites } from './guest.ts'
+import { type GuestFlags, machineFor } from './guest.ts'
+import { tellBudget, tellSites } from './guest-told.ts'
 
 /** Bytes of heap that an allocator gets in a memory whose host must not see it grow. */
 const room = 1 << 30
