@@ -6,7 +6,7 @@
 import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
-import { bufferAt, arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
+import { bufferAt, arena, call3, exitNow, getAddress, nr, trimHeap } from '../sys/ffi.ts'
 import { EEXIST, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
@@ -53,6 +53,9 @@ const muchResidual = 700
 const leastHalf = 128
 const mostHalves = 256
 
+/** Memory that is free is given back to the system when so many epochs were looked at and nothing waits. */
+const epochsPerTrim = 32
+
 interface Half {
   readonly epoch: number
   readonly bytes: Uint8Array
@@ -88,6 +91,7 @@ class Keeper {
   readonly #before: Uint32Array
   readonly #pressure: Pressure
   #lastEpoch = 0
+  #trimmed = 0
   #lastFault = -1
   #ahead = leastAhead
   #running = true
@@ -152,6 +156,7 @@ class Keeper {
       else if (this.#again) this.#tryAgain()
       else {
         this.#ask(true)
+        this.#giveBack()
         this.#later.look(this.#shared, quietFor)
         // Pages that are asked for are neither virtual nor physical yet.
         const settled = this.#later.ready === 0 && Atomics.load(this.#shared.control, word.asked) === 0
@@ -165,6 +170,13 @@ class Keeper {
     const { ready } = this.#later
     if (ready === 0 || ready >= mostTrials) return ready > 0
     return this.#reportWanted || performance.now() - this.#lastEpoch > lullAfter
+  }
+
+  // What epochs came in lies free in malloc's arenas.
+  #giveBack(): void {
+    if (this.#counts.epochs < this.#trimmed + epochsPerTrim) return
+    this.#trimmed = this.#counts.epochs
+    trimHeap()
   }
 
   #post(message: FromKeeper): void {

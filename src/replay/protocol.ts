@@ -91,7 +91,8 @@ export interface Epoch {
   readonly inputs: Uint8Array
   /** Large copies: to, from, length. */
   readonly copies: Uint32Array
-  readonly calls: readonly HostCall[]
+  /** See calls.ts. */
+  readonly calls: Uint8Array
   /** Runs of pages written: first, count. */
   readonly written: Uint32Array
   /** How many of them were not written shortly before. */

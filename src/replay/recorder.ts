@@ -11,6 +11,7 @@ import { addressOf } from '../sys/ffi.ts'
 import { advise, discard, page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
+import { CallLog } from './calls.ts'
 import { unrepeatableCalls } from './host-calls.ts'
 import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
@@ -18,7 +19,6 @@ import {
   atStart,
   type Drops,
   type Epoch,
-  type HostCall,
   type HostWrite,
   nowhere,
   pageState,
@@ -91,7 +91,7 @@ export class Recorder {
   #tagAddress = 0
   base = 0
   #begun: Begun = { id: 0, point: nowhere, locals: new Uint8Array(0), globals: [], size: 0, budget: 0 }
-  #calls: HostCall[] = []
+  readonly #calls = new CallLog()
   #writes: HostWrite[] = []
   #forbidden: string | undefined
   /** Runs of pages that scans within the epoch have found, and how many of these were not written recently. */
@@ -172,7 +172,7 @@ export class Recorder {
         this.#writes = []
       },
       after: (name, _args, result) => {
-        this.#calls.push({ name, result, writes: this.#writes })
+        this.#calls.add({ name, result, writes: this.#writes })
         this.#writes = []
         if (unrepeatableCalls.has(name) || !callKinds.has(name)) this.#forbidden ??= name
       },
@@ -384,7 +384,7 @@ export class Recorder {
       size: this.#get('size'),
       budget,
     }
-    this.#calls = []
+    this.#calls.take()
     this.#scanned = []
     this.#fresh = 0
     this.#forbidden = undefined
@@ -412,7 +412,7 @@ export class Recorder {
           ? new Uint8Array(0)
           : new Uint8Array(state).slice(logAt, this.#get('log')),
       copies: new Uint32Array(state).slice(copiesAt / 4, (copiesAt + this.#get('copies')) / 4),
-      calls: this.#calls,
+      calls: this.#calls.take(),
       written,
       fresh: this.#fresh,
       forbidden: last ? 'the end of the run' : this.#forbidden,
