@@ -16,6 +16,7 @@ import { Packer } from './pack.ts'
 import { Pressure } from './pressure.ts'
 import { Lenses, pageBytes, type Part, type Piece, type Recipe, residualOf, whole } from './lenses.ts'
 import {
+  backlogOf,
   type Epoch,
   type FromKeeper,
   type KeeperData,
@@ -152,8 +153,11 @@ class Keeper {
         this.#later.forget()
       }
       const epoch = this.#queue.shift()
-      if (epoch !== undefined) this.#take(epoch)
-      else if (this.#again) this.#tryAgain()
+      if (epoch !== undefined) {
+        this.#take(epoch)
+        Atomics.sub(this.#shared.control, word.backlog, backlogOf(epoch))
+        Atomics.notify(this.#shared.control, word.backlog)
+      } else if (this.#again) this.#tryAgain()
       else {
         this.#ask(true)
         this.#giveBack()

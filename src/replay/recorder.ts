@@ -17,6 +17,7 @@ import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
   atStart,
+  backlogOf,
   type Drops,
   type Epoch,
   type HostWrite,
@@ -55,6 +56,9 @@ const mostCostly = 6
 const firstPause = 100
 const mostBrought = 8
 const longestPause = 5000
+/** How far the keeper may be behind (KiB, or an eighth of what was written), and how long (ms) it is waited for at a cut. */
+const leastBacklog = 24 << 10
+const longestWait = 400
 /** After so many cuts an activation goes on in a new one (bodies.ts). */
 const renewEvery = 8
 /** Reads of a file shorter than this are kept as bytes. */
@@ -125,6 +129,7 @@ export class Recorder {
     moved: 0,
     costly: 0,
     pauses: 0,
+    waitedMs: 0,
   }
 
   constructor(parts: RecorderParts) {
@@ -240,7 +245,7 @@ export class Recorder {
       return goOnPlain
     }
     this.counts.cuts++
-    const used = this.#begun.budget - this.#get('budget')
+    const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const depth = this.#get('depth')
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
@@ -321,7 +326,7 @@ export class Recorder {
   // The activation that the epoch began in has returned.
   #left(): void {
     this.counts.left++
-    const used = this.#begun.budget - this.#get('budget')
+    const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const written = this.#scan()
     this.#post(0, false, written)
     this.#rate(this.#lap())
@@ -393,6 +398,7 @@ export class Recorder {
     this.#set('low', point === nowhere ? 0 : this.#get('depth'))
     this.#set('log', logAt)
     this.#set('copies', 0)
+    this.#set('skipped', 0)
     if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
   }
 
@@ -417,7 +423,23 @@ export class Recorder {
       fresh: this.#fresh,
       forbidden: last ? 'the end of the run' : this.#forbidden,
     }
+    Atomics.add(this.#parts.shared.control, word.backlog, backlogOf(epoch))
     this.#parts.post(epoch)
+    if (!last) this.#await()
+  }
+
+  // What is not looked at yet takes memory.
+  #await(): void {
+    const { control } = this.#parts.shared
+    const most = Math.max(leastBacklog, (control[word.top] as number) / 2)
+    const until = performance.now() + longestWait
+    for (;;) {
+      const now = performance.now()
+      const backlog = Atomics.load(control, word.backlog)
+      if (backlog <= most || now >= until) return
+      Atomics.wait(control, word.backlog, backlog, until - now)
+      this.counts.waitedMs += performance.now() - now
+    }
   }
 
   /** Notes which pages were written since the last scan, and protects them again. Gives all that the epoch wrote. */
