@@ -94,6 +94,8 @@ export const mostCopies = 680
 export const logAt = 65536
 /** Bytes of an entry of the log: an address and a byte. */
 export const logEntry = 8
+/** An epoch that has logged so many bytes ends: one that goes over everything would touch the tags of everything. */
+const mostLogged = 32768
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
 /** The host is asked to make copies from here on. */
@@ -108,6 +110,7 @@ export interface HelperGlobals {
   readonly live: number
   readonly log: number
   readonly copies: number
+  readonly skipped: number
 }
 
 export interface HelperCode {
@@ -237,6 +240,21 @@ function note(g: HelperGlobals): Uint8Array {
   i32(w, 8)
   put(w, 'i32.add')
   put(w, 'global.set', g.log)
+  // The next poll is the last one, and what was left of the budget is remembered.
+  put(w, 'global.get', g.log)
+  i32(w, logAt + mostLogged * logEntry)
+  put(w, 'i32.ge_u')
+  open(w, 'if')
+  put(w, 'global.get', g.budget)
+  i32(w, 0)
+  put(w, 'i32.gt_s')
+  open(w, 'if')
+  put(w, 'global.get', g.budget)
+  put(w, 'global.set', g.skipped)
+  i32(w, 0)
+  put(w, 'global.set', g.budget)
+  put(w, 'end')
+  put(w, 'end')
   put(w, 'end')
   put(w, 'local.get', i)
   i32(w, 1)

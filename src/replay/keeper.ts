@@ -6,7 +6,7 @@
 import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
-import { bufferAt, arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
+import { bufferAt, arena, call3, exitNow, getAddress, nr, trimHeap } from '../sys/ffi.ts'
 import { EEXIST, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
@@ -16,6 +16,7 @@ import { Packer } from './pack.ts'
 import { Pressure } from './pressure.ts'
 import { Lenses, pageBytes, type Part, type Piece, type Recipe, residualOf, whole } from './lenses.ts'
 import {
+  backlogOf,
   type Epoch,
   type FromKeeper,
   type KeeperData,
@@ -53,6 +54,9 @@ const muchResidual = 700
 const leastHalf = 128
 const mostHalves = 256
 
+/** Memory that is free is given back to the system when so many epochs were looked at and nothing waits. */
+const epochsPerTrim = 32
+
 interface Half {
   readonly epoch: number
   readonly bytes: Uint8Array
@@ -88,6 +92,7 @@ class Keeper {
   readonly #before: Uint32Array
   readonly #pressure: Pressure
   #lastEpoch = 0
+  #trimmed = 0
   #lastFault = -1
   #ahead = leastAhead
   #running = true
@@ -148,10 +153,14 @@ class Keeper {
         this.#later.forget()
       }
       const epoch = this.#queue.shift()
-      if (epoch !== undefined) this.#take(epoch)
-      else if (this.#again) this.#tryAgain()
+      if (epoch !== undefined) {
+        this.#take(epoch)
+        Atomics.sub(this.#shared.control, word.backlog, backlogOf(epoch))
+        Atomics.notify(this.#shared.control, word.backlog)
+      } else if (this.#again) this.#tryAgain()
       else {
         this.#ask(true)
+        this.#giveBack()
         this.#later.look(this.#shared, quietFor)
         // Pages that are asked for are neither virtual nor physical yet.
         const settled = this.#later.ready === 0 && Atomics.load(this.#shared.control, word.asked) === 0
@@ -165,6 +174,13 @@ class Keeper {
     const { ready } = this.#later
     if (ready === 0 || ready >= mostTrials) return ready > 0
     return this.#reportWanted || performance.now() - this.#lastEpoch > lullAfter
+  }
+
+  // What epochs came in lies free in malloc's arenas.
+  #giveBack(): void {
+    if (this.#counts.epochs < this.#trimmed + epochsPerTrim) return
+    this.#trimmed = this.#counts.epochs
+    trimHeap()
   }
 
   #post(message: FromKeeper): void {

@@ -11,14 +11,15 @@ import { addressOf } from '../sys/ffi.ts'
 import { advise, discard, page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
+import { CallLog } from './calls.ts'
 import { unrepeatableCalls } from './host-calls.ts'
 import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
   atStart,
+  backlogOf,
   type Drops,
   type Epoch,
-  type HostCall,
   type HostWrite,
   nowhere,
   pageState,
@@ -55,6 +56,9 @@ const mostCostly = 6
 const firstPause = 100
 const mostBrought = 8
 const longestPause = 5000
+/** How far the keeper may be behind (KiB, or an eighth of what was written), and how long (ms) it is waited for at a cut. */
+const leastBacklog = 24 << 10
+const longestWait = 400
 /** After so many cuts an activation goes on in a new one (bodies.ts). */
 const renewEvery = 8
 /** Reads of a file shorter than this are kept as bytes. */
@@ -91,7 +95,7 @@ export class Recorder {
   #tagAddress = 0
   base = 0
   #begun: Begun = { id: 0, point: nowhere, locals: new Uint8Array(0), globals: [], size: 0, budget: 0 }
-  #calls: HostCall[] = []
+  readonly #calls = new CallLog()
   #writes: HostWrite[] = []
   #forbidden: string | undefined
   /** Runs of pages that scans within the epoch have found, and how many of these were not written recently. */
@@ -125,6 +129,7 @@ export class Recorder {
     moved: 0,
     costly: 0,
     pauses: 0,
+    waitedMs: 0,
   }
 
   constructor(parts: RecorderParts) {
@@ -172,7 +177,7 @@ export class Recorder {
         this.#writes = []
       },
       after: (name, _args, result) => {
-        this.#calls.push({ name, result, writes: this.#writes })
+        this.#calls.add({ name, result, writes: this.#writes })
         this.#writes = []
         if (unrepeatableCalls.has(name) || !callKinds.has(name)) this.#forbidden ??= name
       },
@@ -240,7 +245,7 @@ export class Recorder {
       return goOnPlain
     }
     this.counts.cuts++
-    const used = this.#begun.budget - this.#get('budget')
+    const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const depth = this.#get('depth')
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
@@ -321,7 +326,7 @@ export class Recorder {
   // The activation that the epoch began in has returned.
   #left(): void {
     this.counts.left++
-    const used = this.#begun.budget - this.#get('budget')
+    const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const written = this.#scan()
     this.#post(0, false, written)
     this.#rate(this.#lap())
@@ -384,7 +389,7 @@ export class Recorder {
       size: this.#get('size'),
       budget,
     }
-    this.#calls = []
+    this.#calls.take()
     this.#scanned = []
     this.#fresh = 0
     this.#forbidden = undefined
@@ -393,6 +398,7 @@ export class Recorder {
     this.#set('low', point === nowhere ? 0 : this.#get('depth'))
     this.#set('log', logAt)
     this.#set('copies', 0)
+    this.#set('skipped', 0)
     if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
   }
 
@@ -412,12 +418,28 @@ export class Recorder {
           ? new Uint8Array(0)
           : new Uint8Array(state).slice(logAt, this.#get('log')),
       copies: new Uint32Array(state).slice(copiesAt / 4, (copiesAt + this.#get('copies')) / 4),
-      calls: this.#calls,
+      calls: this.#calls.take(),
       written,
       fresh: this.#fresh,
       forbidden: last ? 'the end of the run' : this.#forbidden,
     }
+    Atomics.add(this.#parts.shared.control, word.backlog, backlogOf(epoch))
     this.#parts.post(epoch)
+    if (!last) this.#await()
+  }
+
+  // What is not looked at yet takes memory.
+  #await(): void {
+    const { control } = this.#parts.shared
+    const most = Math.max(leastBacklog, (control[word.top] as number) / 2)
+    const until = performance.now() + longestWait
+    for (;;) {
+      const now = performance.now()
+      const backlog = Atomics.load(control, word.backlog)
+      if (backlog <= most || now >= until) return
+      Atomics.wait(control, word.backlog, backlog, until - now)
+      this.counts.waitedMs += performance.now() - now
+    }
   }
 
   /** Notes which pages were written since the last scan, and protects them again. Gives all that the epoch wrote. */

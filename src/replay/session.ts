@@ -59,7 +59,7 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     }
   }
   const post = (message: ToKeeper): void => {
-    port.postMessage(message)
+    port.postMessage(message, message.kind === 'epoch' ? [message.inputs.buffer as ArrayBuffer] : [])
     fds.signalEvent(wake)
   }
   const recorder = new Recorder({
@@ -129,7 +129,7 @@ const leastAtEnd = 1500
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '4'
+const revision = '5'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
