@@ -95,7 +95,7 @@ export function allocateObject(bytes: i32): i32 {
 /** Whether an object begins at `p`. */
 export function isObject(p: i32): boolean {
   const from = origin()
-  if (p <= from || p >= load32(state() + 4) || (p & 7) !== 0) return false
+  if (p < from || p >= load32(state() + 4) || (p & 7) !== 0) return false
   const index = (p - from) >> 3
   return ((load32(get(TABLES) + ((index >> 5) << 2)) >> (index & 31)) & 1) !== 0
 }
@@ -104,7 +104,7 @@ export function isObject(p: i32): boolean {
 export function objectAt(p: i32): i32 {
   if (isObject(p)) return p
   const from = origin()
-  if (get(MODE) !== INTERIOR || p <= from || p >= load32(state() + 4)) return 0
+  if (get(MODE) !== INTERIOR || p < from || p >= load32(state() + 4)) return 0
   // The nearest start below.
   const index = (p - from) >> 3
   const first = get(TABLES)
