@@ -77,9 +77,10 @@ class Pager {
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     this.#poller.add(fd)
-    this.#poller.add(data.wake)
+    const wake = fds.eventfd()
+    this.#poller.add(wake)
     this.#poller.add(this.#leases.descriptor)
-    this.#post({ kind: 'ready', faults })
+    this.#post({ kind: 'ready', faults, wake })
   }
 
   #post(reply: Reply): void {
