@@ -37,6 +37,7 @@ export function waysOf({ budget }: Task): Readonly<Record<string, readonly strin
     ...Object.fromEntries(allocatorNames.map(name => [`malloc ${name}`, ['run', '--malloc', name]])),
     'malloc best, budget': ['run', '--malloc', 'best', '--budget', budget],
     observe: ['run', '--malloc', 'observe'],
+    gc: ['run', '--gc'],
     check: ['check', '--quiet'],
   }
 }
