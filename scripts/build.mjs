@@ -4,6 +4,7 @@
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
  *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js is made one file (vite)
+ *   the entries of dist/library/ → dist/lethe/ (vite), what a program imports: a few files instead of a hundred
  *   src/lab/ with what it shows → dist/lab/ (vite)
  *   src/report/ → dist/report/index.html, script and style inside (vite)
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
@@ -130,6 +131,41 @@ function buildHeaps() {
   rmSync(folder, { recursive: true })
 }
 
+/** Each thread of the library's is started often, and a hundred modules take four times as long to load as one. */
+async function bundleLibrary(dist) {
+  const { build } = await import('vite')
+  const names = ['index', 'pager', 'scanner', 'writer', 'object-fetcher']
+  const folder = join(dist, 'lethe')
+  await build({
+    root: dist,
+    configFile: false,
+    logLevel: 'warn',
+    build: {
+      ssr: true,
+      outDir: folder,
+      minify: false,
+      target: 'es2023',
+      copyPublicDir: false,
+      rollupOptions: {
+        input: Object.fromEntries(
+          names.map(name => [
+            name,
+            join(dist, name === 'object-fetcher' ? 'backing' : 'library', `${name}.js`),
+          ]),
+        ),
+        // Names stay, for who reads a stack.
+        output: {
+          entryFileNames: '[name].js',
+          chunkFileNames: 'shared-[name].js',
+          minify: { compress: false, mangle: false, codegen: true },
+        },
+      },
+    },
+  })
+  for (const name of readdirSync(join(dist, 'kernels')).filter(name => name.endsWith('.wasm')))
+    copyFileSync(join(dist, 'kernels', name), join(folder, name))
+}
+
 async function buildDist() {
   const dist = join(root, 'dist')
   const stamp = join(dist, '.built')
@@ -151,6 +187,7 @@ async function buildDist() {
     copyFileSync(path, copy)
   }
   await joinPlainRun(join(part, 'cli'))
+  await bundleLibrary(part)
   writeFileSync(join(part, '.built'), '')
   // The pages have builds of their own.
   for (const page of ['lab', 'report'])

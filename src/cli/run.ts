@@ -111,7 +111,14 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
   }
   checkSitesFlags(flags)
   findCommand(command[0] ?? '')
-  if (flags.sites) return await runSites(command, flags)
+  if (flags.sites) {
+    for (const name of ['budget', 'pressure', 'pack'] as const)
+      if (flags[name] !== undefined)
+        throw new UsageError(
+          `--${name} is of serving, and with --sites the command is only recorded; leave one away`,
+        )
+    return await runSites(command, flags)
+  }
   const record = flags.json === undefined ? undefined : flags.json === true ? '' : resolve(flags.json)
   if (record !== undefined && record !== '') createRecord(record)
   try {

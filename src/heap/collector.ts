@@ -385,7 +385,8 @@ export class Collector {
   }
   /** The pointers in an object, as a collection sees them: distances and the objects that they name. */
   *pointersOf(object: number): Generator<readonly [distance: number, target: number]> {
-    const usable = (this.memory.load32(object - 4) & -8) - 4
+    bind(this.memory)
+    const usable = best.usableSize(object)
     const known = this.#precise ? this.#types[this.memory.load32(object)] : undefined
     const pointers = known === undefined || known.size === 0 ? undefined : known.pointers
     if (pointers !== undefined) {

@@ -166,7 +166,7 @@ export function reallocateUnlessDue(p: i32, bytes: i32): i32 {
 /** Whether an object begins at `p`. */
 export function isObject(p: i32): boolean {
   const from = origin()
-  if (p <= from || p >= load32(state() + 4) || (p & 7) !== 0) return false
+  if (p < from || p >= load32(state() + 4) || (p & 7) !== 0) return false
   const index = (p - from) >> 3
   return ((load32(get(TABLES) + ((index >> 5) << 2)) >> (index & 31)) & 1) !== 0
 }
@@ -175,7 +175,7 @@ export function isObject(p: i32): boolean {
 export function objectAt(p: i32): i32 {
   if (isObject(p)) return p
   const from = origin()
-  if (get(MODE) !== INTERIOR || p <= from || p >= load32(state() + 4)) return 0
+  if (get(MODE) !== INTERIOR || p < from || p >= load32(state() + 4)) return 0
   // The nearest start below in these 4 KiB, or else what covers their begin.
   const index = (p - from) >> 3
   const first = get(TABLES)
