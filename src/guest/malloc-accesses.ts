@@ -224,11 +224,14 @@ export class Accesses {
       writers: [] as Party[],
     }))
     for (let row = 0; rows + (row + 1) * wasmPage <= buffer.byteLength; row++) {
-      const counters = new BigUint64Array(buffer, rows + row * wasmPage, count * 2)
+      // By halves: most are zero, and big integers take long.
+      const counters = new Uint32Array(buffer, rows + row * wasmPage, count * 4)
       const index = row < hostCalls.length ? undefined : row - hostCalls.length
-      for (const [n, place] of found.entries()) {
-        const [read, written] = [Number(counters[n * 2]), Number(counters[n * 2 + 1])]
+      for (let n = 0; n < count; n++) {
+        const read = (counters[n * 4] as number) + (counters[n * 4 + 1] as number) * 2 ** 32
+        const written = (counters[n * 4 + 2] as number) + (counters[n * 4 + 3] as number) * 2 ** 32
         if (read + written === 0) continue
+        const place = found[n] as (typeof found)[number]
         const name = index === undefined ? hostCalls[row] : nameOf(index)
         place.read += read
         place.written += written

@@ -3,6 +3,7 @@ import type { Module } from '../wasm/module.ts'
 import { I32, importCount } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
 import { GuestError } from './errors.ts'
+import { findMallocByShape } from './malloc-shape.ts'
 
 /** What a function of the family does. */
 export const mallocRoles = [
@@ -100,6 +101,16 @@ export function parseMalloc(module: Module, text: string): MallocFunctions {
   return found
 }
 
+// By names if there are enough, else by shape, which costs a look at all code.
+function namedOrShaped(module: Module, all: boolean): { found: MallocFunctions; whole: boolean } {
+  const named = findMalloc(module)
+  const roles = new Set(named.values())
+  const enough = roles.has('malloc') && roles.has('free')
+  if (enough && (!all || readNames(module).functions.size > 0)) return { found: named, whole: true }
+  const shaped = findMallocByShape(module)
+  return { found: new Map([...named, ...(shaped ?? [])]), whole: shaped !== undefined }
+}
+
 /**
  * The functions to be used, with malloc and free among them. `all`: they are to be replaced, so that none of the family may be left that
  * works on the old heap. GuestError 'option' where they can't be had.
@@ -110,16 +121,17 @@ export function mallocOf(
   given: string | undefined,
   all = false,
 ): MallocFunctions {
-  const found = given === undefined ? findMalloc(module) : parseMalloc(module, given)
+  const { found, whole } =
+    given === undefined ? namedOrShaped(module, all) : { found: parseMalloc(module, given), whole: true }
   const roles = new Set(found.values())
   for (const role of ['malloc', 'free'] as const)
     if (!roles.has(role))
       throw new GuestError(
         'option',
-        `${path} has no function named ${role} that we can find: its name section was stripped; give --malloc-functions malloc=INDEX,free=INDEX,…`,
+        `${path} has no function named ${role} that we can find: its name section was stripped, and it is not the one of wasi-libc or Emscripten; give --malloc-functions malloc=INDEX,free=INDEX,…`,
       )
   const missing = (['calloc', 'realloc'] as const).filter(role => !roles.has(role))
-  if (all && given === undefined && missing.length > 0 && readNames(module).functions.size === 0)
+  if (all && !whole && missing.length > 0)
     throw new GuestError(
       'option',
       `${path} exports malloc and free and has no other names: whether it has ${missing.join(' and ')}, which would have to be replaced with them, can't be told; give --malloc-functions`,

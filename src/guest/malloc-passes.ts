@@ -40,7 +40,7 @@ export const importedMemory = 'memory'
  */
 export function replaceMalloc(functions: MallocFunctions): Pass {
   return {
-    name: `malloc 3 ${listed(functions)}`,
+    name: `malloc 4 ${listed(functions)}`,
     apply(module: Module): Module {
       const rewriter = new Rewriter(module)
       const memory = rewriter.memoryType(0)
@@ -62,7 +62,14 @@ export function replaceMalloc(functions: MallocFunctions): Pass {
         pages: call('pages', one),
       }
       for (const [index, role] of placed(module, functions))
-        rewriter.defineFunction(index, { type: signature(role), body: code => bodies[role](code, calls) })
+        rewriter.defineFunction(index, {
+          type: signature(role),
+          locals: [I32],
+          body: code => {
+            foreign[role]?.(code, calls, memory.min * wasmPage)
+            bodies[role](code, calls)
+          },
+        })
       const grow = rewriter.addFunction({
         type: one,
         locals: [I32],
@@ -80,6 +87,39 @@ export function replaceMalloc(functions: MallocFunctions): Pass {
       return rewriter.finish()
     },
   }
+}
+
+// Blocks of the program's own malloc, from before it was ours: a program may have been stored while it ran (Wizer). They lie below our
+// heap. Freed, they stay; resized, they are copied, with what lies behind, for nobody knows how long they are.
+const foreign: Readonly<Partial<Record<MallocRole, (code: Code, calls: Calls, base: number) => void>>> = {
+  free: (code, _calls, base) =>
+    void code.get(0).i32(base).op(OP['i32.lt_u']).block(OP.if).op(OP.return).end(),
+  realloc(code, calls, base) {
+    const made = mallocParameters.realloc
+    const least = (): Code =>
+      code
+        .get(1)
+        .i32(base)
+        .get(0)
+        .op(OP['i32.sub'])
+        .get(1)
+        .i32(base)
+        .get(0)
+        .op(OP['i32.sub'])
+        .op(OP['i32.lt_u'])
+    code
+      .get(0)
+      .i32(1)
+      .op(OP['i32.sub'])
+      .i32(base - 1)
+      .op(OP['i32.lt_u'])
+      .block(OP.if)
+    bounded(code, 1).get(1).call(calls.malloc).tee(made).block(OP.if).get(made).get(0)
+    least().op(OP.select).with2(OP['memory.copy'], 0, 0).end()
+    code.get(made).op(OP.return).end()
+  },
+  malloc_usable_size: (code, _calls, base) =>
+    void code.get(0).i32(base).op(OP['i32.lt_u']).block(OP.if).i32(0).op(OP.return).end(),
 }
 
 interface Calls {
@@ -117,10 +157,7 @@ const bodies: Readonly<Record<MallocRole, (code: Code, calls: Calls) => void>> =
     code.tee(2).op(OP['i32.eqz']).block(OP.if).i32(errno.nomem).op(OP.return).end()
     code.get(0).get(2).access(OP['i32.store'], 0).i32(0)
   },
-  malloc_usable_size(code, calls) {
-    code.get(0).op(OP['i32.eqz']).block(OP.if).i32(0).op(OP.return).end()
-    code.get(0).call(calls.usableSize)
-  },
+  malloc_usable_size: (code, calls) => code.get(0).call(calls.usableSize),
 }
 
 function aligned(code: Code, align: number, bytes: number, calls: Calls): void {

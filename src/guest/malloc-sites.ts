@@ -81,6 +81,17 @@ export type ExplainBlocks = (
   blocks: readonly (readonly [number, number])[],
 ) => readonly number[]
 
+/** In a large module the engine needs 0.1 ms for each frame to say where it is. */
+const mostFrames = 32
+
+function framesNow(): Frame[] {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = mostFrames
+  const frames = trapFrames(new Error('stack'))
+  Error.stackTraceLimit = stackTraceLimit
+  return frames
+}
+
 /** A heap of so many bytes is looked at; then again when it is so many times as large. */
 const firstLook = 1 << 20
 const nextLook = 1.25
@@ -206,9 +217,8 @@ export class MallocWatch {
     const number = this.#context.value
     let place = this.#places.get(number)
     if (place === undefined) {
-      const frames = trapFrames(new Error('stack'))
       // The first is the function that tells us.
-      const stack = frames.slice(1)
+      const stack = framesNow().slice(1)
       const site = { stack, blocks: 0, bytes: 0, freed: 0, freedBytes: 0, lived: 0, peakBytes: 0 }
       place = { site, number: this.#places.size + 1 }
       this.#places.set(number, place)

@@ -117,7 +117,7 @@ export function rewriteBodies(rewriter: Rewriter, visitor: BodyVisitor): void {
     body.start(index, func, rewriter.types[func.type] as FuncType)
     written.length = 0
     if (visitor.enter?.(body, written) === false) continue
-    out.bytes(written.view())
+    out.append(written)
     let copied = 0
     while (cursor.next()) {
       const { op, at } = cursor
@@ -129,7 +129,7 @@ export function rewriteBodies(rewriter: Rewriter, visitor: BodyVisitor): void {
           notes.copied(out.length, copied, at)
           out.bytes(func.body, copied, at)
           notes.written(out.length, at)
-          out.bytes(written.view())
+          out.append(written)
           copied = replaced ? cursor.end : at
         }
       }

@@ -124,12 +124,18 @@ export class Writer {
     const length = to - from
     this.#reserve(length)
     const out = this.#bytes
-    if (length < 24) {
+    // A view costs as much as a loop over so many.
+    if (length < 96) {
       for (let i = 0; i < length; i++) out[this.length + i] = bytes[from + i] as number
     } else {
       out.set(bytes.subarray(from, to), this.length)
     }
     this.length += length
+  }
+
+  /** All that another has written. */
+  append(other: Writer): void {
+    this.bytes(other.#bytes, 0, other.length)
   }
 
   u32(value: number): void {
