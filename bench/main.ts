@@ -30,6 +30,7 @@ const benches = [
   'pieces',
   'explain',
   'pager-size',
+  'agent',
   'lens',
   'streams',
   'states',

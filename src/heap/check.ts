@@ -9,6 +9,7 @@ import type { Policy } from './allocator.ts'
 import * as bins from './code/best-bins.ts'
 import * as best from './code/best.ts'
 import * as runs from './code/best-runs.ts'
+import * as zone from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
 import * as buddy from './code/buddy.ts'
 import { headOfClass } from './code/segregated.ts'
@@ -189,23 +190,23 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
   demand(end === memory.brk, `The heap ends at ${end}, the break is ${memory.brk}`)
   const top = word(memory, base + best.TOP)
   let before: Block | undefined
+  let lastInZone: Block | undefined
   const found: number[] = []
   const counts = new Map<number, number>()
   const free = walk(memory, policy, end, block => {
-    const after = (word(memory, block.at - 4) & bins.AFTER) !== 0
-    demand(
-      after === (before?.allocated ?? true),
-      `The flag at ${block.at - 4} is wrong about the block before`,
-    )
-    if (before !== undefined && !before.allocated) {
-      const tag = word(memory, block.at - 8)
-      demand(
-        before.size === 8 ? (tag & 1) === 1 : tag === before.size,
-        `The last word of the free block at ${before.at} is ${tag}`,
-      )
-    }
-    before = block
     bind(memory)
+    const told = best.freeBefore(block.at)
+    const there = before === undefined || before.allocated ? 0 : before.size
+    demand(
+      told === there,
+      `The block at ${block.at} says that ${told} bytes before it are free: ${there} are`,
+    )
+    before = block
+    if (block.bare) {
+      if (block.at !== top) lastInZone = block
+      checkStarts(memory, block, top)
+      return
+    }
     if (!block.allocated) return
     if (runs.runOf(block.at) === block.at) found.push(block.at)
     else counts.set(block.size, (counts.get(block.size) ?? 0) + 1)
@@ -217,7 +218,9 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
     demand(counted === there, `The count of blocks of ${size} bytes is ${counted}; there are ${there}`)
   }
   if (top < end) free.take(top, 'The top')
-  else demand((word(memory, end - 4) & bins.AFTER) !== 0, `The header at the heap's end is wrong`)
+  else
+    demand(zone.inZone(end) || word(memory, end - 4) === bins.AFTER, `The header at the heap's end is wrong`)
+  checkZone(memory, free, lastInZone)
   const held = word(memory, base + bins.HELD)
   if (held !== 0) free.take(held, 'The held block')
   for (let i = 1; i < 32; i++) {
@@ -241,6 +244,43 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
   free.none()
 }
 
+// Between a block's begin and end nothing else begins, and only a free block's first and last 8 bytes are marked as such.
+function checkStarts(memory: HeapMemory, { at, size, allocated }: Block, top: number): void {
+  const { base } = memory
+  for (let p = at; p < at + size && zone.inZone(p); p += 8) {
+    const bit = (p - base - zone.BEGIN) >> 3
+    const flags = base + ((bit >> 5) << 2)
+    const starts = ((word(memory, flags + zone.STARTS) >>> (bit & 31)) & 1) === 1
+    const free = ((word(memory, flags + zone.FREES) >>> (bit & 31)) & 1) === 1
+    demand(starts === (p === at), `The bit of STARTS for ${p} is wrong in the block at ${at}`)
+    const marked = !allocated && at !== top && (p === at || p === at + size - 8)
+    demand(free === marked, `The bit of FREES for ${p} is wrong in the block at ${at}`)
+  }
+}
+
+// The lists of the zone, and where it ends.
+function checkZone(memory: HeapMemory, free: Free, last: Block | undefined): void {
+  const { base } = memory
+  const end = last === undefined ? 0 : last.at + last.size
+  if (end >= base + zone.LIMIT) {
+    const cross = word(memory, base + zone.CROSS)
+    demand(cross === end, `The zone's last block ends at ${end}, not at ${cross}`)
+  }
+  for (let i = 1; i < 32; i++) {
+    const head = base + zone.ZONE_BINS + i * 8
+    let link = head
+    for (let p = word(memory, head); p !== head; p = word(memory, p)) {
+      const size = free.take(p, `The zone's list of ${i * 8} bytes`)
+      const listed = p + size >= base + zone.LIMIT ? size - 8 : size
+      demand(listed === i * 8, `The zone's list of ${i * 8} bytes has one of ${size} at ${p}`)
+      demand(word(memory, p + 4) === link, `The links at ${p} don't agree`)
+      link = p
+    }
+    const bit = (word(memory, base + zone.ZONE_MAP) >>> i) & 1
+    demand(bit === Number(link !== head), `The bit of the zone's list of ${i * 8} bytes is wrong`)
+  }
+}
+
 // Each run is in the map, and in its list if it has a free slot; the map names nothing else.
 function checkRuns(memory: HeapMemory, found: readonly number[]): void {
   const { base } = memory
@@ -257,7 +297,7 @@ function checkRuns(memory: HeapMemory, found: readonly number[]): void {
       `The run at ${run} counts ${runs.usedSlots(run)} used slots`,
     )
     let steps = 0
-    for (let p = word(memory, run + 4); p !== 0; p = word(memory, p)) {
+    for (let p = word(memory, run + 4); p !== 0; p += size + word(memory, p)) {
       demand(free.has(p) && steps++ < all.length, `The free slots of the run at ${run} lead to ${p}`)
     }
     for (let i = 0; i < runs.unitsOf(run); i++, units++)
@@ -285,6 +325,18 @@ function checkRuns(memory: HeapMemory, found: readonly number[]): void {
       before = run
     }
   }
+  for (let count = 1; count <= 3; count++)
+    for (
+      let run = word(memory, base + runs.SPARES + (count - 1) * 4);
+      run !== 0;
+      run = word(memory, run + 8)
+    ) {
+      demand(open.delete(run), `The list of spare runs names ${run}, which is full, or names it twice`)
+      demand(
+        runs.usedSlots(run) === 0 && runs.unitsOf(run) === count,
+        `The spare run at ${run} is used, or has not ${count} units`,
+      )
+    }
   for (const run of open) throw new Broken(`The run at ${run} has free slots and is in no list`)
   const counted = word(memory, base + runs.EMPTY)
   demand(counted === empty, `There are ${empty} empty runs; ${counted} are counted`)
@@ -298,25 +350,29 @@ function checkTries(memory: HeapMemory, free: Free): void {
     if (at === 0) return
     const size = free.take(at, `Trie ${trie}`)
     sizes.push(size)
-    demand(word(memory, at + 16) === parent, `The node at ${at} names another parent than ${parent}`)
-    demand(word(memory, at + 20) === trie, `The node at ${at} names another trie than ${trie}`)
+    demand(word(memory, at + 20) === parent, `The node at ${at} names another parent than ${parent}`)
+    demand(word(memory, at + 24) === trie, `The node at ${at} names another trie than ${trie}`)
     let before = at
     for (let p = word(memory, at); p !== at; p = word(memory, p)) {
       demand(free.take(p, `Trie ${trie}`) === size, `The block at ${p} is in a ring of another size`)
-      demand(word(memory, p + 4) === before && word(memory, p + 16) === 0, `The links at ${p} don't agree`)
+      demand(word(memory, p + 4) === before && word(memory, p + 20) === 0, `The links at ${p} don't agree`)
       before = p
     }
     const left: number[] = []
     const right: number[] = []
-    below(word(memory, at + 8), at, trie, left)
-    below(word(memory, at + 12), at, trie, right)
+    below(word(memory, at + 12), at, trie, left)
+    below(word(memory, at + 16), at, trie, right)
     demand(Math.max(0, ...left) < Math.min(2 ** 31, ...right), `The children of ${at} are not in order`)
     sizes.push(...left, ...right)
   }
-  for (let trie = 0; trie < 32; trie++) {
-    const root = word(memory, base + bins.ROOTS + trie * 4)
-    const bit = (word(memory, base + bins.TRIES) >>> trie) & 1
-    demand(bit === Number(root !== 0), `The bit of trie ${trie} is wrong`)
-    below(root, 1, trie, [])
-  }
+  for (const [set, roots] of [
+    [bins.TRIES, bins.ROOTS],
+    [bins.ZONE_TRIES, bins.ZONE_ROOTS],
+  ] as const)
+    for (let trie = 0; trie < 32; trie++) {
+      const root = word(memory, base + roots + trie * 4)
+      const bit = (word(memory, base + set) >>> trie) & 1
+      demand(bit === Number(root !== 0), `The bit of trie ${trie} is wrong`)
+      below(root, 1, trie, [])
+    }
 }

@@ -2,19 +2,21 @@
 import { type Policy } from './allocator.ts'
 import * as best from './code/best.ts'
 import { freeSize } from './code/best-bins.ts'
-import { RUN, runOf, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
+import { RUN, runOf, slotAfter, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
+import { inZone } from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
 import * as buddy from './code/buddy.ts'
 import { bind } from './code/words.ts'
 import { type HeapMemory, STATE } from './memory.ts'
 
 export interface Block {
-  /** Address of the payload; the block itself begins 4 bytes before it, at its header, if it has one. */
+  /** Address of the payload; the block itself begins 4 bytes before it, at its header, unless it is `bare`. */
   readonly at: number
   /** Bytes of the whole block. */
   readonly size: number
   readonly allocated: boolean
-  /** Whether it is a slot of a run (best-runs.ts), which has no header. */
+  /** It has no header: a slot of a run (best-runs.ts), or a block of the zone (best-zone.ts). */
+  readonly bare?: true
   readonly slot?: true
 }
 
@@ -38,9 +40,9 @@ export function* slots(memory: HeapMemory, run: number): Generator<Block> {
   const size = slotSize(run)
   const count = slotsIn(unitsOf(run), size)
   const free = new Set<number>()
-  for (let p = memory.load32(run + 4); p !== 0 && !free.has(p); p = memory.load32(p)) free.add(p)
+  for (let p = memory.load32(run + 4); p !== 0 && !free.has(p); p = slotAfter(p, size)) free.add(p)
   for (let i = 0, at = run + RUN; i < count; i++, at += size)
-    yield { at, size, allocated: !free.has(at), slot: true }
+    yield { at, size, allocated: !free.has(at), bare: true, slot: true }
 }
 
 /** The blocks with tags, in order of address: a run is one. */
@@ -59,14 +61,20 @@ export function* tagged(memory: HeapMemory, policy: Policy): Generator<Block> {
   if (policy.allocator === 'best') {
     const top = variable(best.TOP)
     let at = variable(best.FIRST)
+    const known = (block: number, size: number, allocated: boolean): Block => {
+      const bare = inZone(block)
+      return { at: block, size, allocated, ...(bare ? { bare } : {}) }
+    }
     while (at < top) {
       bind(memory)
-      const size = freeSize(at)
-      if (size < 8) throw new Error(`The header at ${at - 4} says ${size} bytes`)
-      yield { at, size, allocated: (header(at) & 1) !== 0 }
+      const allocated = !best.isFree(at)
+      const size = allocated ? best.sizeOf(at) : freeSize(at)
+      if (size < 8) throw new Error(`The block at ${at} has ${size} bytes`)
+      yield known(at, size, allocated)
       at += size
     }
-    if (top < variable(best.END)) yield { at: top, size: variable(best.END) - top, allocated: false }
+    bind(memory)
+    if (top < variable(best.END)) yield known(top, variable(best.END) - top, false)
     return
   }
   const end = variable(lists.END)
@@ -122,10 +130,10 @@ export function fragmentation(
   let freeBlocks = 0
   let splinters = 0
   let largestFree = 0
-  for (const { at, size, allocated, slot } of blocks(memory, policy)) {
+  for (const { at, size, allocated, bare, slot } of blocks(memory, policy)) {
     if (allocated) {
       const bytes = asked(at) ?? 0
-      const own = slot ? 0 : tag
+      const own = bare ? 0 : tag
       const need = Math.max(least, Math.ceil((bytes + own) / policy.align) * policy.align)
       payload += bytes
       tags += own

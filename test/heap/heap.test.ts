@@ -26,21 +26,21 @@ const load = (name: string) => parseTrace(readFileSync(join(folder, name), 'utf8
 const long = process.env['LETHE_HEAP_OPS'] !== undefined
 
 describe('utilisation of the default allocator', () => {
-  // Exact: a change of placement must be seen here. With a 4-byte header on every block and growth in 4 KiB
-  // the mean of the nine real traces can be 94.7 at most; it is 92.9.
+  // Exact: a change of placement must be seen here. With growth in 4 KiB and payloads of whole multiples of 8 the mean of the nine real traces
+  // can be 98.1 at most, with a 4-byte header on every block 94.7; it is 96.7.
   const golden: Readonly<Record<string, number>> = {
-    'cpp-demangle.trace': 79.1,
-    'dogfood.trace': 95.4,
+    'cpp-demangle.trace': 98.9,
+    'dogfood.trace': 95.6,
     'ffmpeg.trace': 97.7,
     'find.trace': 95.5,
     'gcc-hello.trace': 99.4,
-    'grep-random-data.trace': 82.3,
-    'grep-recursive.trace': 89.6,
+    'grep-random-data.trace': 87.8,
+    'grep-recursive.trace': 98.9,
     'ls.trace': 97.6,
     'source-map.trace': 99.2,
-    binary: 96.3,
-    binary2: 94.4,
-    coalescing: 66.7,
+    binary: 95.3,
+    binary2: 93.1,
+    coalescing: 100,
     realloc: 99.4,
     realloc2: 98.1,
   }
@@ -110,7 +110,7 @@ describe('a heap in any memory', () => {
     new Uint8Array(memory.buffer).fill(9, 0, 4096)
     const heap = new Heap({ memory, base: 4096 })
     const p = heap.malloc(200_000)
-    expect(p).toBeGreaterThan(8192)
+    expect(p).toBe(8192)
     heap.bytes().fill(1, p, p + 200_000)
     expect(new Uint8Array(memory.buffer, 0, 4096).every(byte => byte === 9)).toBe(true)
     expect(heap.check()).toBeUndefined()
@@ -128,7 +128,8 @@ describe('a heap in any memory', () => {
     const heap = new Heap({ memory })
     memory.reset()
     heap.free(heap.malloc(100))
-    expect(memory.pages).toBe(2)
+    // Nothing is written into the heap itself: what is said of a block of the zone stands among the variables.
+    expect(memory.pages).toBe(1)
     expect(memory.lines).toBeGreaterThan(1)
     expect(memory.lines).toBeLessThan(20)
   })
@@ -151,7 +152,8 @@ describe('runs of best', () => {
   test('keep many small blocks without headers, and give their memory back for large ones', () => {
     const heap = small()
     const blocks = Array.from({ length: 10_000 }, () => heap.malloc(24))
-    expect([...heap.blocks()].filter(block => block.slot && block.allocated).length).toBeGreaterThan(9900)
+    expect([...heap.blocks()].filter(block => block.bare && block.allocated).length).toBeGreaterThan(9900)
+    expect([...heap.blocks()].filter(block => block.slot && block.allocated).length).toBeGreaterThan(7000)
     expect((10_000 * 24) / heap.size).toBeGreaterThan(0.97)
     for (const p of blocks) heap.free(p)
     expect(heap.check()).toBeUndefined()
@@ -160,7 +162,7 @@ describe('runs of best', () => {
     expect(heap.size).toBeLessThanOrEqual(before + 4096)
     expect(heap.check()).toBeUndefined()
   })
-  test('may lie on both sides of 4 MiB, where the map has another leaf', () => {
+  test('may lie on both sides of 2 and 4 MiB, where the map has other leaves', () => {
     const heap = small()
     const blocks = Array.from({ length: 100_000 }, () => heap.malloc(48))
     expect(heap.size).toBeGreaterThan(4.5 * 2 ** 20)
@@ -285,8 +287,18 @@ describe('the checked mode finds', () => {
       'corrupt',
       'a header written over',
       h => {
+        h.malloc(70_000)
         const p = h.malloc(8)
         h.memory.store32(p - 12, 0)
+        h.malloc(1)
+      },
+    ],
+    [
+      'corrupt',
+      "the allocator's tables written over",
+      h => {
+        h.malloc(8)
+        h.memory.zero(h.memory.base + 2048, 1024)
         h.malloc(1)
       },
     ],

@@ -10,7 +10,9 @@
  *
  *   8 bytes:     header: previous << 0 | MINI | flags · next | 1
  *   16 to 248:   header: size | flags · next · previous … size          (the last word of a free block is its size)
- *   from 256:    header: size | flags · next · previous · child 0 · child 1 · parent · trie … size
+ *   from 256:    header: size | flags · next · previous · size · child 0 · child 1 · parent · trie … size
+ *
+ * In the zone (best-zone.ts) there are no headers; its small blocks have lists of their own.
  *
  * Variables, by their distance from state(): */
 export const MAP: i32 = 8
@@ -23,6 +25,9 @@ export const HELD: i32 = 48
 export const BINS: i32 = 64
 /** 32 tries' roots. */
 export const ROOTS: i32 = 320
+/** The same for the large free blocks of the zone: bits, roots. */
+export const ZONE_TRIES: i32 = 1280
+export const ZONE_ROOTS: i32 = 1284
 
 /** Flags in a header: this block is allocated, the block before it is, this is a free block of 8 bytes. */
 export const ALLOCATED: i32 = 1
@@ -33,15 +38,18 @@ export const LARGE: i32 = 256
 
 const NEXT: i32 = 0
 const PREVIOUS: i32 = 4
-const CHILD: i32 = 8
-const PARENT: i32 = 16
-const TRIE: i32 = 20
+const SIZE: i32 = 8
+const CHILD: i32 = 12
+const PARENT: i32 = 20
+const TRIE: i32 = 24
 const IS_ROOT: i32 = 1
 
+import { inZone, insertZone, removeZone, zoneFreeSize } from './best-zone.ts'
 import { clz32, ctz32, load32, look, state, store32 } from './words.ts'
 
 /** The size of a free block. */
 export function freeSize(p: i32): i32 {
+  if (inZone(p)) return zoneFreeSize(p)
   const word = load32(p - 4)
   return (word & MINI) !== 0 ? 8 : word & -8
 }
@@ -50,6 +58,11 @@ export function freeSize(p: i32): i32 {
 
 /** Makes a block free: it is held, and the one that was held goes to its list. The block before it is allocated. */
 export function insert(p: i32, size: i32): void {
+  if (inZone(p)) {
+    insertZone(p, size)
+    if (size >= LARGE) insertLarge(p, size)
+    return
+  }
   const s = state()
   const held = load32(s + HELD)
   store32(s + HELD, p)
@@ -101,23 +114,26 @@ function keyOf(size: i32, trie: i32): i32 {
 
 function insertLarge(p: i32, size: i32): void {
   const s = state()
+  const zone = inZone(p)
+  const set = s + (zone ? ZONE_TRIES : TRIES)
   const trie = trieOf(size)
-  const root = s + ROOTS + trie * 4
+  const root = s + (zone ? ZONE_ROOTS : ROOTS) + trie * 4
+  store32(p + SIZE, size)
   store32(p + CHILD, 0)
   store32(p + CHILD + 4, 0)
   store32(p + TRIE, trie)
   store32(p + NEXT, p)
   store32(p + PREVIOUS, p)
-  const tries = load32(s + TRIES)
+  const tries = load32(set)
   if ((tries & (1 << trie)) === 0) {
-    store32(s + TRIES, tries | (1 << trie))
+    store32(set, tries | (1 << trie))
     store32(root, p)
     store32(p + PARENT, IS_ROOT)
     return
   }
   let at = load32(root)
   let key = keyOf(size, trie)
-  while ((load32(at - 4) & -8) !== size) {
+  while (load32(at + SIZE) !== size) {
     look()
     const child = at + CHILD + ((key >>> 31) << 2)
     key <<= 1
@@ -141,6 +157,11 @@ function insertLarge(p: i32, size: i32): void {
 
 /** Takes a free block out of its list or trie. Its words stay. */
 export function remove(p: i32, size: i32): void {
+  if (inZone(p)) {
+    removeZone(p, size)
+    if (size >= LARGE) removeLarge(p)
+    return
+  }
   const s = state()
   if (load32(s + HELD) === p) {
     store32(s + HELD, 0)
@@ -184,9 +205,11 @@ function removeLarge(p: i32): void {
   if (parent === IS_ROOT) {
     const s = state()
     const trie = load32(p + TRIE)
-    store32(s + ROOTS + trie * 4, by)
+    const zone = inZone(p)
+    store32(s + (zone ? ZONE_ROOTS : ROOTS) + trie * 4, by)
     if (by === 0) {
-      store32(s + TRIES, load32(s + TRIES) & ~(1 << trie))
+      const set = s + (zone ? ZONE_TRIES : TRIES)
+      store32(set, load32(set) & ~(1 << trie))
       return
     }
   } else if (load32(parent + CHILD) === p) store32(parent + CHILD, by)
@@ -255,8 +278,31 @@ function takeFirst(size: i32): i32 {
   return p
 }
 
-/** The smallest free block that is large enough, taken out; or 0. takeExact has found none. */
+/** The smallest free block that is large enough, taken out; or 0. takeExact has found none; the zone's small blocks are not looked at. */
 export function takeBest(size: i32): i32 {
+  const other = leastInZone(size)
+  const p = takeBestOutside(size)
+  if (other === 0) return p
+  const whole = load32(other + SIZE)
+  if (p !== 0) {
+    const own = freeSize(p)
+    if (own <= whole) return p
+    insert(p, own)
+  }
+  remove(other, whole)
+  return other
+}
+
+/** The smallest free block of the zone, of those from LARGE on, that has `size` bytes; or 0. It stays where it is. */
+export function leastInZone(size: i32): i32 {
+  const s = state()
+  const tries = load32(s + ZONE_TRIES)
+  if (tries === 0) return 0
+  if (size >= LARGE) return findLarge(size, tries, s + ZONE_ROOTS)
+  return ring(leastBelow(load32(s + ZONE_ROOTS + ctz32(tries) * 4)))
+}
+
+function takeBestOutside(size: i32): i32 {
   const s = state()
   const held = load32(s + HELD)
   const own = held === 0 ? 0 : freeSize(held)
@@ -277,8 +323,9 @@ export function takeBest(size: i32): i32 {
     store32(s + HELD, 0)
     insertLarge(held, own)
   } else if (tries === 0) return 0
+  const set = load32(s + TRIES)
   const p =
-    size < LARGE ? ring(leastBelow(load32(s + ROOTS + ctz32(load32(s + TRIES)) * 4))) : findLarge(size)
+    size < LARGE ? ring(leastBelow(load32(s + ROOTS + ctz32(set) * 4))) : findLarge(size, set, s + ROOTS)
   if (p !== 0) removeLarge(p)
   return p
 }
@@ -296,11 +343,11 @@ function ring(p: i32): i32 {
 // The smallest block of a trie: it is on the leftmost path.
 function leastBelow(from: i32): i32 {
   let best = from
-  let least = load32(from - 4) & -8
+  let least = load32(from + SIZE)
   let at = leftmost(from)
   while (at !== 0) {
     look()
-    const own = load32(at - 4) & -8
+    const own = load32(at + SIZE)
     if (own < least) {
       least = own
       best = at
@@ -314,20 +361,18 @@ function leftmost(p: i32): i32 {
   return left !== 0 ? left : load32(p + CHILD + 4)
 }
 
-function findLarge(size: i32): i32 {
-  const s = state()
+function findLarge(size: i32, tries: i32, roots: i32): i32 {
   const trie = trieOf(size)
-  const tries = load32(s + TRIES)
   let best = 0
   let least = 0x7fffffff
   if ((tries & (1 << trie)) !== 0) {
-    let at = load32(s + ROOTS + trie * 4)
+    let at = load32(roots + trie * 4)
     let key = keyOf(size, trie)
     // The deepest subtree that was passed on the side of larger sizes: all in it are larger, so it is the next candidate.
     let larger = 0
     while (at !== 0) {
       look()
-      const own = load32(at - 4) & -8
+      const own = load32(at + SIZE)
       if (own >= size && own < least) {
         best = at
         least = own
@@ -340,12 +385,12 @@ function findLarge(size: i32): i32 {
     }
     if (larger !== 0) {
       const candidate = leastBelow(larger)
-      const own = load32(candidate - 4) & -8
+      const own = load32(candidate + SIZE)
       if (own < least) best = candidate
     }
     if (best !== 0) return ring(best)
   }
   const above = tries & (-2 << trie)
   if (trie === 31 || above === 0) return 0
-  return ring(leastBelow(load32(s + ROOTS + ctz32(above) * 4)))
+  return ring(leastBelow(load32(roots + ctz32(above) * 4)))
 }

@@ -8,11 +8,12 @@
  *   | used, size, units | first free slot | next run | previous run | slot | slot | … (slot) … | next block's header |
  *     0                   4                 8          12             16
  *
- * A free slot's first word names the next one. A class's runs with a free slot are in a list. At most one run of a class
- * is empty, and then it is the only one in its list; all of those go when the heap would have to grow.
+ * A free slot's first word says how far behind its own end the next one is: zeros are a list of all slots in order, so a new run is filled with
+ * zeros. A class's runs with a free slot are in a list. At most one run of a class is empty, and then it is the only one in its list. Others that
+ * become empty are *spare*, to be runs of any class again. All that are empty go when the heap would have to grow.
  *
  * The *map* has two bits for each unit: 0 is no run, n > 0 that a run begins n - 1 units before. A word of it is about 16 KiB, a leaf about
- * 4 MiB; the first leaf is here, others are blocks of the heap.
+ * 2 MiB; the first leaf is here, others and the table of them are blocks of the heap.
  *
  * Variables, by their distance from state(): */
 /** Bit n: class n has a free slot. */
@@ -27,9 +28,15 @@ export const COUNTS: i32 = 576
 export const CLASS_UNITS: i32 = 704
 /** Slots in a run of one unit, by slot size / 8: a division costs more than most of what malloc does. */
 export const SLOTS: i32 = 832
-/** The map's first leaf, and all leaves. */
-export const LEAF: i32 = 1024
-export const LEAVES: i32 = 2048
+/** The map's first leaf; the table of the others, or 0. */
+export const LEAF: i32 = 1536
+export const TABLE: i32 = 52
+/** Bytes of a leaf and of the table. */
+export const LEAF_BYTES: i32 = 512
+export const TABLE_BYTES: i32 = 4096
+
+/** The lists of spare runs, by units from 1 on. */
+export const SPARES: i32 = 1416
 
 /** The largest slot. */
 export const SMALL: i32 = 248
@@ -46,11 +53,10 @@ const PREVIOUS: i32 = 12
 const SIZE: i32 = 10
 const UNITS: i32 = 20
 
-import { ctz32, load32, state, store32 } from './words.ts'
+import { ctz32, load32, state, store32, zero } from './words.ts'
 
 export function setupRuns(): void {
   const s = state()
-  store32(s + LEAVES, s + LEAF)
   for (let size = 8; size <= SMALL; size += 8) store32(s + SLOTS + (size >> 1), ((UNIT - RUN - 4) / size) | 0)
 }
 
@@ -60,22 +66,25 @@ export function setupRuns(): void {
 export function runOf(p: i32): i32 {
   const s = state()
   const far = p - s
-  const leaf = load32(s + LEAVES + ((far >>> 22) << 2))
+  const leaf = leafOf(far)
   if (leaf === 0) return 0
-  const bits = (load32(leaf + ((far >> 12) & 0x3fc)) >>> ((far >> 9) & 30)) & 3
+  const bits = (load32(leaf + ((far >> 12) & 0x1fc)) >>> ((far >> 9) & 30)) & 3
   if (bits === 0) return 0
   return s + ((far >> 10) - bits + 1) * UNIT
 }
 
-/** Where the leaf for an address is to be named. */
-export function leafOf(p: i32): i32 {
+/** The leaf for an address at a distance from state(), or 0. */
+export function leafOf(far: i32): i32 {
   const s = state()
-  return s + LEAVES + (((p - s) >>> 22) << 2)
+  const index = far >>> 21
+  if (index === 0) return s + LEAF
+  const table = load32(s + TABLE)
+  return table === 0 ? 0 : load32(table + (index << 2))
 }
 
 function setBits(p: i32, bits: i32): void {
   const far = p - state()
-  const at = load32(leafOf(p)) + ((far >> 12) & 0x3fc)
+  const at = leafOf(far) + ((far >> 12) & 0x1fc)
   const shift = (far >> 9) & 30
   store32(at, (load32(at) & ~(3 << shift)) | (bits << shift))
 }
@@ -114,7 +123,7 @@ export function takeSlot(size: i32): i32 {
   const run = load32(s + RUNS + (size >> 1))
   if (run === 0) return 0
   const p = load32(run + FREE)
-  const next = load32(p)
+  const next = p + size + load32(p)
   const word = load32(run)
   store32(run + FREE, next)
   store32(run, word + 1)
@@ -130,40 +139,54 @@ export function takeLargerSlot(size: i32): i32 {
   return open === 0 ? 0 : takeSlot(ctz32(open) << 3)
 }
 
-/** Frees a slot. A run that is to be given back to the heap, or 0. */
-export function freeSlot(run: i32, p: i32): i32 {
+/** The free slot behind a free slot, or 0. */
+export function slotAfter(p: i32, size: i32): i32 {
+  return p + size + load32(p)
+}
+
+/** Frees a slot. */
+export function freeSlot(run: i32, p: i32): void {
   const s = state()
   const free = load32(run + FREE)
   const word = load32(run) - 1
-  store32(p, free)
+  const size = (word >> SIZE) & 0x3ff
+  store32(p, free - p - size)
   store32(run + FREE, p)
   store32(run, word)
-  const size = (word >> SIZE) & 0x3ff
-  let spare = 0
-  if (free === 0) spare = linkRun(run, size)
-  if ((word & 0x3ff) !== 0) return spare
+  if (free === 0) linkRun(run, size)
+  if ((word & 0x3ff) !== 0) return
   store32(s + EMPTY, load32(s + EMPTY) + 1)
-  if (load32(run + NEXT) === 0 && load32(run + PREVIOUS) === 0) return spare
-  closeRun(run)
-  return run
+  if (load32(run + NEXT) !== 0 || load32(run + PREVIOUS) !== 0) spareRun(run, size)
 }
 
 // Runs
 
 /** Makes a run of an allocated block; its leaf is there. Nothing is taken of it yet. */
 export function makeRun(run: i32, units: i32, size: i32): void {
-  const s = state()
+  for (let i = 0; i < units; i++) setBits(run + i * UNIT, i + 1)
+  store32(state() + EMPTY, load32(state() + EMPTY) + 1)
+  layOut(run, units, size)
+}
+
+/** Makes a run of a spare one, if there is one of so many units. */
+export function useSpare(units: i32, size: i32): boolean {
+  const head = state() + SPARES + ((units - 1) << 2)
+  const run = load32(head)
+  if (run === 0) return false
+  store32(head, load32(run + NEXT))
+  layOut(run, units, size)
+  return true
+}
+
+function layOut(run: i32, units: i32, size: i32): void {
   store32(run, (size << SIZE) | (units << UNITS))
   countUnits(size, units)
-  for (let i = 0; i < units; i++) setBits(run + i * UNIT, i + 1)
-  let p = run + RUN
+  const p = run + RUN
+  const slots = slotsIn(units, size) * size
+  zero(p, slots)
   store32(run + FREE, p)
-  for (let left = slotsIn(units, size) - 1; left > 0; left--) {
-    store32(p, p + size)
-    p += size
-  }
-  store32(p, 0)
-  store32(s + EMPTY, load32(s + EMPTY) + 1)
+  // The last one has no next.
+  store32(p + slots - size, -(p + slots))
   linkRun(run, size)
 }
 
@@ -172,8 +195,8 @@ function countUnits(size: i32, by: i32): void {
   store32(at, load32(at) + by)
 }
 
-// Puts a run that has a free slot into its list; a run that is to be given back, or 0.
-function linkRun(run: i32, size: i32): i32 {
+// Puts a run that has a free slot into its list.
+function linkRun(run: i32, size: i32): void {
   const s = state()
   const head = s + RUNS + (size >> 1)
   const first = load32(head)
@@ -182,12 +205,10 @@ function linkRun(run: i32, size: i32): i32 {
   store32(head, run)
   if (first === 0) {
     store32(s + OPEN, load32(s + OPEN) | (1 << (size >> 3)))
-    return 0
+    return
   }
   store32(first + PREVIOUS, run)
-  if ((load32(first) & 0x3ff) !== 0) return 0
-  closeRun(first)
-  return first
+  if ((load32(first) & 0x3ff) === 0) spareRun(first, size)
 }
 
 function unlink(run: i32, size: i32): void {
@@ -203,25 +224,40 @@ function unlink(run: i32, size: i32): void {
   if (next === 0) store32(s + OPEN, load32(s + OPEN) & ~(1 << (size >> 3)))
 }
 
-// An empty run is one no more: it is only the block that it was made of.
-function closeRun(run: i32): void {
-  const s = state()
-  unlink(run, slotSize(run))
-  countUnits(slotSize(run), -unitsOf(run))
-  for (let i = 0; i < unitsOf(run); i++) setBits(run + i * UNIT, 0)
-  store32(s + EMPTY, load32(s + EMPTY) - 1)
+// An empty run of a class becomes a spare one.
+function spareRun(run: i32, size: i32): void {
+  const units = unitsOf(run)
+  unlink(run, size)
+  countUnits(size, -units)
+  const head = state() + SPARES + ((units - 1) << 2)
+  store32(run + NEXT, load32(head))
+  store32(head, run)
 }
 
-/** An empty run, which is one no more; or 0. */
+/** An empty run, which is one no more but only the block that it was made of; or 0. */
 export function takeEmptyRun(): i32 {
   const s = state()
-  if (load32(s + EMPTY) === 0) return 0
+  const empty = load32(s + EMPTY)
+  if (empty === 0) return 0
+  for (let head = s + SPARES; head < s + SPARES + 12; head += 4) {
+    const run = load32(head)
+    if (run === 0) continue
+    store32(head, load32(run + NEXT))
+    return closeRun(run, empty)
+  }
   for (let size = 8; size <= SMALL; size += 8) {
     const run = load32(s + RUNS + (size >> 1))
     if (run !== 0 && usedSlots(run) === 0) {
-      closeRun(run)
-      return run
+      unlink(run, size)
+      countUnits(size, -unitsOf(run))
+      return closeRun(run, empty)
     }
   }
   return 0
+}
+
+function closeRun(run: i32, empty: i32): i32 {
+  for (let i = 0; i < unitsOf(run); i++) setBits(run + i * UNIT, 0)
+  store32(state() + EMPTY, empty - 1)
+  return run
 }

@@ -7,7 +7,8 @@
  * Header: size | flags. Only the header is spent on an allocated block: the footer that finds a free block before it is in that free
  * block's last word, and a flag says whether it is there. So blocks are multiples of 8 with payloads of size - 4, from 8 bytes on.
  *
- * Small blocks of which there are many have no header: they are slots of runs (best-runs.ts).
+ * Blocks without headers: all in the first 64 KiB, the *zone* (best-zone.ts), and small ones of which there are many, which are slots of
+ * runs (best-runs.ts). A request has two sizes: `size`, with a header, and `bare`, without; the same or 8 bytes apart.
  *
  * What makes it tight: 1. best fit over all sizes (best-bins.ts). 2. The last block of the heap, the *top*, is not in the bins; it is
  * used when nothing else fits, and the break moves only by what is missing. 3. A block is cut from the low end of a free
@@ -33,8 +34,20 @@ const FROM_TOP: i32 = 1
 const GROW: i32 = 2
 /** Bytes of headers that a first run must promise to save, for half of it may stay empty. */
 const WORTH: i32 = 64
+/** Bytes that are left free before a block that grows at the heap's end. */
+const SPARE: i32 = 512
 
-import { AFTER, ALLOCATED, BINS, freeSize, insert, remove, takeBest, takeExact } from './best-bins.ts'
+import {
+  AFTER,
+  ALLOCATED,
+  BINS,
+  freeSize,
+  insert,
+  leastInZone,
+  remove,
+  takeBest,
+  takeExact,
+} from './best-bins.ts'
 import {
   CLASS_UNITS,
   COUNTS,
@@ -45,13 +58,31 @@ import {
   setupRuns,
   slotsIn,
   slotSize,
+  LEAF_BYTES,
   SMALL,
+  TABLE,
+  TABLE_BYTES,
   takeEmptyRun,
   takeLargerSlot,
   takeSlot,
   UNIT,
   bestUnits,
+  useSpare,
 } from './best-runs.ts'
+import {
+  clearStart,
+  inZone,
+  isZoneFree,
+  LIMIT,
+  ownZone,
+  setStart,
+  setupZone,
+  sizeAt,
+  zoneBest,
+  zoneExact,
+  zoneFreeBefore,
+  zoneSize,
+} from './best-zone.ts'
 import { load32, move, sbrk, state, store32, zero } from './words.ts'
 
 // Setup
@@ -66,6 +97,7 @@ export function setup(align: i32): boolean {
     store32(head + 4, head)
   }
   setupRuns()
+  setupZone()
   return true
 }
 
@@ -73,17 +105,62 @@ export function errno(): i32 {
   return load32(state() + ERRNO)
 }
 
-// The first bytes of the heap: blocks begin 4 bytes before a multiple of the alignment.
+// The first bytes of the heap.
 function begin(): boolean {
   const s = state()
   const start = sbrk(STEP)
   if (start < 0) return false
-  const first = start + load32(s + ALIGN)
-  store32(s + FIRST, first)
-  store32(s + TOP, first)
+  store32(s + FIRST, start)
   store32(s + END, start + STEP)
-  store32(first - 4, AFTER)
+  setTop(start)
   return true
+}
+
+// Blocks, in the zone or not
+
+/** The size of an allocated block that is no slot. */
+export function sizeOf(p: i32): i32 {
+  return inZone(p) ? zoneSize(p) : load32(p - 4) & -8
+}
+
+/** Whether a block that is no slot, and not the top, is free. */
+export function isFree(p: i32): boolean {
+  return inZone(p) ? isZoneFree(p) : (load32(p - 4) & ALLOCATED) === 0
+}
+
+/** The size of the free block before p, or 0. */
+export function freeBefore(p: i32): i32 {
+  if (inZone(p)) return zoneFreeBefore(p)
+  if ((load32(p - 4) & AFTER) !== 0) return 0
+  const tag = load32(p - 8)
+  return (tag & 1) !== 0 ? 8 : tag
+}
+
+// Makes `size` bytes at p an allocated block. `after` is AFTER if the block before is allocated, else 0.
+function own(p: i32, size: i32, after: i32): void {
+  if (inZone(p)) ownZone(p, size)
+  else store32(p - 4, size | ALLOCATED | after)
+}
+
+// Tells the block at p whether the one before it is allocated: AFTER or 0.
+function tell(p: i32, after: i32): void {
+  if (!inZone(p)) store32(p - 4, (load32(p - 4) & ~AFTER) | after)
+}
+
+// Sets an allocated block's size.
+function resize(p: i32, size: i32): void {
+  if (inZone(p)) ownZone(p, size)
+  else store32(p - 4, size | (load32(p - 4) & 7))
+}
+
+// Makes p the top. The block before it is allocated.
+function setTop(p: i32): void {
+  const s = state()
+  const old = load32(s + TOP)
+  if (old !== 0 && inZone(old)) clearStart(old)
+  store32(s + TOP, p)
+  if (inZone(p)) setStart(p)
+  else store32(p - 4, AFTER)
 }
 
 // malloc
@@ -92,48 +169,68 @@ function blockSize(bytes: i32): i32 {
   const mask = load32(state() + ALIGN) - 1
   return (bytes + 4 + mask) & ~mask
 }
+function bareSize(bytes: i32): i32 {
+  const mask = load32(state() + ALIGN) - 1
+  return (bytes + (bytes === 0 ? 1 : 0) + mask) & ~mask
+}
 
 export function malloc(bytes: i32): i32 {
   if (bytes < 0 || bytes > MOST) return refuse()
-  const s = state()
-  const mask = load32(s + ALIGN) - 1
+  const mask = load32(state() + ALIGN) - 1
   const size = (bytes + 4 + mask) & ~mask
-  if (bytes <= SMALL) {
-    const slot = (bytes + (bytes === 0 ? 1 : 0) + mask) & ~mask
-    const p = takeSlot(slot)
+  const bare = (bytes + (bytes === 0 ? 1 : 0) + mask) & ~mask
+  if (bare <= SMALL) {
+    const p = takeSlot(bare)
     if (p !== 0) return p
-    return mallocSmall(slot, size)
+    return mallocSmall(bare, size)
   }
-  let p = mallocFree(size)
-  if (p === 0) p = mallocTop(size)
+  let p = mallocFree(size, bare)
+  if (p === 0) p = mallocTop(size, bare)
   return p
 }
 
 // A request for which no slot of its size is free.
-function mallocSmall(slot: i32, size: i32): i32 {
-  let p = takeExact(size)
+function mallocSmall(bare: i32, size: i32): i32 {
+  let p = zoneExact(bare)
+  if (p === 0 && !inZone(load32(state() + TOP))) {
+    p = zoneBest(bare)
+    if (p === 0) p = leastInZone(size)
+    if (p !== 0 && spoils(size, freeSize(p))) p = 0
+  }
+  if (p !== 0) {
+    note(size)
+    return takeZone(p, size, bare)
+  }
+  p = takeExact(size)
   if (p !== 0) {
     note(size)
     allocate(p, size)
-    count(size, 1)
+    count(p, size, 1)
     return p
   }
-  const wanted = wantsRun(slot, size)
-  if (wanted && openRun(slot, size)) return takeSlot(slot)
-  p = mallocBest(size)
-  if (p === 0 && !fitsTop(size)) {
-    p = takeLargerSlot(slot)
+  const wanted = wantsRun(bare, size)
+  if (wanted && openRun(bare, size)) return takeSlot(bare)
+  p = mallocBest(size, bare)
+  if (p === 0 && !fitsTop(size, bare)) {
+    p = takeLargerSlot(bare)
     if (p !== 0) return p
-    if (wanted && openUnits(slot, bestUnits(slot, size), GROW)) return takeSlot(slot)
+    if (wanted && openUnits(bare, bestUnits(bare, size), GROW)) return takeSlot(bare)
   }
-  if (p === 0) p = mallocTop(size)
-  if (p !== 0) count(size, 1)
+  if (p === 0) p = mallocTop(size, bare)
+  if (p !== 0) count(p, size, 1)
   return p
 }
 
+// A block from a free one of the zone's lists.
+function takeZone(p: i32, size: i32, bare: i32): i32 {
+  const whole = freeSize(p)
+  remove(p, whole)
+  return cut(p, whole, size, bare)
+}
+
 // One block more or less of this size, with a header.
-function count(size: i32, by: i32): void {
-  if (size > SMALL) return
+function count(p: i32, size: i32, by: i32): void {
+  if (size > SMALL || inZone(p)) return
   const at = state() + COUNTS + (size >> 1)
   store32(at, load32(at) + by)
 }
@@ -141,8 +238,8 @@ function count(size: i32, by: i32): void {
 // Whether requests of this size are better served from runs: there are some already, or so many blocks that the headers which as many
 // more would save are worth a run that is half empty.
 function wantsRun(slot: i32, size: i32): boolean {
-  if (size === slot || size > SMALL) return false
   const s = state()
+  if (size === slot || size > SMALL || inZone(load32(s + TOP))) return false
   const some = load32(s + CLASS_UNITS + (slot >> 1)) > 0
   const there = load32(s + COUNTS + (size >> 1))
   // A slot saves at most what a header costs.
@@ -165,30 +262,30 @@ function openRun(slot: i32, size: i32): boolean {
 // A run from a free block, or from the top, or from new memory.
 function openUnits(slot: i32, units: i32, from: i32): boolean {
   const s = state()
+  if (useSpare(units, slot)) return true
   const bytes = units * UNIT
   // A free block of as many bytes holds so many whole units only if it begins well; one that is a unit larger always does.
   let p = takeBest(bytes)
   for (let ask = bytes + (UNIT >> 3); p !== 0 && !holdsUnits(p, freeSize(p), bytes); ask += UNIT >> 3) {
     insert(p, freeSize(p))
-    p = takeBest(ask)
+    p = ask <= bytes + UNIT ? takeBest(ask) : 0
   }
   let run = 0
   if (p !== 0) {
     run = unitAt(p)
     carve(p, freeSize(p), run, bytes)
   } else {
-    if (from === FROM_FREE || load32(s + TOP) === 0) return false
     const top = load32(s + TOP)
+    if (from === FROM_FREE || inZone(top)) return false
     run = unitAt(top)
     if (run + bytes > load32(s + END)) {
       if (from !== GROW) return false
       if (giveBack()) return openUnits(slot, units, GROW)
-      if (!grow(run - top + bytes)) return false
+      if (!reach(run + bytes)) return false
     }
     if (run !== top) insert(top, run - top)
     store32(run - 4, bytes | ALLOCATED | (run === top ? AFTER : 0))
-    store32(run + bytes - 4, AFTER)
-    store32(s + TOP, run + bytes)
+    setTop(run + bytes)
   }
   if (!mapped(run) || !mapped(run + bytes - UNIT)) {
     freeBlock(run)
@@ -200,21 +297,30 @@ function openUnits(slot: i32, units: i32, from: i32): boolean {
 
 // Whether the map has a leaf for an address, or can have one.
 function mapped(at: i32): boolean {
-  const leaf = leafOf(at)
-  if (load32(leaf) !== 0) return true
-  const size = blockSize(UNIT)
-  let p = mallocFree(size)
-  if (p === 0) p = mallocTop(size)
-  if (p === 0) return false
-  zero(p, UNIT)
-  store32(leaf, p)
-  return true
+  const s = state()
+  if (leafOf(at - s) !== 0) return true
+  let table = load32(s + TABLE)
+  if (table === 0) {
+    table = zeros(TABLE_BYTES)
+    if (table === 0) return false
+    store32(s + TABLE, table)
+  }
+  const leaf = zeros(LEAF_BYTES)
+  store32(table + (((at - s) >>> 21) << 2), leaf)
+  return leaf !== 0
+}
+function zeros(bytes: i32): i32 {
+  const size = blockSize(bytes)
+  let p = mallocFree(size, bytes)
+  if (p === 0) p = mallocTop(size, bytes)
+  if (p !== 0) zero(p, bytes)
+  return p
 }
 
-// The first unit that begins at p or behind it.
+// The first unit that begins at p or behind it, and behind the zone.
 function unitAt(p: i32): i32 {
   const s = state()
-  return s + ((p - s + UNIT - 1) & -UNIT)
+  return inZone(p) ? s + LIMIT : s + ((p - s + UNIT - 1) & -UNIT)
 }
 function holdsUnits(p: i32, whole: i32, bytes: i32): boolean {
   return unitAt(p) + bytes <= p + whole
@@ -227,14 +333,13 @@ function carve(p: i32, whole: i32, q: i32, size: i32): void {
   store32(q - 4, size | ALLOCATED | (q === p ? AFTER : 0))
   const next = q + size
   if (rest !== 0) insert(next, rest)
-  else store32(next - 4, load32(next - 4) | AFTER)
+  else tell(next, AFTER)
 }
 
 // Marks a free block that is in no list as allocated, all of it.
 function allocate(p: i32, size: i32): void {
-  store32(p - 4, size | AFTER | ALLOCATED)
-  const next = p + size
-  store32(next - 4, load32(next - 4) | AFTER)
+  own(p, size, AFTER)
+  tell(p + size, AFTER)
 }
 
 // Counts a request into the usual size.
@@ -245,37 +350,40 @@ function note(size: i32): void {
 }
 
 // A block from the free ones, or 0.
-function mallocFree(size: i32): i32 {
+function mallocFree(size: i32, bare: i32): i32 {
   const p = takeExact(size)
-  if (p === 0) return mallocBest(size)
+  if (p === 0) return mallocBest(size, bare)
   note(size)
   allocate(p, size)
   return p
 }
 
 // The same where no free block is of just this size.
-function mallocBest(size: i32): i32 {
+function mallocBest(size: i32, bare: i32): i32 {
   note(size)
+  const small = bare <= SMALL ? zoneBest(bare) : 0
+  if (small !== 0) return takeZone(small, size, bare)
   const p = takeBest(size)
   if (p === 0) return 0
   const whole = freeSize(p)
-  if (!spoils(size, whole)) return cut(p, whole, size)
+  if (!spoils(size, whole)) return cut(p, whole, size, bare)
   insert(p, whole)
   return 0
 }
 
-function fitsTop(size: i32): boolean {
+function fitsTop(size: i32, bare: i32): boolean {
   const s = state()
-  return load32(s + TOP) + size <= load32(s + END)
+  const top = load32(s + TOP)
+  return top + sizeAt(top, size, bare) <= load32(s + END)
 }
 
 // A block from the top; before the heap grows, empty runs are given back.
-function mallocTop(size: i32): i32 {
-  if (!fitsTop(size) && giveBack()) {
+function mallocTop(size: i32, bare: i32): i32 {
+  if (!fitsTop(size, bare) && giveBack()) {
     const p = takeBest(size)
-    if (p !== 0) return cut(p, freeSize(p), size)
+    if (p !== 0) return cut(p, freeSize(p), size, bare)
   }
-  return takeTop(size)
+  return takeTop(size, bare)
 }
 
 // Makes free blocks of all empty runs; whether there were any.
@@ -318,52 +426,55 @@ function spoils(size: i32, whole: i32): boolean {
   return load32(s + TOP) + size <= end && whole > (end - load32(s + FIRST)) >> 2
 }
 
-// Allocates `size` bytes of a free block that is in no list; what is left becomes free.
-function cut(p: i32, whole: i32, size: i32): i32 {
-  const rest = whole - size
+// Allocates a block of a free one that is in no list; what is left becomes free.
+function cut(p: i32, whole: i32, size: i32, bare: i32): i32 {
   const next = p + whole
-  if (rest === 0) {
-    store32(p - 4, size | AFTER | ALLOCATED)
-    store32(next - 4, load32(next - 4) | AFTER)
-    return p
-  }
   if (goesHigh(size)) {
-    const q = p + rest
-    insert(p, rest)
-    store32(q - 4, size | ALLOCATED)
-    store32(next - 4, load32(next - 4) | AFTER)
-    return q
+    let q = next - (inZone(next) ? bare : size)
+    if (q - state() === LIMIT - 8) q -= 8
+    if (q > p) {
+      insert(p, q - p)
+      own(q, next - q, 0)
+      tell(next, AFTER)
+      return q
+    }
+  } else {
+    const taken = sizeAt(p, size, bare)
+    if (taken < whole) {
+      own(p, taken, AFTER)
+      insert(p + taken, whole - taken)
+      return p
+    }
   }
-  store32(p - 4, size | AFTER | ALLOCATED)
-  insert(p + size, rest)
+  allocate(p, whole)
   return p
 }
 
-function takeTop(size: i32): i32 {
+function takeTop(size: i32, bare: i32): i32 {
   const s = state()
-  if (load32(s + TOP) + size > load32(s + END) && !grow(size)) return refuse()
+  if (load32(s + TOP) === 0 && !begin()) return refuse()
   const top = load32(s + TOP)
-  const rest = load32(s + END) - top - size
-  if (goesHighInTop(size, rest)) {
+  const taken = sizeAt(top, size, bare)
+  if (!reach(top + taken)) return refuse()
+  const end = load32(s + END)
+  let q = end - (inZone(end) ? bare : size)
+  if (q - s === LIMIT - 8) q -= 8
+  if (q > top && goesHighInTop(size, q - top)) {
     // The top becomes an ordinary free block below the new one.
-    const q = top + rest
-    insert(top, rest)
-    store32(q - 4, size | ALLOCATED)
-    store32(q + size - 4, AFTER)
-    store32(s + TOP, q + size)
+    setTop(end)
+    insert(top, q - top)
+    own(q, end - q, 0)
     return q
   }
-  store32(top - 4, size | AFTER | ALLOCATED)
-  store32(top + size - 4, AFTER)
-  store32(s + TOP, top + size)
+  setTop(top + taken)
+  own(top, taken, AFTER)
   return top
 }
 
-// Moves the break so that the top has at least `size` bytes.
-function grow(size: i32): boolean {
+// Moves the break to `end` or just behind, if it is before.
+function reach(end: i32): boolean {
   const s = state()
-  if (load32(s + TOP) === 0 && !begin()) return false
-  const missing = load32(s + TOP) + size - load32(s + END)
+  const missing = end - load32(s + END)
   if (missing <= 0) return true
   const bytes = (missing + STEP - 1) & -STEP
   if (bytes < 0 || sbrk(bytes) < 0) return false
@@ -375,41 +486,39 @@ function grow(size: i32): boolean {
 
 export function free(p: i32): void {
   if (p === 0) return
-  const run = runOf(p)
-  if (run !== 0) {
-    const spare = freeSlot(run, p)
-    if (spare !== 0) freeBlock(spare)
-    return
+  if (!inZone(p)) {
+    const run = runOf(p)
+    if (run !== 0) {
+      freeSlot(run, p)
+      return
+    }
+    count(p, load32(p - 4) & -8, -1)
   }
-  count(load32(p - 4) & -8, -1)
   freeBlock(p)
 }
 
-// A block with a header.
+// A block that is no slot.
 function freeBlock(p: i32): void {
-  const word = load32(p - 4)
-  let size = word & -8
+  let size = sizeOf(p)
   let from = p
   const next = p + size
-  if ((word & AFTER) === 0) {
-    const tag = load32(p - 8)
-    const before = (tag & 1) !== 0 ? 8 : tag
+  const before = freeBefore(p)
+  if (before !== 0) {
     from = p - before
     size += before
     remove(from, before)
+    if (inZone(p)) clearStart(p)
   }
-  const s = state()
-  if (next === load32(s + TOP)) {
-    store32(from - 4, AFTER)
-    store32(s + TOP, from)
+  if (next === load32(state() + TOP)) {
+    setTop(from)
     return
   }
-  const following = load32(next - 4)
-  if ((following & ALLOCATED) === 0) {
+  if (isFree(next)) {
     const after = freeSize(next)
     remove(next, after)
     size += after
-  } else store32(next - 4, following & ~AFTER)
+    if (inZone(next)) clearStart(next)
+  } else tell(next, 0)
   insert(from, size)
 }
 
@@ -418,14 +527,15 @@ function freeBlock(p: i32): void {
 export function realloc(p: i32, bytes: i32): i32 {
   if (p === 0) return malloc(bytes)
   if (bytes < 0 || bytes > MOST) return refuse()
-  const run = runOf(p)
-  if (run !== 0) return reallocSlot(p, slotSize(run), bytes)
-  const size = blockSize(bytes)
-  const old = load32(p - 4) & -8
-  const q = reallocBlock(p, old, size)
+  if (!inZone(p)) {
+    const run = runOf(p)
+    if (run !== 0) return reallocSlot(p, slotSize(run), bytes)
+  }
+  const old = sizeOf(p)
+  const q = reallocBlock(p, old, blockSize(bytes), bareSize(bytes))
   if (q !== 0) {
-    count(old, -1)
-    count(load32(q - 4) & -8, 1)
+    count(p, old, -1)
+    count(q, sizeOf(q), 1)
   }
   return q
 }
@@ -439,23 +549,27 @@ function reallocSlot(p: i32, old: i32, bytes: i32): i32 {
   return q
 }
 
-function reallocBlock(p: i32, old: i32, size: i32): i32 {
-  if (size <= old) {
-    trim(p, size)
+function reallocBlock(p: i32, old: i32, size: i32, bare: i32): i32 {
+  const wanted = sizeAt(p, size, bare)
+  if (wanted <= old) {
+    trim(p, old, wanted)
     return p
   }
-  if (growInPlace(p, old, size)) return p
+  if (growInPlace(p, old, wanted)) return p
   const s = state()
-  let q = takeBest(size)
-  if (q !== 0) q = cut(q, freeSize(q), size)
-  else if (p + old === load32(s + TOP)) return growLast(p, old, size)
+  const room = usable(p, old)
+  const small = bare <= SMALL ? zoneBest(bare) : 0
+  let q = small !== 0 ? takeZone(small, size, bare) : takeBest(size)
+  if (q !== 0) {
+    if (small === 0) q = cut(q, freeSize(q), size, bare)
+  } else if (p + old === load32(s + TOP)) return growLast(p, old, size, bare)
   else {
-    q = growDown(p, old, size)
+    q = growDown(p, old, size, bare)
     if (q !== 0) return q
-    q = mallocTop(size)
+    q = mallocTop(size, bare)
     if (q === 0) return 0
   }
-  move(q, p, old - 4)
+  move(q, p, room)
   freeBlock(p)
   return q
 }
@@ -466,77 +580,96 @@ function growInPlace(p: i32, old: i32, size: i32): boolean {
   const next = p + old
   if (next === load32(s + TOP)) {
     if (p + size > load32(s + END)) return false
+    setTop(p + size)
     resize(p, size)
-    store32(p + size - 4, AFTER)
-    store32(s + TOP, p + size)
     return true
   }
-  if ((load32(next - 4) & ALLOCATED) !== 0) return false
+  if (!isFree(next)) return false
   const whole = old + freeSize(next)
   if (whole < size) return false
   remove(next, whole - old)
+  if (inZone(next)) clearStart(next)
   settle(p, whole, size)
   return true
-}
-
-// Sets the size, keeps the flags.
-function resize(p: i32, size: i32): void {
-  store32(p - 4, size | (load32(p - 4) & 7))
 }
 
 // p owns `whole` bytes and needs `size` of them; the block behind it is allocated.
 function settle(p: i32, whole: i32, size: i32): void {
   const next = p + whole
   resize(p, size)
-  if (whole === size) store32(next - 4, load32(next - 4) | AFTER)
+  if (whole === size) tell(next, AFTER)
   else {
-    store32(next - 4, load32(next - 4) & ~AFTER)
+    tell(next, 0)
     insert(p + size, whole - size)
   }
 }
 
-// The last block before the top, or the break: moves down into a free block before it, then the break moves.
-function growLast(last: i32, old: i32, size: i32): i32 {
-  const s = state()
-  let p = last
-  if ((load32(p - 4) & AFTER) === 0) {
-    const tag = load32(p - 8)
-    const before = (tag & 1) !== 0 ? 8 : tag
-    if (load32(s + END) - p + before < size && !grow(size - before - old)) return refuse()
-    p -= before
-    remove(p, before)
-    move(p, last, old - 4)
-    store32(p - 4, AFTER | ALLOCATED)
-  } else if (!grow(size - old)) return refuse()
-  resize(p, size)
-  store32(p + size - 4, AFTER)
-  store32(s + TOP, p + size)
+/** Makes a block at least `bytes` large where it is; whether that could be done. What it has beyond stays its own. */
+export function expand(p: i32, bytes: i32): boolean {
+  if (bytes < 0 || bytes > MOST) return false
+  if (!inZone(p)) {
+    const run = runOf(p)
+    if (run !== 0) return bytes <= slotSize(run)
+  }
+  const size = sizeAt(p, blockSize(bytes), bareSize(bytes))
+  const old = sizeOf(p)
+  if (size <= old) return true
+  if (p + old === load32(state() + TOP) && !reach(p + size)) return false
+  if (!growInPlace(p, old, size)) return false
+  count(p, old, -1)
+  count(p, sizeOf(p), 1)
+  return true
+}
+
+// The last block before the top, or the break: moves down into a free block before it, then the break moves. What grows, grows on; so some of
+// that free block is left for small requests, which would else be put in the way.
+function growLast(last: i32, old: i32, size: i32, bare: i32): i32 {
+  const hole = freeBefore(last)
+  let left = hole - SPARE > old >> 3 ? SPARE : hole
+  if (last - hole + left - state() === LIMIT - 8) left += 8
+  const p = last - hole + left
+  const wanted = sizeAt(p, size, bare)
+  if (!reach(p + wanted)) return refuse()
+  if (left === hole) {
+    setTop(p + wanted)
+    resize(p, wanted)
+    return p
+  }
+  remove(last - hole, hole)
+  move(p, last, usable(last, old))
+  if (inZone(last)) clearStart(last)
+  setTop(p + wanted)
+  own(p, wanted, 0)
+  insert(last - hole, left)
   return p
 }
 
 // Into the free block before, with what follows: the contents move down.
-function growDown(p: i32, old: i32, size: i32): i32 {
-  if ((load32(p - 4) & AFTER) !== 0) return 0
-  const tag = load32(p - 8)
-  const before = (tag & 1) !== 0 ? 8 : tag
-  const next = p + old
-  const following = (load32(next - 4) & ALLOCATED) === 0 ? freeSize(next) : 0
-  if (before + old + following < size) return 0
+function growDown(p: i32, old: i32, size: i32, bare: i32): i32 {
+  const before = freeBefore(p)
+  if (before === 0) return 0
   const q = p - before
+  const next = p + old
+  const following = isFree(next) ? freeSize(next) : 0
+  const wanted = sizeAt(q, size, bare)
+  if (before + old + following < wanted) return 0
   remove(q, before)
-  if (following !== 0) remove(next, following)
-  move(q, p, old - 4)
-  store32(q - 4, old | AFTER | ALLOCATED)
-  settle(q, before + old + following, size)
+  if (inZone(p)) clearStart(p)
+  if (following !== 0) {
+    remove(next, following)
+    if (inZone(next)) clearStart(next)
+  }
+  move(q, p, usable(p, old))
+  own(q, old, AFTER)
+  settle(q, before + old + following, wanted)
   return q
 }
 
-// Gives back what an allocated block has beyond `size` bytes.
-function trim(p: i32, size: i32): void {
-  const rest = (load32(p - 4) & -8) - size
-  if (rest === 0) return
+// Gives back what an allocated block of `old` bytes has beyond `size`.
+function trim(p: i32, old: i32, size: i32): void {
+  if (old === size) return
+  own(p + size, old - size, AFTER)
   resize(p, size)
-  store32(p + size - 4, rest | AFTER | ALLOCATED)
   freeBlock(p + size)
 }
 
@@ -551,23 +684,29 @@ export function alignedAlloc(align: i32, bytes: i32): i32 {
   if (align <= load32(state() + ALIGN)) return malloc(bytes)
   if (bytes < 0 || bytes > MOST - align) return refuse()
   const size = blockSize(bytes)
-  let p = mallocFree(size + align)
-  if (p === 0) p = mallocTop(size + align)
+  let p = mallocFree(size + align, size + align)
+  if (p === 0) p = mallocTop(size + align, size + align)
   if (p === 0) return 0
   const q = (p + align - 1) & -align
+  let whole = sizeOf(p)
   if (q !== p) {
-    const whole = load32(p - 4) & -8
+    whole -= q - p
+    own(q, whole, AFTER)
     resize(p, q - p)
-    store32(q - 4, (whole - (q - p)) | AFTER | ALLOCATED)
     freeBlock(p)
   }
-  trim(q, size)
-  count(size, 1)
+  trim(q, whole, sizeAt(q, size, bareSize(bytes)))
+  count(q, sizeOf(q), 1)
   return q
 }
 
 export function usableSize(p: i32): i32 {
+  if (inZone(p)) return usable(p, zoneSize(p))
   const run = runOf(p)
-  if (run !== 0) return slotSize(run)
-  return (load32(p - 4) & -8) - 4
+  return run !== 0 ? slotSize(run) : (load32(p - 4) & -8) - 4
+}
+
+// What a block of `size` bytes that is no slot has for the program: all but the header of what follows.
+function usable(p: i32, size: i32): i32 {
+  return inZone(p + size) ? size : size - 4
 }
