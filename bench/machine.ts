@@ -22,13 +22,16 @@ import { atLeast, atMost, type Table } from './lib/table.ts'
 import type { Bench, BenchOptions } from './main.ts'
 
 const length = 23_000_000
-const program = ['python3', '-c', 'import json, re, argparse; json.loads(json.dumps(list(range(20000))))']
+// Not by name: that may be a script which starts another program, and valgrind would record the script.
+const python = (): string =>
+  execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).trim()
+const script = 'import json, re, argparse; json.loads(json.dumps(list(range(20000))))'
 const lethe = join(import.meta.dirname, '../bin/lethe')
 const dinero = process.env['LETHE_DINERO']
 
 // Dinero has addresses of 32 bits: the upper half of each is left out, for both.
 async function record(path: string): Promise<void> {
-  const args = ['--tool=lackey', '--trace-mem=yes', '--log-fd=3', ...program]
+  const args = ['--tool=lackey', '--trace-mem=yes', '--log-fd=3', python(), '-c', script]
   const child = spawn('valgrind', args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
   const failed = new Promise<never>((_, reject) => {
     child.once('error', () => reject(new Skip('valgrind is not here, and LETHE_TRACE names no trace')))

@@ -1,18 +1,11 @@
 // Every policy on traces that others have published, each with 16 sizes of memory: exact against plain models, and misses over OPT and over LRU.
 //
 // LETHE_PAGE_TRACES: a directory of page traces, a number in a line (.gz as well): the LIRS authors' traces and others of the kind.
-// LETHE_ADDRESS_TRACES: a directory of programs' addresses (`l 0x1fff50 3`, or what `lethe machine run` reads): pages of 4096 bytes.
-import { readdirSync, readFileSync } from 'node:fs'
+// LETHE_ADDRESS_TRACES: a directory of traces of programs' addresses, in any format that `lethe machine run` reads: pages of 4096 bytes.
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
-import {
-  createOpt,
-  createPolicy,
-  defaultPolicy,
-  PageNumbers,
-  policyNames,
-  simulate,
-} from '../src/policy/index.ts'
+import { readPageTrace } from '../src/machine/page-trace.ts'
+import { createOpt, createPolicy, defaultPolicy, policyNames, simulate } from '../src/policy/index.ts'
 import { Skip } from './lib/cc.ts'
 import { plain } from './lib/plain-policies.ts'
 import { atMost, type Goal, type Table } from './lib/table.ts'
@@ -26,20 +19,13 @@ interface Trace {
   readonly count: number
 }
 
-function tracesOf(directory: string, pageSize: number): Trace[] {
-  return readdirSync(directory)
-    .sort()
-    .map(file => {
-      const bytes = readFileSync(join(directory, file))
-      const text = (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('latin1')
-      const numbers = new PageNumbers()
-      const pages: number[] = []
-      for (const line of text.split('\n')) {
-        const found = /^\s*(?:[a-z]\s+)?(0x[0-9a-f]+|\d+)\b/i.exec(line)
-        if (found !== null) pages.push(numbers.of(Math.floor(Number(found[1]) / pageSize)))
-      }
-      return { name: file.replace(/\..*$/, ''), pages: Int32Array.from(pages), count: numbers.count }
-    })
+async function tracesOf(directory: string, pageSize: number): Promise<Trace[]> {
+  const traces: Trace[] = []
+  for (const file of readdirSync(directory).sort()) {
+    const { pages, numbers } = await readPageTrace(join(directory, file), pageSize)
+    traces.push({ name: file.replace(/\..*$/, ''), pages, count: numbers.count })
+  }
+  return traces
 }
 
 /** From a hundredth of the pages to nearly all of them, each the same factor larger than the one before. */
@@ -138,14 +124,14 @@ export const bench: Bench = {
       throw new Skip('LETHE_PAGE_TRACES and LETHE_ADDRESS_TRACES name no directories of traces')
     const out: Table[] = []
     if (pages !== undefined) {
-      const sums = measure(tracesOf(pages, 1))
+      const sums = measure(await tracesOf(pages, 1))
       const over = geometric(sums.overOpt.get(defaultPolicy) ?? [])
       out.push(
         ...tables('Page traces', sums, [atMost(`misses of ${defaultPolicy} over OPT's`, 1.15, over, '')]),
       )
     }
     if (addresses !== undefined) {
-      const sums = measure(tracesOf(addresses, 4096))
+      const sums = measure(await tracesOf(addresses, 4096))
       const over = geometric(sums.overLru.get(defaultPolicy) ?? [])
       out.push(
         ...tables('Address traces', sums, [atMost(`misses of ${defaultPolicy} over LRU's`, 1.02, over, '')]),

@@ -63,6 +63,14 @@ export function runTraceCommand(): Command {
     .action(run)
 }
 
+const nothing = (paths: readonly string[]): MachineError =>
+  new MachineError(
+    'trace',
+    `${paths.join(', ').replace(/^-$/, 'standard input')}: there is no reference in it, so there is nothing to run`,
+  )
+
+const some = (n: number, what: string, more = `${what}s`): string => `${n} ${n === 1 ? what : more}`
+
 function positive(text: string): number {
   const n = /^\d+$/.test(text) ? Number(text) : 0
   if (!(n > 0 && Number.isSafeInteger(n))) throw new UsageError(`'${text}' is not a whole number above 0`)
@@ -92,6 +100,7 @@ async function run(paths: string[], flags: RunFlags): Promise<void> {
   )
   const seconds = (performance.now() - began) / 1000
   const { counters } = engine
+  if (counters.accesses === 0) throw nothing(paths)
   const time = accessTime(config, counters)
   if (flags.json) {
     printJson(
@@ -113,13 +122,16 @@ async function run(paths: string[], flags: RunFlags): Promise<void> {
     return
   }
   print(
-    paint('bold', `${paths.map(path => basename(path)).join(', ')}: ${counters.accesses} references`) +
-      ` (${counters.reads} reads, ${counters.writes} writes, ${counters.fetches} fetches) in ${seconds.toFixed(2)} s, ${(counters.accesses / 1e6 / seconds).toFixed(1)} million a second`,
+    paint(
+      'bold',
+      `${paths.map(path => (path === '-' ? 'standard input' : basename(path))).join(', ')}: ${some(counters.accesses, 'reference')}`,
+    ) +
+      ` (${some(counters.reads, 'read')}, ${some(counters.writes, 'write')}, ${some(counters.fetches, 'fetch', 'fetches')}) in ${seconds.toFixed(2)} s, ${(counters.accesses / 1e6 / seconds).toFixed(1)} million a second`,
   )
   report(config, counters)
   if (config.translation)
     print(
-      `Footprint          ${engine.footprint} pages of ${config.pageSize} bytes, ${engine.processes} process${engine.processes === 1 ? '' : 'es'}, ${engine.tableFrames} frames of page tables`,
+      `Footprint          ${some(engine.footprint, 'page')} of ${config.pageSize} bytes, ${some(engine.processes, 'process', 'processes')}, ${some(engine.tableFrames, 'frame')} of page tables`,
     )
 }
 
@@ -140,7 +152,8 @@ export function report(config: MachineConfig, sums: Counters, line: (text: strin
       `Replacement        ${sums.evictions} evictions, ${sums.pagesWritten} pages written, ${sums.pagesRead} read (${config.policy}, ${config.frames} frames)`,
     )
   }
-  for (const [name, cache] of Object.entries(sums.caches)) {
+  // L1 before L2.
+  for (const [name, cache] of Object.entries(sums.caches).sort(([a], [b]) => (a < b ? -1 : 1))) {
     const all = cache.reads + cache.writes + cache.fetches
     const misses = cache.readMisses + cache.writeMisses + cache.fetchMisses
     line(
@@ -203,7 +216,6 @@ async function records(paths: readonly string[], given: object, flags: RunFlags)
     }
   }
   await feed(paths, sink, flags)
-  if (machine.counters.accesses === 0)
-    throw new MachineError('trace', `${paths.join(', ')}: no reference at all`)
+  if (machine.counters.accesses === 0) throw nothing(paths)
   printJson({ type: 'counters', ...machine.counters })
 }

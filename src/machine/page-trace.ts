@@ -33,6 +33,7 @@ export async function readPageTrace(
     },
     format,
   )
-  if (count === 0) throw new MachineError('trace', `${path}: no reference at all`)
+  if (count === 0)
+    throw new MachineError('trace', `${path === '-' ? 'standard input' : path}: there is no reference in it`)
   return { pages: pages.slice(0, count), numbers }
 }

@@ -4,6 +4,7 @@
  *   lackey     valgrind --tool=lackey --trace-mem=yes: `I  04016b80,3`, ` L 1ffe,8`, ` S 1ffe,8`, ` M 1ffe,4` (a load, then a store)
  *   din        Dinero: label (0 read, 1 write, 2 fetch, 3 other read) and hex address; 4 bytes each, as Dinero IV has it
  *   xdin       Dinero IV, extended: r, w, i or m, hex address, hex size
+ *   ls         loads and stores: `l 0x1fffff58 1`, l or s, a hex address, and how many instructions ago the one before was: reads and writes of 4 bytes
  *   dinb       Dinero IV, binary: 32-bit address, 16-bit size, label, padding
  *   pixie32, pixie64  of MIPS programs; see pixie.ts
  *   addresses  one a line, `0x1f80` or 8064, R, W or I behind it, `3:` before it for process 3. Numbers with digits a to f are hex, all
@@ -22,6 +23,7 @@ export const traceFormats = [
   'lackey',
   'din',
   'xdin',
+  'ls',
   'dinb',
   'pixie32',
   'pixie64',
@@ -53,7 +55,7 @@ export function detectFormat(name: string, head: Uint8Array): TraceFormat | unde
   const text = new TextDecoder('latin1').decode(head.subarray(0, 65_536))
   if (text.startsWith(magic)) return 'lethe'
   const plain = name.replace(/\.(gz|zst)$/, '')
-  const ending = /\.(din|xdin|dinb|pixie32|pixie64|hex|u32|u64)$/.exec(plain)?.[1]
+  const ending = /\.(din|xdin|ls|dinb|pixie32|pixie64|hex|u32|u64)$/.exec(plain)?.[1]
   if (ending !== undefined) return ending as TraceFormat
   const lines = text
     .split('\n')
@@ -65,6 +67,7 @@ export function detectFormat(name: string, head: Uint8Array): TraceFormat | unde
   const all = (shape: RegExp): boolean =>
     sample.filter(line => shape.test(line)).length >= 0.8 * sample.length
   if (all(/^(I {2}| [LSM] )[0-9a-f]+,\d+\s*$/i)) return 'lackey'
+  if (all(/^\s*[ls]\s+(0x)?[0-9a-f]+(\s+\d+)?\s*$/i)) return 'ls'
   if (all(/^\s*[rwimRWIM]\s+(0x)?[0-9a-f]+\s+[0-9a-f]+/i)) return 'xdin'
   if (all(/^\s*[0-4]\s+(0x)?[0-9a-f]+/i)) return 'din'
   if (all(/^\s*(\d+:)?\s*(0x)?[0-9a-f]+([\s,]+[rwif]?\s*)?$/i))
@@ -135,7 +138,7 @@ export class TraceReader {
   }
 
   #isText(): boolean {
-    return ['lackey', 'din', 'xdin', 'addresses', 'hex'].includes(this.#format)
+    return ['lackey', 'din', 'xdin', 'ls', 'addresses', 'hex'].includes(this.#format)
   }
 
   #wrong(what: string): MachineError {
@@ -254,6 +257,7 @@ export class TraceReader {
     if (this.#format === 'lackey') this.#lackey(bytes, start, at, end)
     else if (this.#format === 'din') this.#din(bytes, at, end)
     else if (this.#format === 'xdin') this.#xdin(bytes, at, end)
+    else if (this.#format === 'ls') this.#loadsStores(bytes, at, end)
     else this.#plain(bytes, at, end)
   }
 
@@ -346,6 +350,14 @@ export class TraceReader {
         `'${this.#text(bytes, first, end)}' is no record: r, w, i or m, a hex address and a hex size`,
       )
     this.#emit(low, high, size, kind)
+  }
+
+  #loadsStores(bytes: Uint8Array, first: number, end: number): void {
+    const letter = (bytes[first] as number) | 32
+    const low = this.#number(bytes, this.#skip(bytes, first + 1, end), end, 16)
+    if (low < 0 || (letter !== 108 && letter !== 115))
+      throw this.#wrong(`'${this.#text(bytes, first, end)}' is no record: l or s, and a hex address`)
+    this.#emit(low, this.#high, 4, letter === 108 ? kinds.read : kinds.write)
   }
 
   #plain(bytes: Uint8Array, first: number, end: number): void {

@@ -41,7 +41,7 @@ export class Gdsf implements Policy {
     this.#last = page
     const uses = Math.min((this.#uses[page] as number) + 1, MOST_USES)
     this.#uses[page] = uses
-    this.#worth.set(page, this.#age + uses * (this.#cost[page] as number))
+    this.#worth.raise(page, this.#age + uses * (this.#cost[page] as number))
   }
 
   admit(page: number, cost = 1): number {

@@ -1,4 +1,8 @@
-/** An indexed binary heap of pages, the smallest key on top; equal keys in order of `set`, the older first. */
+/**
+ * An indexed binary heap of pages, the smallest key on top; equal keys in order of `set` and `raise`, the older first.
+ *
+ * A page that was raised stays where it is until it comes to the top: a page that is used a thousand times in between moves once.
+ */
 import { grown } from './lists.ts'
 
 export class Priorities {
@@ -8,6 +12,9 @@ export class Priorities {
   #place = new Int32Array(1024)
   #key = new Float64Array(1024)
   #stamp = new Float64Array(1024)
+  /** Key and stamp by which a page stands where it does in the heap: not greater than its own. */
+  #oldKey = new Float64Array(1024)
+  #oldStamp = new Float64Array(1024)
   #now = 0
 
   constructor(capacity: number) {
@@ -25,7 +32,13 @@ export class Priorities {
   }
   /** The page with the smallest key, or -1. */
   top(): number {
-    return this.#size === 0 ? -1 : (this.#heap[0] as number)
+    while (this.#size > 0) {
+      const page = this.#heap[0] as number
+      if (this.#oldStamp[page] === this.#stamp[page]) return page
+      this.#stand(page)
+      this.#down(page, 0)
+    }
+    return -1
   }
 
   /** Adds a page or gives it another key. */
@@ -34,12 +47,25 @@ export class Priorities {
       this.#place = grown(this.#place, page)
       this.#key = grown(this.#key, page)
       this.#stamp = grown(this.#stamp, page)
+      this.#oldKey = grown(this.#oldKey, page)
+      this.#oldStamp = grown(this.#oldStamp, page)
     }
-    this.#key[page] = key
-    this.#stamp[page] = this.#now++
+    this.raise(page, key)
+    this.#stand(page)
     const place = this.#place[page] as number
     if (place === 0) this.#up(page, this.#size++)
     else if (!this.#down(page, place - 1)) this.#up(page, place - 1)
+  }
+
+  /** Gives a page that is there a key that is not smaller than the one it has. */
+  raise(page: number, key: number): void {
+    this.#key[page] = key
+    this.#stamp[page] = this.#now++
+  }
+
+  #stand(page: number): void {
+    this.#oldKey[page] = this.#key[page] as number
+    this.#oldStamp[page] = this.#stamp[page] as number
   }
 
   remove(page: number): void {
@@ -52,12 +78,16 @@ export class Priorities {
 
   /** All pages, the smallest key first. */
   pages(): number[] {
-    return [...this.#heap.subarray(0, this.#size)].sort((a, b) => (this.#before(a, b) ? -1 : 1))
+    const key = this.#key
+    const stamp = this.#stamp
+    return [...this.#heap.subarray(0, this.#size)].sort(
+      (a, b) => (key[a] as number) - (key[b] as number) || (stamp[a] as number) - (stamp[b] as number),
+    )
   }
 
   #before(a: number, b: number): boolean {
-    const difference = (this.#key[a] as number) - (this.#key[b] as number)
-    return difference === 0 ? (this.#stamp[a] as number) < (this.#stamp[b] as number) : difference < 0
+    const difference = (this.#oldKey[a] as number) - (this.#oldKey[b] as number)
+    return difference === 0 ? (this.#oldStamp[a] as number) < (this.#oldStamp[b] as number) : difference < 0
   }
 
   #put(page: number, at: number): void {

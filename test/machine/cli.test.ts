@@ -151,6 +151,7 @@ describe('says in one sentence what is wrong, and ends with', () => {
       /^lethe: --set nonsense: write parameter=value, such as tlb\.ways=2\n$/,
     ],
     [2, ['run', '--set', 'tlb.ways=3', '/dev/null'], /^lethe: tlb\.ways is 3: 64 entries in sets of 3/],
+    [2, ['run', '--format', 'dinb', '/dev/null'], /^lethe: \/dev\/null: there is no reference in it/],
     [2, ['run', '/none'], /^lethe: \/none can't be read \(ENOENT\)\n$/],
     [2, ['run', '--preset', 'vax', '/dev/null'], /^lethe: preset is "vax": there is no such machine/],
     [2, ['translate'], /^lethe: Give addresses to translate, such as 0x3a9, or --quiz SEED\n$/],
@@ -162,6 +163,11 @@ describe('says in one sentence what is wrong, and ends with', () => {
     [2, ['translate', 'xyz'], /^lethe: 'xyz' is not an address: write it like 0x3a9 or 937\n$/],
     [2, ['translate', '--config', '/none.json', '1'], /^lethe: \/none\.json can't be read \(ENOENT\)\n$/],
     [2, ['cache', '-s', '4', '-E', '0', '-b', '4', '-t', 'x'], /'0' is not a whole number from 1 to 65536/],
+    [
+      2,
+      ['dinero', '-l1-usize', '48', '-l1-ubsize', '16', '-l1-uassoc', '3', '-l1-urepl', 'p'],
+      /^lethe: -l1-urepl p: the tree needs a power of two of ways, 3 is none\n$/,
+    ],
     [2, ['dinero', '-l1-usize', '8k'], /^lethe: -l1-ubsize is missing: give a whole number such as 8k\n$/],
     [2, ['dinero', '-l1-whatever', '8k'], /^lethe: -l1-whatever is no option of Dinero IV's that we know/],
   ])('%i: %j', (code, words, message) => {

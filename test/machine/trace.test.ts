@@ -58,6 +58,7 @@ describe('a trace is read:', () => {
       'xdin',
       ['R 1000 8', 'W 1004 4', 'I 400000 16', 'O 20 1'],
     ],
+    ['e.trace', 's 0x1fffff50 1\nl 0x1fffff58 12\n', 'ls', ['W 1fffff50 4', 'R 1fffff58 4']],
     [
       'f.txt',
       '# pages\n0x1f80\n8064 W\n17,R\r\n3: 4096\n1: 1 I',
@@ -134,6 +135,7 @@ describe('says in one sentence, with the line, what is wrong:', () => {
     ['5.din', '2 400\n7 400\n', /line 2: label 7: there are 0 read/],
     ['6.din', '2 400\n1 xyz\n', /line 2: '1 xyz' is no record/],
     ['7.xdin', 'r 400\n', /line 1: 'r 400' is no record/],
+    ['8.ls', 'l 0x400 1\nm 0x400 1\n', /line 2: 'm 0x400 1' is no record: l or s/],
     ['8.txt', '17\n12 Q\n1\n2\n3\n4\n', /line 2: '12 Q' is no record/],
     [
       '9.u64',
