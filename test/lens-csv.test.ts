@@ -1,12 +1,20 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { parse } from 'csv-parse/sync'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { Backing } from '../src/backing/backing.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
 import { type CsvOptions, csvDefaults, csvName } from '../src/lens/csv-syntax.ts'
 import { csvLens } from '../src/lens/csv.ts'
 import { LensError } from '../src/lens/errors.ts'
-import { MemoryIndexStore } from '../src/lens/index-store.ts'
+import { gunzip } from '../src/lens/gunzip.ts'
+import { FolderIndexStore, type IndexStore, MemoryIndexStore } from '../src/lens/index-store.ts'
 import { applyEdits } from '../src/lens/lens.ts'
+import { Spool } from '../src/lens/spool.ts'
+import { prepareBelow, through, type View } from '../src/lens/through.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 
 const seed = 20_262
@@ -272,6 +280,47 @@ describe('a column', () => {
     const out = new Float64Array(2)
     lens.get(same, 49_998 * 8, new Uint8Array(out.buffer))
     expect([...out, lens.size(same)]).toEqual([49_998 / 8, 49_999 / 8, 400_000])
+  })
+})
+
+describe('a column of a compressed table', () => {
+  it('that is wanted later is kept by a pass of its own, where there is time for one', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lethe-csv-'))
+    try {
+      const rows = Array.from({ length: 30_000 }, (_, i) => [i, i * 3 + 1])
+      const packed = gzipSync(`a,b\n${rows.map(row => row.join(',')).join('\n')}\n`)
+      const spool = new Spool(join(folder, 'spool'))
+      const storeFor = (thorough: boolean): IndexStore =>
+        new FolderIndexStore(join(folder, 'index'), 2 ** 26, spool, thorough)
+      let read = 0
+      const origin = bytesBacking(packed)
+      const file: Backing = {
+        ...origin,
+        read: (offset, into) => {
+          read += into.length
+          return origin.read(offset, into)
+        },
+      }
+      const reading = (column: string, thorough: boolean): { kept: boolean; values: Float64Array } => {
+        const view = through(through(file, gunzip), lensNamed(csv({ columns: [column] })))
+        prepareBelow(view.backing as View, view.lens, storeFor(thorough))
+        const bytes = new Uint8Array(view.size)
+        read = 0
+        view.read(0, bytes)
+        const kept = read === 0
+        view.close()
+        return { kept, values: new Float64Array(bytes.buffer) }
+      }
+      const a = Float64Array.from(rows, ([first]) => first ?? nan)
+      const b = Float64Array.from(rows, ([, second]) => second ?? nan)
+      expect(reading('a', false)).toEqual({ kept: true, values: a })
+      expect(reading('b', false)).toEqual({ kept: false, values: b })
+      expect(reading('b', true)).toEqual({ kept: true, values: b })
+      expect(reading('b', false)).toEqual({ kept: true, values: b })
+      expect(readdirSync(join(folder, 'spool', 'v1'))).toHaveLength(2)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 })
 

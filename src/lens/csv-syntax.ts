@@ -186,6 +186,8 @@ function tableOf(
     refuse(name, `the table has ${fields.length} columns, more than ${MOST_FIELDS}`)
   const found = columns.map(column => {
     const number = typeof column === 'number' ? column : titles.indexOf(column)
+    if (typeof column === 'string' && number >= 0 && titles.includes(column, number + 1))
+      refuse(name, `several columns are called ${JSON.stringify(column)}; give the number of the one, from 0`)
     if (number >= 0 && number < Math.max(fields.length, 1)) return number
     return refuse(name, `there is no column ${JSON.stringify(column)}; ${describe(titles, isHeader)}`)
   })

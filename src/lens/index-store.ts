@@ -68,6 +68,11 @@ export interface IndexStore {
   forget(key: IndexKey): void
   /** Where whole views are kept that have no random access; without it only small ones can be had. */
   readonly spool?: Spool
+  /**
+   * Whether `prepare` may take another pass, though the index is there, to keep in the spool what would be costly to make again
+   * and again. Whoever serves faults has no time for it.
+   */
+  readonly thorough?: boolean
 }
 
 /** The name of a key: 32 bytes. */
@@ -203,13 +208,15 @@ function detached(index: StoredIndex): StoredIndex {
 /** Keeps indexes in a folder, private to the user. */
 export class FolderIndexStore implements IndexStore {
   readonly spool?: Spool
+  readonly thorough: boolean
   readonly #folder: string
   readonly #limit: number
   /** Bytes put into the folder since we last looked how full it is. */
   #untrimmed = Number.POSITIVE_INFINITY
 
   /** `limit` bytes at most in `folder`. */
-  constructor(folder: string, limit: number = LIMIT, spool?: Spool) {
+  constructor(folder: string, limit: number = LIMIT, spool?: Spool, thorough = false) {
+    this.thorough = thorough
     if (spool) this.spool = spool
 
     this.#folder = join(folder, `v${VERSION}`)

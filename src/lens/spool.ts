@@ -82,12 +82,14 @@ export class Spool {
     discard(this.#path(this.#name(key)))
   }
 
-  make(key: IndexKey): IndexMaker {
+  /** `expected`: bytes that it will have, where that is known: it is refused before anything is made where they don't fit. */
+  make(key: IndexKey, expected = 0): IndexMaker {
     const name = this.#name(key)
     const part = join(this.#folder, `${name}-${uniquePart()}.${process.pid}.part`)
     let writer: CheckedWriter
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
+      if (expected > 0) this.#makeRoom(key, 0, expected + LOOK)
       writer = new CheckedWriter(part, this.#named(key))
     } catch (error) {
       throw this.#failed(key, error)

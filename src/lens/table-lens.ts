@@ -5,8 +5,9 @@
  * `put` writes into a field a text that means the number, of the same length if there is one, else of another
  * (Edit.removes).
  *
- * Where the text itself is costly to have (it is compressed), the first pass keeps the numbers in the store's spool, if
- * there is room: a page made from the text would take decompressing up to 1 MiB of it again.
+ * Where the text itself is costly to have (it is compressed), a pass keeps the numbers in the store's spool, if there is room: a
+ * page made from the text would take decompressing up to 1 MiB of it again. The first pass over the text does it on the way; a
+ * column that is wanted later takes a pass of its own, where there is time for it (IndexStore.thorough).
  */
 import type { Backing } from '../backing/backing.ts'
 import { type TableKernel, type TableSyntax, tableKernels } from '../kernels/table.ts'
@@ -324,11 +325,17 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
 
   function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
     const all = of(backing, store)
+    const { index, table } = all
     const key: IndexKey = { identity: backing.identity, lens: name, version: VERSION }
-    if (backing.costly === true) all.values ??= store.spool?.find(key)
-    if (all.index.complete) return
+    const costly = backing.costly === true
+    if (costly) all.values ??= store.spool?.find(key)
+    if (index.complete) {
+      // Another column of it was made before.
+      if (costly && !all.values && store.thorough === true) keepAll(backing, all, store, key, ticker(pause))
+      return
+    }
     const tick = ticker(pause)
-    const keeping = backing.costly === true && all.index.rows === 0 ? keeper(store, key) : undefined
+    const keeping = costly && index.rows === 0 ? keeper(store, key) : undefined
     try {
       reach(backing, all, Number.POSITIVE_INFINITY, { tick, ...(keeping ? { keep: keeping.keep } : {}) })
       all.values = keeping?.commit()
@@ -336,15 +343,37 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
       keeping?.abandon()
       throw error
     }
-    const maker = store.make({ identity: backing.identity, lens: indexName(all.table), version: VERSION })
-    maker.append(all.index.saved())
+    const maker = store.make({ identity: backing.identity, lens: indexName(table), version: VERSION })
+    maker.append(index.saved())
     maker.commit().close()
   }
 
-  /** Keeps values in the spool. Where there is no room, they are made from the text. */
+  /** Makes all values of rows that are known, if there is room for them in the spool. */
+  function keepAll(backing: Backing, all: Known, store: IndexStore, key: IndexKey, tick: () => void): void {
+    const { table, index } = all
+    const rowBytes = table.columns.length * width
+    const keeping = keeper(store, key, index.rows * rowBytes)
+    if (!keeping) return
+    let row = 0
+    try {
+      walk(backing, all, 0, index.rows, (kernel, n, limit) => {
+        make(kernel, all, n, limit, row)
+        keeping.keep(kernel.output.subarray(0, n * rowBytes))
+        row += n
+        tick()
+      })
+      all.values = keeping.commit()
+    } catch (error) {
+      keeping.abandon()
+      throw error
+    }
+  }
+
+  /** Keeps values in the spool, `expected` bytes if that is known. Where there is no room, they are made from the text. */
   function keeper(
     store: IndexStore,
     key: IndexKey,
+    expected = 0,
   ): { keep(values: Uint8Array): void; commit(): StoredIndex | undefined; abandon(): void } | undefined {
     let maker: IndexMaker | undefined
     function tried<T>(action: (maker: IndexMaker) => T): T | undefined {
@@ -358,10 +387,11 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
       }
     }
     try {
-      maker = store.spool?.make(key)
+      maker = store.spool?.make(key, expected)
     } catch (error) {
       if (!(error instanceof LensError)) throw error
     }
+    if (!maker) return undefined
     return {
       keep: values => tried(into => into.append(values)),
       commit: () => tried(into => into.commit()),

@@ -7,11 +7,17 @@
  *
  * Each gives a Lens, whose name says all about it; docs/lenses.md has them in a table.
  */
-import { type ArrayOptions, arrayLens, type StoredType } from '../lens/arrays.ts'
+import { type ArrayOptions, arrayLens, storedBytes, type StoredType } from '../lens/arrays.ts'
 import { arrowLens } from '../lens/arrow.ts'
 import { lensNamed } from '../lens/catalogue.ts'
 import { csvDefaults, csvName, type CsvOptions } from '../lens/csv-syntax.ts'
-import type { Element, ElementType, RecordLayout, TypedLens } from '../lens/element.ts'
+import {
+  type Element,
+  elementBytes,
+  type ElementType,
+  type RecordLayout,
+  type TypedLens,
+} from '../lens/element.ts'
 import { hdf5Lens } from '../lens/hdf5.ts'
 import { ndjsonLens } from '../lens/ndjson.ts'
 import { parquetLens } from '../lens/parquet.ts'
@@ -20,10 +26,31 @@ import { scanfLens } from '../lens/scanf.ts'
 import type { ScanfFields } from '../lens/scanf-format.ts'
 import type { TableType } from '../lens/table-lens.ts'
 import { type TensorFormat, tensorLens } from '../lens/tensors.ts'
+import { MemoryError } from './errors.ts'
 
 /** The one lens of a name: what it knows of a backing is then known to all who use it. */
 function shared<E extends Element>(name: string): TypedLens<E> {
   return lensNamed(name) as TypedLens<E>
+}
+
+// Who calls these from JavaScript may have forgotten something.
+
+function asked<T extends object>(lens: string, options: T): T {
+  if (typeof options === 'object' && options !== null) return options
+  throw new MemoryError('option', `${lens}: '${String(options)}' are no options; give an object`)
+}
+
+function typed<T extends string>(lens: string, what: string, type: T, types: object): T {
+  if (Object.hasOwn(types, type)) return type
+  throw new MemoryError(
+    'option',
+    `${lens}: ${what} is '${type}'; give one of ${Object.keys(types).join(', ')}`,
+  )
+}
+
+function column<T>(lens: string, name: T): T {
+  if (name !== undefined && name !== null) return name
+  throw new MemoryError('option', `${lens}: no column is asked for; give its name (column)`)
 }
 
 /** The bytes as they are, from `offset` on. */
@@ -86,7 +113,10 @@ export type ElementsOptions<T extends ElementType> = ArrayOptions<T>
  * `elements({ of: 'i16', as: 'f32', order: 'big', at: 44, scale: 1 / 32768 })`.
  */
 export function elements<T extends ElementType>(type: T | ElementsOptions<T>): TypedLens<NoInfer<T>> {
-  return shared(arrayLens(typeof type === 'string' ? { of: type as StoredType, as: type } : type).name)
+  const options = typeof type === 'string' ? { of: type as StoredType, as: type } : asked('elements', type)
+  typed('elements', 'of', options.of, storedBytes)
+  typed('elements', 'as', options.as, elementBytes)
+  return shared(arrayLens(options).name)
 }
 
 export interface TableOptions<T extends TableType = TableType> {
@@ -135,23 +165,26 @@ function table<T extends TableType>(
   return shared(csvName(options))
 }
 
+function tableColumn<T extends TableType>(
+  lens: string,
+  options: ColumnOptions<T>,
+  usual: Partial<CsvOptions>,
+): TypedLens<NoInfer<T>> {
+  const { column: wanted, ...more } = asked(lens, options)
+  return table([column(lens, wanted)], more, usual)
+}
+
 /** A column of a CSV file: RFC 4180, any delimiter. */
-export const csv = <T extends TableType = 'f64'>({
-  column,
-  ...options
-}: ColumnOptions<T>): TypedLens<NoInfer<T>> => table([column], options, {})
+export const csv = <T extends TableType = 'f64'>(options: ColumnOptions<T>): TypedLens<NoInfer<T>> =>
+  tableColumn('csv', options, {})
 
 /** A column of a file whose fields are divided by tabs. */
-export const tsv = <T extends TableType = 'f64'>({
-  column,
-  ...options
-}: ColumnOptions<T>): TypedLens<NoInfer<T>> => table([column], options, { delimiter: '\t' })
+export const tsv = <T extends TableType = 'f64'>(options: ColumnOptions<T>): TypedLens<NoInfer<T>> =>
+  tableColumn('tsv', options, { delimiter: '\t' })
 
 /** A column of a file whose fields are divided by any number of blanks. */
-export const whitespace = <T extends TableType = 'f64'>({
-  column,
-  ...options
-}: ColumnOptions<T>): TypedLens<NoInfer<T>> => table([column], options, { delimiter: ' ', quote: '' })
+export const whitespace = <T extends TableType = 'f64'>(options: ColumnOptions<T>): TypedLens<NoInfer<T>> =>
+  tableColumn('whitespace', options, { delimiter: ' ', quote: '' })
 
 /** Several columns of a table, or all, row after row. */
 export function matrix<T extends TableType = 'f64'>({
@@ -171,11 +204,10 @@ export interface NdjsonFieldOptions<T extends TableType = TableType> {
 }
 
 /** A field of each line of JSON. */
-export function ndjson<T extends TableType = 'f64'>({
-  field,
-  as,
-  missing,
-}: NdjsonFieldOptions<T>): TypedLens<NoInfer<T>> {
+export function ndjson<T extends TableType = 'f64'>(options: NdjsonFieldOptions<T>): TypedLens<NoInfer<T>> {
+  const { field, as, missing } = asked('ndjson', options)
+  if (field === undefined)
+    throw new MemoryError('option', 'ndjson: no field is asked for; give its key, or a path of keys (field)')
   const path = typeof field === 'string' ? [field] : field
   const lens = ndjsonLens({ as: as ?? ('f64' as T), path, ...(missing === undefined ? {} : { missing }) })
   return shared(lens.name)
@@ -192,7 +224,12 @@ export const scanf = (
 ): TypedLens<RecordLayout> => shared(scanfLens({ format, fields, packed }).name)
 
 const tensor = <T extends ElementType>(format: TensorFormat, as: T, name?: string): TypedLens<NoInfer<T>> =>
-  shared(tensorLens(format, { as, ...(name === undefined ? {} : { name }) }).name)
+  shared(
+    tensorLens(format, {
+      as: typed(format, 'as', as, elementBytes),
+      ...(name === undefined ? {} : { name }),
+    }).name,
+  )
 
 export interface FileColumnOptions<T extends ElementType> {
   /** What memory holds: the column's own type, or one to which it converts. */
@@ -203,41 +240,45 @@ export interface FileColumnOptions<T extends ElementType> {
   readonly missing?: number | bigint
 }
 
-const pathOf = ({ column }: FileColumnOptions<ElementType>): readonly string[] =>
-  typeof column === 'string' ? [column] : column
+/** The options with the column as a path. */
+function byPath<T extends ElementType>(
+  lens: string,
+  options: FileColumnOptions<T>,
+): FileColumnOptions<T> & { readonly column: readonly string[] } {
+  typed(lens, 'as', asked(lens, options).as, elementBytes)
+  const name = column(lens, options.column)
+  return { ...options, column: typeof name === 'string' ? [name] : name }
+}
 
 /** A column of numbers of a Parquet file. */
 export const parquet = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<NoInfer<T>> =>
-  shared(parquetLens({ ...options, column: pathOf(options) }).name)
+  shared(parquetLens(byPath('parquet', options)).name)
 
 /** A column of numbers of an Arrow file (Feather 2 is one) or stream. */
 export const arrow = <T extends ElementType>(options: FileColumnOptions<T>): TypedLens<NoInfer<T>> =>
-  shared(arrowLens({ ...options, column: pathOf(options) }).name)
+  shared(arrowLens(byPath('arrow', options)).name)
 
 /** A dataset of an HDF5 file, by its path: row-major, contiguous or in chunks. */
 export const hdf5 = <T extends ElementType>(options: {
   readonly as: T
   readonly dataset: string
-}): TypedLens<T> => shared(hdf5Lens(options).name)
+}): TypedLens<T> => {
+  typed('hdf5', 'as', asked('hdf5', options).as, elementBytes)
+  return shared(hdf5Lens(options).name)
+}
 
 /** The array of a NumPy .npy file. */
-export const npy = <T extends ElementType>({ as }: { readonly as: T }): TypedLens<NoInfer<T>> =>
-  tensor('npy', as)
+export const npy = <T extends ElementType>(options: { readonly as: T }): TypedLens<NoInfer<T>> =>
+  tensor('npy', asked('npy', options).as)
 /** An array of a NumPy .npz archive. */
-export const npz = <T extends ElementType>({
-  as,
-  name,
-}: {
+export const npz = <T extends ElementType>(options: {
   readonly as: T
   readonly name: string
-}): TypedLens<NoInfer<T>> => tensor('npz', as, name)
+}): TypedLens<NoInfer<T>> => tensor('npz', asked('npz', options).as, options.name)
 /** A tensor of a safetensors file. */
-export const safetensors = <T extends ElementType>({
-  as,
-  name,
-}: {
+export const safetensors = <T extends ElementType>(options: {
   readonly as: T
   readonly name: string
-}): TypedLens<NoInfer<T>> => tensor('safetensors', as, name)
+}): TypedLens<NoInfer<T>> => tensor('safetensors', asked('safetensors', options).as, options.name)
 
 export { ownLens as lens, type LensSource, type OwnLens } from '../lens/own.ts'

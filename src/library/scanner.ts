@@ -29,7 +29,7 @@ function scan({ source, cache, abort }: ScanData, port: MessagePort): void {
   }
 
   try {
-    prepare(opened, storeIn(cache), () => look(0))
+    prepare(opened, storeIn(cache, true), () => look(0))
     const { size } = opened.view
     post({ kind: 'progress', done: total, total })
     post({ kind: 'seen', seen: { identity: opened.origin.identity, size } })

@@ -40,6 +40,8 @@ export class Source<E extends Element = Element> {
   through<F extends Element>(lens: TypedLens<F>): Source<F>
   through(lens: Lens): Source
   through(lens: Lens): Source {
+    if (typeof (lens as Lens | undefined)?.get !== 'function')
+      throw new MemoryError('option', `through: '${String(lens)}' is no lens; give one, such as gunzip()`)
     return new Source({ ...this.data, lenses: [...this.data.lenses, lens.name] }, elementOf(lens))
   }
 }
@@ -52,8 +54,11 @@ export function file(path: string): Source<'u8'> {
 }
 
 /** An object behind HTTP(S), or s3://bucket/key. The server must do ranges. */
-export const object = (url: string, options: ObjectOptions = {}): Source<'u8'> =>
-  new Source({ origin: { kind: 'object', address: { ...options, url } }, lenses: [] }, 'u8')
+export function object(url: string, options: ObjectOptions = {}): Source<'u8'> {
+  if (!/^(?:https?|s3):$/.test(URL.parse(url)?.protocol ?? ''))
+    throw new MemoryError('option', `object: '${url}' is no address; give one of https://, http:// or s3://`)
+  return new Source({ origin: { kind: 'object', address: { ...options, url } }, lenses: [] }, 'u8')
+}
 
 let made = 0
 

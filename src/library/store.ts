@@ -8,11 +8,11 @@ export { defaultCacheFolder }
 
 const opened = new Map<string, IndexStore>()
 
-/** The index store of a folder; one for each thread. */
-export function storeIn(folder: string): IndexStore {
+/** The index store of a folder; one for each thread, which says by the first call whether it has the time to be thorough. */
+export function storeIn(folder: string, thorough = false): IndexStore {
   const store =
     opened.get(folder) ??
-    new FolderIndexStore(join(folder, 'lens'), undefined, new Spool(join(folder, 'spool')))
+    new FolderIndexStore(join(folder, 'lens'), undefined, new Spool(join(folder, 'spool')), thorough)
   opened.set(folder, store)
   return store
 }
