@@ -8,6 +8,7 @@
 import type { Policy } from './allocator.ts'
 import * as bins from './code/best-bins.ts'
 import * as best from './code/best.ts'
+import { QUICK_BYTES } from './code/best-quick.ts'
 import * as runs from './code/best-runs.ts'
 import * as zone from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
@@ -15,7 +16,7 @@ import * as buddy from './code/buddy.ts'
 import { headOfClass } from './code/segregated.ts'
 import { headOfTlsf } from './code/tlsf.ts'
 import { bind } from './code/words.ts'
-import { type Block, heapSize, slots, tagged } from './inspect.ts'
+import { type Block, heapSize, quickBlocks, settled, slots, tagged } from './inspect.ts'
 import type { HeapMemory } from './memory.ts'
 
 class Broken extends Error {}
@@ -212,6 +213,7 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
     else counts.set(block.size, (counts.get(block.size) ?? 0) + 1)
   })
   checkRuns(memory, found)
+  checkQuick(memory, policy)
   for (let size = policy.align; size <= runs.SMALL; size += policy.align) {
     const counted = word(memory, base + runs.COUNTS + (size >> 1))
     const there = counts.get(size) ?? 0
@@ -256,6 +258,22 @@ function checkStarts(memory: HeapMemory, { at, size, allocated }: Block, top: nu
     const marked = !allocated && at !== top && (p === at || p === at + size - 8)
     demand(free === marked, `The bit of FREES for ${p} is wrong in the block at ${at}`)
   }
+}
+
+// What is in a quick list is a block of its size, allocated to all else.
+function checkQuick(memory: HeapMemory, policy: Policy): void {
+  const quick = quickBlocks(memory)
+  let bytes = 0
+  for (const { at, size, allocated } of settled(memory, policy)) {
+    const listed = quick.get(at)
+    if (listed === undefined) continue
+    demand(allocated && size === listed, `The quick list of ${listed} bytes has a block of ${size} at ${at}`)
+    quick.delete(at)
+    bytes += size
+  }
+  for (const at of quick.keys()) throw new Broken(`A quick list has ${at}, where no block begins`)
+  const counted = word(memory, memory.base + QUICK_BYTES)
+  demand(counted === bytes, `The quick lists have ${bytes} bytes; ${counted} are counted`)
 }
 
 // The lists of the zone, and where it ends.

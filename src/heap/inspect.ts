@@ -2,6 +2,7 @@
 import { type Policy } from './allocator.ts'
 import * as best from './code/best.ts'
 import { freeSize } from './code/best-bins.ts'
+import { QUICK, QUICK_MOST } from './code/best-quick.ts'
 import { RUN, runOf, slotAfter, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
 import { inZone } from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
@@ -18,6 +19,8 @@ export interface Block {
   /** It has no header: a slot of a run (best-runs.ts), or a block of the zone (best-zone.ts). */
   readonly bare?: true
   readonly slot?: true
+  /** It is free, in a quick list (best-quick.ts), and not yet merged. */
+  readonly quick?: true
 }
 
 /** Bytes of header and footer of an allocated block. */
@@ -26,12 +29,34 @@ export const tagBytes = (policy: Policy): number =>
 
 /** All blocks, in order of address; of a run its slots. Corrupt headers end it early or with an Error; see check(). */
 export function* blocks(memory: HeapMemory, policy: Policy): Generator<Block> {
+  if (policy.allocator !== 'best') {
+    yield* tagged(memory, policy)
+    return
+  }
+  const quick = quickBlocks(memory)
+  for (const block of settled(memory, policy))
+    yield quick.has(block.at) ? { ...block, allocated: false, quick: true } : block
+}
+
+/** All blocks of `best`, those in quick lists as the allocated ones that they are to all else. */
+export function* settled(memory: HeapMemory, policy: Policy): Generator<Block> {
   for (const block of tagged(memory, policy)) {
     bind(memory)
-    if (policy.allocator === 'best' && block.allocated && runOf(block.at) === block.at)
-      yield* slots(memory, block.at)
+    if (block.allocated && runOf(block.at) === block.at) yield* slots(memory, block.at)
     else yield block
   }
+}
+
+/** What is in the quick lists of `best`, with the sizes that the lists are for. Error where a list goes in circles. */
+export function quickBlocks(memory: HeapMemory): Map<number, number> {
+  const found = new Map<number, number>()
+  for (let size = 8; size <= QUICK_MOST; size += 8)
+    for (let p = memory.load32(memory.base + QUICK + (size >> 1)); p !== 0; p = memory.load32(p)) {
+      if (found.has(p) || p < memory.base || p >= memory.brk)
+        throw new Error(`The quick list of ${size} bytes leads to ${p}`)
+      found.set(p, size)
+    }
+  return found
 }
 
 /** The slots of a run of `best`. */

@@ -105,6 +105,9 @@ export function heapContract(policy: Policy): void {
       const model = new Model(heap, seed + 2)
       for (let k = 0; k < 300; k++) model.step()
       model.end()
+      expect([...heap.blocks()].every(block => !block.allocated)).toBe(true)
+      // best merges small blocks no later than when a large one is asked for.
+      heap.free(heap.malloc(1000))
       const blocks = [...heap.blocks()]
       expect(blocks.every(block => !block.allocated)).toBe(true)
       if (policy.allocator !== 'buddy') expect(blocks.length).toBe(1)

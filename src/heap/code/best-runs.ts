@@ -26,8 +26,6 @@ export const RUNS: i32 = 448
 export const COUNTS: i32 = 576
 /** Units in runs, by slot size / 8. */
 export const CLASS_UNITS: i32 = 704
-/** Slots in a run of one unit, by slot size / 8: a division costs more than most of what malloc does. */
-export const SLOTS: i32 = 832
 /** The map's first leaf; the table of the others, or 0. */
 export const LEAF: i32 = 1536
 export const TABLE: i32 = 52
@@ -36,7 +34,7 @@ export const LEAF_BYTES: i32 = 512
 export const TABLE_BYTES: i32 = 4096
 
 /** The lists of spare runs, by units from 1 on. */
-export const SPARES: i32 = 1416
+export const SPARES: i32 = 1280
 
 /** The largest slot. */
 export const SMALL: i32 = 248
@@ -54,11 +52,6 @@ const SIZE: i32 = 10
 const UNITS: i32 = 20
 
 import { ctz32, load32, state, store32, zero } from './words.ts'
-
-export function setupRuns(): void {
-  const s = state()
-  for (let size = 8; size <= SMALL; size += 8) store32(s + SLOTS + (size >> 1), ((UNIT - RUN - 4) / size) | 0)
-}
 
 // The map
 
@@ -102,7 +95,6 @@ export function unitsOf(run: i32): i32 {
 }
 /** How many slots of `size` bytes a run of `units` has. */
 export function slotsIn(units: i32, size: i32): i32 {
-  if (units === 1) return load32(state() + SLOTS + (size >> 1))
   return ((units * UNIT - RUN - 4) / size) | 0
 }
 

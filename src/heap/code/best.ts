@@ -8,7 +8,8 @@
  * block's last word, and a flag says whether it is there. So blocks are multiples of 8 with payloads of size - 4, from 8 bytes on.
  *
  * Blocks without headers: all in the first 64 KiB, the *zone* (best-zone.ts), and small ones of which there are many, which are slots of
- * runs (best-runs.ts). A request has two sizes: `size`, with a header, and `bare`, without; the same or 8 bytes apart.
+ * runs (best-runs.ts). A small block that is freed waits in a quick list (best-quick.ts). A request has two sizes: `size`, with a
+ * header, and `bare`, without; they are the same or 8 bytes apart.
  *
  * What makes it tight: 1. best fit over all sizes (best-bins.ts). 2. The last block of the heap, the *top*, is not in the bins; it is
  * used when nothing else fits, and the break moves only by what is missing. 3. A block is cut from the low end of a free
@@ -26,7 +27,7 @@ export const USUAL: i32 = 28
 export const ERRNO: i32 = 60
 
 const ENOMEM: i32 = 12
-const MOST: i32 = 0x7ffe0000
+export const MOST: i32 = 0x7ffe0000
 const STEP: i32 = 4096
 /** Where a run may come from: free blocks; the top too; new memory too. */
 const FROM_FREE: i32 = 0
@@ -34,8 +35,6 @@ const FROM_TOP: i32 = 1
 const GROW: i32 = 2
 /** Bytes of headers that a first run must promise to save, for half of it may stay empty. */
 const WORTH: i32 = 64
-/** Bytes that are left free before a block that grows at the heap's end. */
-const SPARE: i32 = 512
 
 import {
   AFTER,
@@ -55,7 +54,6 @@ import {
   leafOf,
   makeRun,
   runOf,
-  setupRuns,
   slotsIn,
   slotSize,
   LEAF_BYTES,
@@ -69,6 +67,7 @@ import {
   bestUnits,
   useSpare,
 } from './best-runs.ts'
+import { putQuick, QUICK, QUICK_BYTES, QUICK_MOST, takeQuick } from './best-quick.ts'
 import {
   clearStart,
   inZone,
@@ -83,7 +82,7 @@ import {
   zoneFreeBefore,
   zoneSize,
 } from './best-zone.ts'
-import { load32, move, sbrk, state, store32, zero } from './words.ts'
+import { load32, sbrk, state, store32, zero } from './words.ts'
 
 // Setup
 
@@ -96,7 +95,6 @@ export function setup(align: i32): boolean {
     store32(head, head)
     store32(head + 4, head)
   }
-  setupRuns()
   setupZone()
   return true
 }
@@ -136,25 +134,25 @@ export function freeBefore(p: i32): i32 {
   return (tag & 1) !== 0 ? 8 : tag
 }
 
-// Makes `size` bytes at p an allocated block. `after` is AFTER if the block before is allocated, else 0.
-function own(p: i32, size: i32, after: i32): void {
+/** Makes `size` bytes at p an allocated block. `after` is AFTER if the block before is allocated, else 0. */
+export function own(p: i32, size: i32, after: i32): void {
   if (inZone(p)) ownZone(p, size)
   else store32(p - 4, size | ALLOCATED | after)
 }
 
-// Tells the block at p whether the one before it is allocated: AFTER or 0.
-function tell(p: i32, after: i32): void {
+/** Tells the block at p whether the one before it is allocated: AFTER or 0. */
+export function tell(p: i32, after: i32): void {
   if (!inZone(p)) store32(p - 4, (load32(p - 4) & ~AFTER) | after)
 }
 
-// Sets an allocated block's size.
-function resize(p: i32, size: i32): void {
+/** Sets an allocated block's size. */
+export function resize(p: i32, size: i32): void {
   if (inZone(p)) ownZone(p, size)
   else store32(p - 4, size | (load32(p - 4) & 7))
 }
 
-// Makes p the top. The block before it is allocated.
-function setTop(p: i32): void {
+/** Makes p the top. The block before it is allocated. */
+export function setTop(p: i32): void {
   const s = state()
   const old = load32(s + TOP)
   if (old !== 0 && inZone(old)) clearStart(old)
@@ -165,11 +163,13 @@ function setTop(p: i32): void {
 
 // malloc
 
-function blockSize(bytes: i32): i32 {
+/** What a request takes with a header. */
+export function blockSize(bytes: i32): i32 {
   const mask = load32(state() + ALIGN) - 1
   return (bytes + 4 + mask) & ~mask
 }
-function bareSize(bytes: i32): i32 {
+/** What it takes without. */
+export function bareSize(bytes: i32): i32 {
   const mask = load32(state() + ALIGN) - 1
   return (bytes + (bytes === 0 ? 1 : 0) + mask) & ~mask
 }
@@ -180,11 +180,19 @@ export function malloc(bytes: i32): i32 {
   const size = (bytes + 4 + mask) & ~mask
   const bare = (bytes + (bytes === 0 ? 1 : 0) + mask) & ~mask
   if (bare <= SMALL) {
-    const p = takeSlot(bare)
+    let p = takeQuick(bare)
+    if (p !== 0) return p
+    p = takeSlot(bare)
     if (p !== 0) return p
     return mallocSmall(bare, size)
   }
+  if (size <= QUICK_MOST) {
+    const p = takeQuick(size)
+    if (p !== 0) return p
+  }
+  if (bytes >= 500) settle()
   let p = mallocFree(size, bare)
+  if (p === 0 && !fitsTop(size, bare) && settle()) p = mallocBest(size, bare)
   if (p === 0) p = mallocTop(size, bare)
   return p
 }
@@ -209,9 +217,17 @@ function mallocSmall(bare: i32, size: i32): i32 {
     return p
   }
   const wanted = wantsRun(bare, size)
-  if (wanted && openRun(bare, size)) return takeSlot(bare)
+  if (wanted) {
+    const units = bestUnits(bare, size)
+    if (openUnits(bare, units, FROM_FREE)) return takeSlot(bare)
+    if (settle()) return mallocAgain(bare, size)
+    if (openUnits(bare, units, FROM_TOP) || (units > 1 && openUnits(bare, 1, FROM_FREE)))
+      return takeSlot(bare)
+    if (units > 1 && openUnits(bare, units, GROW)) return takeSlot(bare)
+  }
   p = mallocBest(size, bare)
   if (p === 0 && !fitsTop(size, bare)) {
+    if (settle()) return mallocAgain(bare, size)
     p = takeLargerSlot(bare)
     if (p !== 0) return p
     if (wanted && openUnits(bare, bestUnits(bare, size), GROW)) return takeSlot(bare)
@@ -221,15 +237,20 @@ function mallocSmall(bare: i32, size: i32): i32 {
   return p
 }
 
-// A block from a free one of the zone's lists.
-function takeZone(p: i32, size: i32, bare: i32): i32 {
+function mallocAgain(bare: i32, size: i32): i32 {
+  const p = takeSlot(bare)
+  return p !== 0 ? p : mallocSmall(bare, size)
+}
+
+/** A block from a free one of the zone's lists. */
+export function takeZone(p: i32, size: i32, bare: i32): i32 {
   const whole = freeSize(p)
   remove(p, whole)
   return cut(p, whole, size, bare)
 }
 
-// One block more or less of this size, with a header.
-function count(p: i32, size: i32, by: i32): void {
+/** One block more or less of this size, with a header. */
+export function count(p: i32, size: i32, by: i32): void {
   if (size > SMALL || inZone(p)) return
   const at = state() + COUNTS + (size >> 1)
   store32(at, load32(at) + by)
@@ -248,15 +269,6 @@ function wantsRun(slot: i32, size: i32): boolean {
   const slots = slotsIn(units, slot)
   const gain = slots * size - units * UNIT
   return gain > 0 && (some || there * gain >= slots * WORTH)
-}
-
-// A run for slots of a size, in the memory that there is.
-function openRun(slot: i32, size: i32): boolean {
-  const units = bestUnits(slot, size)
-  return (
-    openUnits(slot, units, FROM_TOP) ||
-    (units > 1 && (openUnits(slot, 1, FROM_FREE) || openUnits(slot, units, GROW)))
-  )
 }
 
 // A run from a free block, or from the top, or from new memory.
@@ -377,8 +389,8 @@ function fitsTop(size: i32, bare: i32): boolean {
   return top + sizeAt(top, size, bare) <= load32(s + END)
 }
 
-// A block from the top; before the heap grows, empty runs are given back.
-function mallocTop(size: i32, bare: i32): i32 {
+/** A block from the top; before the heap grows, empty runs are given back. */
+export function mallocTop(size: i32, bare: i32): i32 {
   if (!fitsTop(size, bare) && giveBack()) {
     const p = takeBest(size)
     if (p !== 0) return cut(p, freeSize(p), size, bare)
@@ -394,7 +406,8 @@ function giveBack(): boolean {
   return true
 }
 
-function refuse(): i32 {
+/** 0, for out of memory. */
+export function refuse(): i32 {
   store32(state() + ERRNO, ENOMEM)
   return 0
 }
@@ -426,8 +439,8 @@ function spoils(size: i32, whole: i32): boolean {
   return load32(s + TOP) + size <= end && whole > (end - load32(s + FIRST)) >> 2
 }
 
-// Allocates a block of a free one that is in no list; what is left becomes free.
-function cut(p: i32, whole: i32, size: i32, bare: i32): i32 {
+/** Allocates a block of a free one that is in no list; what is left becomes free. */
+export function cut(p: i32, whole: i32, size: i32, bare: i32): i32 {
   const next = p + whole
   if (goesHigh(size)) {
     let q = next - (inZone(next) ? bare : size)
@@ -471,8 +484,8 @@ function takeTop(size: i32, bare: i32): i32 {
   return top
 }
 
-// Moves the break to `end` or just behind, if it is before.
-function reach(end: i32): boolean {
+/** Moves the break to `end` or just behind, if it is before. */
+export function reach(end: i32): boolean {
   const s = state()
   const missing = end - load32(s + END)
   if (missing <= 0) return true
@@ -486,19 +499,51 @@ function reach(end: i32): boolean {
 
 export function free(p: i32): void {
   if (p === 0) return
-  if (!inZone(p)) {
-    const run = runOf(p)
-    if (run !== 0) {
-      freeSlot(run, p)
+  const s = state()
+  let size = 0
+  if (inZone(p)) {
+    size = zoneSize(p)
+    // The last one has a header in its end.
+    if (size > QUICK_MOST || !inZone(p + size)) {
+      freeBlock(p)
       return
     }
-    count(p, load32(p - 4) & -8, -1)
+  } else {
+    const run = runOf(p)
+    if (run !== 0) size = slotSize(run)
+    else {
+      size = load32(p - 4) & -8
+      if (size <= SMALL || size > QUICK_MOST) {
+        count(p, size, -1)
+        freeBlock(p)
+        return
+      }
+    }
   }
-  freeBlock(p)
+  if (putQuick(p, size) > (load32(s + END) - load32(s + FIRST)) >> 2) settle()
 }
 
-// A block that is no slot.
-function freeBlock(p: i32): void {
+/** Frees what is in the quick lists; whether there was something. */
+export function settle(): boolean {
+  const s = state()
+  if (load32(s + QUICK_BYTES) === 0) return false
+  store32(s + QUICK_BYTES, 0)
+  for (let head = s + QUICK + 4; head <= s + QUICK + (QUICK_MOST >> 1); head += 4) {
+    let p = load32(head)
+    store32(head, 0)
+    while (p !== 0) {
+      const next = load32(p)
+      const run = inZone(p) ? 0 : runOf(p)
+      if (run === 0) freeBlock(p)
+      else freeSlot(run, p)
+      p = next
+    }
+  }
+  return true
+}
+
+/** A block that is no slot. */
+export function freeBlock(p: i32): void {
   let size = sizeOf(p)
   let from = p
   const next = p + size
@@ -522,151 +567,12 @@ function freeBlock(p: i32): void {
   insert(from, size)
 }
 
-// realloc and the others
+// The others
 
-export function realloc(p: i32, bytes: i32): i32 {
-  if (p === 0) return malloc(bytes)
-  if (bytes < 0 || bytes > MOST) return refuse()
-  if (!inZone(p)) {
-    const run = runOf(p)
-    if (run !== 0) return reallocSlot(p, slotSize(run), bytes)
-  }
-  const old = sizeOf(p)
-  const q = reallocBlock(p, old, blockSize(bytes), bareSize(bytes))
-  if (q !== 0) {
-    count(p, old, -1)
-    count(q, sizeOf(q), 1)
-  }
-  return q
-}
+export { expand, realloc } from './best-realloc.ts'
 
-function reallocSlot(p: i32, old: i32, bytes: i32): i32 {
-  if (bytes <= old && bytes > old >> 1) return p
-  const q = malloc(bytes)
-  if (q === 0) return bytes <= old ? p : 0
-  move(q, p, old < bytes ? old : bytes)
-  free(p)
-  return q
-}
-
-function reallocBlock(p: i32, old: i32, size: i32, bare: i32): i32 {
-  const wanted = sizeAt(p, size, bare)
-  if (wanted <= old) {
-    trim(p, old, wanted)
-    return p
-  }
-  if (growInPlace(p, old, wanted)) return p
-  const s = state()
-  const room = usable(p, old)
-  const small = bare <= SMALL ? zoneBest(bare) : 0
-  let q = small !== 0 ? takeZone(small, size, bare) : takeBest(size)
-  if (q !== 0) {
-    if (small === 0) q = cut(q, freeSize(q), size, bare)
-  } else if (p + old === load32(s + TOP)) return growLast(p, old, size, bare)
-  else {
-    q = growDown(p, old, size, bare)
-    if (q !== 0) return q
-    q = mallocTop(size, bare)
-    if (q === 0) return 0
-  }
-  move(q, p, room)
-  freeBlock(p)
-  return q
-}
-
-// Into the free block, or the part of the top, that follows.
-function growInPlace(p: i32, old: i32, size: i32): boolean {
-  const s = state()
-  const next = p + old
-  if (next === load32(s + TOP)) {
-    if (p + size > load32(s + END)) return false
-    setTop(p + size)
-    resize(p, size)
-    return true
-  }
-  if (!isFree(next)) return false
-  const whole = old + freeSize(next)
-  if (whole < size) return false
-  remove(next, whole - old)
-  if (inZone(next)) clearStart(next)
-  settle(p, whole, size)
-  return true
-}
-
-// p owns `whole` bytes and needs `size` of them; the block behind it is allocated.
-function settle(p: i32, whole: i32, size: i32): void {
-  const next = p + whole
-  resize(p, size)
-  if (whole === size) tell(next, AFTER)
-  else {
-    tell(next, 0)
-    insert(p + size, whole - size)
-  }
-}
-
-/** Makes a block at least `bytes` large where it is; whether that could be done. What it has beyond stays its own. */
-export function expand(p: i32, bytes: i32): boolean {
-  if (bytes < 0 || bytes > MOST) return false
-  if (!inZone(p)) {
-    const run = runOf(p)
-    if (run !== 0) return bytes <= slotSize(run)
-  }
-  const size = sizeAt(p, blockSize(bytes), bareSize(bytes))
-  const old = sizeOf(p)
-  if (size <= old) return true
-  if (p + old === load32(state() + TOP) && !reach(p + size)) return false
-  if (!growInPlace(p, old, size)) return false
-  count(p, old, -1)
-  count(p, sizeOf(p), 1)
-  return true
-}
-
-// The last block before the top, or the break: moves down into a free block before it, then the break moves. What grows, grows on; so some of
-// that free block is left for small requests, which would else be put in the way.
-function growLast(last: i32, old: i32, size: i32, bare: i32): i32 {
-  const hole = freeBefore(last)
-  let left = hole - SPARE > old >> 3 ? SPARE : hole
-  if (last - hole + left - state() === LIMIT - 8) left += 8
-  const p = last - hole + left
-  const wanted = sizeAt(p, size, bare)
-  if (!reach(p + wanted)) return refuse()
-  if (left === hole) {
-    setTop(p + wanted)
-    resize(p, wanted)
-    return p
-  }
-  remove(last - hole, hole)
-  move(p, last, usable(last, old))
-  if (inZone(last)) clearStart(last)
-  setTop(p + wanted)
-  own(p, wanted, 0)
-  insert(last - hole, left)
-  return p
-}
-
-// Into the free block before, with what follows: the contents move down.
-function growDown(p: i32, old: i32, size: i32, bare: i32): i32 {
-  const before = freeBefore(p)
-  if (before === 0) return 0
-  const q = p - before
-  const next = p + old
-  const following = isFree(next) ? freeSize(next) : 0
-  const wanted = sizeAt(q, size, bare)
-  if (before + old + following < wanted) return 0
-  remove(q, before)
-  if (inZone(p)) clearStart(p)
-  if (following !== 0) {
-    remove(next, following)
-    if (inZone(next)) clearStart(next)
-  }
-  move(q, p, usable(p, old))
-  own(q, old, AFTER)
-  settle(q, before + old + following, wanted)
-  return q
-}
-
-// Gives back what an allocated block of `old` bytes has beyond `size`.
-function trim(p: i32, old: i32, size: i32): void {
+/** Gives back what an allocated block of `old` bytes has beyond `size`. */
+export function trim(p: i32, old: i32, size: i32): void {
   if (old === size) return
   own(p + size, old - size, AFTER)
   resize(p, size)
@@ -706,7 +612,7 @@ export function usableSize(p: i32): i32 {
   return run !== 0 ? slotSize(run) : (load32(p - 4) & -8) - 4
 }
 
-// What a block of `size` bytes that is no slot has for the program: all but the header of what follows.
-function usable(p: i32, size: i32): i32 {
+/** What a block of `size` bytes that is no slot has for the program: all but the header of what follows. */
+export function usable(p: i32, size: i32): i32 {
   return inZone(p + size) ? size : size - 4
 }
