@@ -155,7 +155,8 @@ export class Collector {
     this.#extra = options.markRoots
     this.#precise = options.mode !== 'conservative'
     const limit = options.limit ?? (script ? 1 << 24 : 1 << 30)
-    const tables = kernel.tablesSize(limit, stack)
+    const mode = this.#precise ? kernel.PRECISE : options.interior ? kernel.INTERIOR : kernel.CONSERVATIVE
+    const tables = kernel.tablesSize(limit, stack, mode)
     const base = from + Math.ceil(tables / 4096) * 4096
     if (script) {
       const memory = new ArrayMemory(new ArrayBuffer(base + STATE + limit), base)
@@ -179,7 +180,6 @@ export class Collector {
       this.#k = wasm
       this.functions = wasm
     }
-    const mode = this.#precise ? kernel.PRECISE : options.interior ? kernel.INTERIOR : kernel.CONSERVATIVE
     this.#k.setupCollector(from, limit, stack, mode)
     this.#typesAt = from + 2 * ((limit >>> 6) + 4)
     this.#noteDue()

@@ -8,7 +8,7 @@
  *
  * Precise: an object's first word is its type, and a type is a list of the distances of its pointers, or ARRAY: every word
  * but the first is one. Conservative: every word that names an object's begin (or, as an option, any byte of it) counts as a pointer.
- * To find the begin of an object from its inside, *cover* has a word for each 4 KiB of heap: the object that had its first byte, last.
+ * To find the begin of an object from its inside, *cover*, which is there for this option only, has a word for each 4 KiB of heap: the object that had its first byte, last.
  *
  *   tables:  start bits · mark bits · types (TYPES words) · cover · stack
  *
@@ -63,14 +63,14 @@ function set(name: i32, value: i32): void {
 }
 
 /** Bytes of the tables for a heap of at most `limit` bytes, with a stack of `stack` bytes. */
-export function tablesSize(limit: i32, stack: i32): i32 {
-  return 2 * bitsSize(limit) + 4 * TYPES + coverSize(limit) + stack
+export function tablesSize(limit: i32, stack: i32, mode: i32): i32 {
+  return 2 * bitsSize(limit) + 4 * TYPES + coverSize(limit, mode) + stack
 }
 function bitsSize(limit: i32): i32 {
   return (limit >>> 6) + 4
 }
-function coverSize(limit: i32): i32 {
-  return ((limit >>> 12) + 2) << 2
+function coverSize(limit: i32, mode: i32): i32 {
+  return mode === INTERIOR ? ((limit >>> 12) + 2) << 2 : 0
 }
 
 /** The tables at `tables`. */
@@ -79,7 +79,7 @@ export function setupCollector(tables: i32, limit: i32, stack: i32, mode: i32): 
   set(TABLES, tables)
   set(BITS, bits)
   set(DUE, MOST)
-  const at = tables + 2 * bits + 4 * TYPES + coverSize(limit)
+  const at = tables + 2 * bits + 4 * TYPES + coverSize(limit, mode)
   set(STACK, at)
   set(STACK_END, at + stack)
   set(DEPTH, at)
