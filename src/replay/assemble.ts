@@ -95,7 +95,7 @@ export const logAt = 65536
 /** Bytes of an entry of the log: an address and a byte. */
 export const logEntry = 8
 /** An epoch that has logged so many bytes ends: one that goes over everything would touch the tags of everything. */
-const mostLogged = 32768
+const mostLogged = 2 ** 18
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
 /** The host is asked to make copies from here on. */

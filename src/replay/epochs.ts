@@ -168,13 +168,36 @@ interface Range {
   readonly offset: number
 }
 
+/** Runs can be told apart by their number up to here; the address has the other bits of a double. */
+const mostRuns = 2 ** 21
+
+// The log in the order of addresses. Most of it lies in order already: what is sorted is its runs, as numbers of an address and a place in the log.
+function runsOf(words: Uint32Array): { readonly keys: Float64Array; readonly lengths: Uint32Array } {
+  const entries = Math.min(words.length / 2, mostRuns)
+  const keys = new Float64Array(entries)
+  const lengths = new Uint32Array(entries)
+  let runs = 0
+  let first = 0
+  let end = -1
+  for (let i = 0; i < entries; i++) {
+    const at = words[2 * i] as number
+    if (at === end) {
+      lengths[first] = (lengths[first] as number) + 1
+      end++
+      continue
+    }
+    keys[runs++] = at * mostRuns + i
+    lengths[i] = 1
+    first = i
+    end = at + 1
+  }
+  return { keys: keys.subarray(0, runs).sort(), lengths }
+}
+
 function encodeInputs(log: Uint8Array, image: Image, brought: Brought): Uint8Array {
   const words = new Uint32Array(log.buffer, log.byteOffset, log.length / 4)
-  const entries = new Float64Array(words.length / 2)
-  for (let i = 0; i < entries.length; i++)
-    entries[i] = (words[2 * i] as number) * 256 + ((words[2 * i + 1] as number) & 255)
-  entries.sort()
-  const bytes = new Uint8Array(entries.length)
+  const { keys, lengths } = runsOf(words)
+  const bytes = new Uint8Array(words.length / 2)
   const w = new Writer(1024)
   let end = 0
   const put = (start: number, run: Uint8Array, what: number): void => {
@@ -197,16 +220,17 @@ function encodeInputs(log: Uint8Array, image: Image, brought: Brought): Uint8Arr
       from = to
     }
   }
-  for (let i = 0; i < entries.length; ) {
-    const start = Math.floor((entries[i] as number) / 256)
+  for (let run = 0; run < keys.length; ) {
+    const start = Math.floor((keys[run] as number) / mostRuns)
     let n = 0
     // The bytes from here on without a gap; one that was logged twice was the same.
-    for (; i < entries.length; i++) {
-      const entry = entries[i] as number
-      const at = Math.floor(entry / 256)
-      if (at === start + n - 1) continue
-      if (at !== start + n) break
-      bytes[n++] = entry % 256
+    for (; run < keys.length; run++) {
+      const key = keys[run] as number
+      const at = Math.floor(key / mostRuns)
+      if (at > start + n) break
+      const from = key % mostRuns
+      const length = lengths[from] as number
+      for (let k = start + n - at; k < length; k++) bytes[n++] = words[2 * (from + k) + 1] as number
     }
     for (let from = 0; from < n; ) {
       const rest = bytes.subarray(from, n)

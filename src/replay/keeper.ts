@@ -430,7 +430,7 @@ class Keeper {
     this.#install(page, this.#page.address)
     const end = performance.now()
     if (this.#times.length < 1e6) this.#times.push(end - start)
-    if (again) this.#pressure.waited(start, end)
+    if (again || this.#ahead === leastAhead) this.#pressure.waited(start, end)
   }
 
   // Pages behind a faulting one that the replay has made too.

@@ -43,7 +43,7 @@ export const word = {
   top: 2,
   /** Not 0: the guest comes back for too much of what was dropped, nothing more is to be dropped now. */
   hold: 3,
-  /** KiB of inputs and written pages of epochs that the keeper has not looked at. */
+  /** KiB of inputs and new pages of epochs that the keeper has not looked at. */
   backlog: 4,
 } as const
 
@@ -106,12 +106,8 @@ export interface Epoch {
 export const atStart = -1
 export const nowhere = -2
 
-/** What an epoch that waits for the keeper takes, KiB: of its inputs, and of pages that might go if it were looked at. */
-export function backlogOf({ inputs, written }: Epoch): number {
-  let pages = 0
-  for (let r = 1; r < written.length; r += 2) pages += written[r] as number
-  return (inputs.length >> 10) + pages * 4
-}
+/** What an epoch that waits for the keeper takes, KiB: its inputs, and pages that it made newly and that might go if it were looked at. */
+export const backlogOf = ({ inputs, fresh }: Epoch): number => (inputs.length >> 10) + fresh * 4
 
 /** A file that epochs refer to by `id`. The descriptor is the keeper's from now on. */
 export interface SourceMessage {

@@ -129,7 +129,7 @@ const leastAtEnd = 1500
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '5'
+const revision = '7'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
