@@ -146,6 +146,22 @@ describe('a heap in any memory', () => {
   })
 })
 
+test('a block cut from the end of the zone has a header, if it lies outside', () => {
+  const heap = new Heap({ memory: new ArrayBuffer(1 << 20) })
+  heap.malloc(60_000)
+  const over = heap.malloc(10_000)
+  heap.malloc(100_000)
+  heap.free(over)
+  for (let i = 0; i < 200; i++) heap.malloc(8)
+  const p = heap.malloc(240)
+  const block = [...heap.blocks()].find(({ at }) => at === p)
+  expect(block).toEqual({ at: p, size: 248, allocated: true })
+  expect(p).toBeLessThan(over + 10_000)
+  expect(heap.check()).toBeUndefined()
+  heap.free(p)
+  expect(heap.check()).toBeUndefined()
+})
+
 describe('runs of best', () => {
   const small = (): Heap => new Heap({ memory: new ArrayBuffer(6 << 20) })
   test('keep many small blocks without headers, and give their memory back for large ones', () => {

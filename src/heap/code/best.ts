@@ -207,7 +207,10 @@ function mallocSmall(bare: i32, size: i32): i32 {
   }
   if (p !== 0) {
     note(size)
-    return takeZone(p, size, bare)
+    p = takeZone(p, size, bare)
+    // The high end of the zone's last block may lie outside.
+    count(p, size, 1)
+    return p
   }
   p = takeExact(size)
   if (p !== 0) {
@@ -278,7 +281,7 @@ function openUnits(slot: i32, units: i32, from: i32): boolean {
   const bytes = units * UNIT
   // A free block of as many bytes holds so many whole units only if it begins well; one that is a unit larger always does.
   let p = takeBest(bytes)
-  for (let ask = bytes + (UNIT >> 3); p !== 0 && !holdsUnits(p, freeSize(p), bytes); ask += UNIT >> 3) {
+  for (let ask = bytes + UNIT; p !== 0 && !holdsUnits(p, freeSize(p), bytes); ask += UNIT) {
     insert(p, freeSize(p))
     p = ask <= bytes + UNIT ? takeBest(ask) : 0
   }

@@ -19,7 +19,7 @@ interface Part {
 }
 
 export function BlockMap({ shot, tag, begin }: { shot: HeapShot; tag: number; begin: number }) {
-  const end = shot.blocks.reduce((most, block) => Math.max(most, block.at - 4 + block.size), begin)
+  const end = shot.blocks.reduce((most, block) => Math.max(most, block.at - block.header + block.size), begin)
   const rows = Math.max(1, Math.ceil((end - begin) / ROW))
   const y = (row: number): number => 14 + row * (HEIGHT + GAP)
   const cut = (from: number, to: number, kind: string): Part[] => {
@@ -76,7 +76,7 @@ export function BlockMap({ shot, tag, begin }: { shot: HeapShot; tag: number; be
           {parts(block, tag, cut).map((part, i) => (
             <rect key={i} class={part.kind} x={part.x} y={part.y} width={part.width} height={HEIGHT} />
           ))}
-          {cut(block.at - 4, block.at - 4 + block.size, 'outline').map((part, i) => (
+          {cut(block.at - block.header, block.at - block.header + block.size, 'outline').map((part, i) => (
             <g key={i}>
               <rect
                 class="outline"
@@ -114,15 +114,16 @@ export function BlockMap({ shot, tag, begin }: { shot: HeapShot; tag: number; be
 
 /** Header, payload, padding and footer of a block. */
 function parts(
-  { at, size, allocated, asked }: BlockShot,
+  { at, size, allocated, asked, header }: BlockShot,
   tag: number,
   cut: (from: number, to: number, kind: string) => Part[],
 ): Part[] {
-  const end = at - 4 + size
-  if (!allocated) return [...cut(at - 4, at, 'tag'), ...cut(at, end, 'hole')]
+  const begin = at - header
+  const end = begin + size
+  if (!allocated) return [...cut(begin, at, 'tag'), ...cut(at, end, 'hole')]
   const footer = tag === 8 ? 4 : 0
   return [
-    ...cut(at - 4, at, 'tag'),
+    ...cut(begin, at, 'tag'),
     ...cut(at, at + asked, 'payload'),
     ...cut(at + asked, end - footer, 'padding'),
     ...cut(end - footer, end, 'tag'),

@@ -24,6 +24,8 @@ export interface BlockShot {
   readonly at: number
   readonly size: number
   readonly allocated: boolean
+  /** Bytes before `at` that are the block's: 4 of a header, or 0. */
+  readonly header: number
   /** What the program asked for. */
   readonly asked: number
   readonly id: string
@@ -60,10 +62,11 @@ export function run(policyText: string, program: string): HeapFilm {
   const asked = new Map<number, number>()
   const names = new Map<number, string>()
   const snapshot = (): BlockShot[] =>
-    [...heap.blocks()].map(({ at, size, allocated }) => ({
+    [...heap.blocks()].map(({ at, size, allocated, bare }) => ({
       at,
       size,
       allocated,
+      header: bare ? 0 : 4,
       asked: allocated ? (asked.get(at) ?? 0) : 0,
       id: names.get(at) ?? '',
     }))
