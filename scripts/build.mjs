@@ -3,7 +3,8 @@
  * Builds what its sources have outgrown, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
- *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them
+ *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js is made one file (vite)
+ *   the entries of dist/library/ → dist/lethe/ (vite), what a program imports: a few files instead of a hundred
  *   src/lab/ with what it shows → dist/lab/ (vite)
  *   src/report/ → dist/report/index.html, script and style inside (vite)
  * Works under any Node from 20 on. `--kernels` leaves dist/ alone.
@@ -130,7 +131,42 @@ function buildHeaps() {
   rmSync(folder, { recursive: true })
 }
 
-function buildDist() {
+/** Each thread of the library's is started often, and a hundred modules take four times as long to load as one. */
+async function bundleLibrary(dist) {
+  const { build } = await import('vite')
+  const names = ['index', 'pager', 'scanner', 'writer', 'object-fetcher']
+  const folder = join(dist, 'lethe')
+  await build({
+    root: dist,
+    configFile: false,
+    logLevel: 'warn',
+    build: {
+      ssr: true,
+      outDir: folder,
+      minify: false,
+      target: 'es2023',
+      copyPublicDir: false,
+      rollupOptions: {
+        input: Object.fromEntries(
+          names.map(name => [
+            name,
+            join(dist, name === 'object-fetcher' ? 'backing' : 'library', `${name}.js`),
+          ]),
+        ),
+        // Names stay, for who reads a stack.
+        output: {
+          entryFileNames: '[name].js',
+          chunkFileNames: 'shared-[name].js',
+          minify: { compress: false, mangle: false, codegen: true },
+        },
+      },
+    },
+  })
+  for (const name of readdirSync(join(dist, 'kernels')).filter(name => name.endsWith('.wasm')))
+    copyFileSync(join(dist, 'kernels', name), join(folder, name))
+}
+
+async function buildDist() {
   const dist = join(root, 'dist')
   const stamp = join(dist, '.built')
   const sources = filesBelow(join(root, 'src')).filter(
@@ -150,6 +186,8 @@ function buildDist() {
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)
   }
+  await joinPlainRun(join(part, 'cli'))
+  await bundleLibrary(part)
   writeFileSync(join(part, '.built'), '')
   // The pages have builds of their own.
   for (const page of ['lab', 'report'])
@@ -158,6 +196,26 @@ function buildDist() {
   if (existsSync(dist)) renameSync(dist, old)
   renameSync(part, dist)
   rmSync(old, { recursive: true, force: true })
+}
+
+// dist/cli/plain-run.js with all that it imports in itself; what it loads later stays where it is.
+async function joinPlainRun(folder) {
+  const { build } = await import('vite')
+  const entry = join(folder, 'plain-run.js')
+  const made = join(folder, 'joined')
+  await build({
+    root: folder,
+    configFile: false,
+    logLevel: 'warn',
+    build: {
+      ssr: entry,
+      outDir: made,
+      target: 'es2023',
+      rolldownOptions: { external: ['./main.js'] },
+    },
+  })
+  renameSync(join(made, 'plain-run.js'), entry)
+  rmSync(made, { recursive: true })
 }
 
 // A page of ours in `folder`, which shows what is in `shown`; `finish` gets the folder that vite made.
@@ -215,7 +273,7 @@ function inline(folder) {
 buildKernels()
 buildHeaps()
 if (!process.argv.includes('--kernels')) {
-  buildDist()
+  await buildDist()
   await buildPage(lab, ['machine', 'policy', 'heap', 'lens', 'backing', 'pager/decide.ts'])
   await buildPage(report, ['lab/theme.css', 'audit'], inline)
 }

@@ -86,6 +86,21 @@ describe.skipIf(reason !== undefined)(
       expect(next.adopted).toBe(true)
     })
 
+    test('a pager that meets a bug of ours ends, and is replaced', async () => {
+      const bug = desk.file('bug.mjs', "process.on('SIGUSR2', () => { throw new Error('a bug') })")
+      desk.environment['NODE_OPTIONS'] = `--import=${bug}`
+      desk.run('attach', String(holder.pid), '--once')
+      const [first] = statuses()
+      process.kill(first?.pager ?? 0, 'SIGUSR2')
+      // By itself: its server's thread waits for a fault, and none comes.
+      await until(() => !isAlive(first?.pager ?? 0), 'its end')
+      await holder.check()
+      const next = await until(() => statuses().find(one => one.type === 'status'), 'a successor')
+      expect(next.pager).not.toBe(first?.pager)
+      expect(next.adopted).toBe(true)
+      expect(desk.logs).toContain('Error: a bug')
+    })
+
     test('the pager replaces a supervisor that was killed, and has a successor then', async () => {
       desk.run('attach', String(holder.pid), '--once')
       const [first] = statuses()

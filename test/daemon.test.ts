@@ -7,6 +7,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import parsePrometheus from 'parse-prometheus-text-format'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePolicy, PolicyError, ruleFor } from '../src/daemon/policy.ts'
+import { Watch, type Wanted } from '../src/daemon/watch.ts'
 import { parseAddress } from '../src/metrics/server.ts'
 import { cannotAttach, Desk, ended, Holder, lethe, MiB, root, until } from './cli-helpers.ts'
 
@@ -215,6 +216,28 @@ describe.skipIf(reason !== undefined)(
       expect(out()).toMatch(/"detached"/)
       expect(JSON.parse(desk.run('status', '--json').out)).toMatchObject({ processes: [] })
       for (const one of [holder, wanted, other, never]) await one.check()
+    })
+
+    test('of a program whose process has ended young, only those twice as old are wanted', async () => {
+      const path = join(desk.folder, 'lethe-young')
+      symlinkSync(process.execPath, path)
+      const child = desk.start(path, join(desk.folder, 'hold.cjs'), join(desk.folder, 'data'))
+      await new Holder(child, holder.expected).check()
+      const watch = new Watch()
+      const policy = parsePolicy(
+        '{"settle": 0, "minimum": "16M", "rules": [{"name": "all", "match": {"command": "lethe-y*"}}]}',
+      )
+      const wanted = (): Wanted[] => watch.look(policy, new Set())
+      const [one] = wanted()
+      expect(one).toMatchObject({ pid: child.pid, program: 'lethe-young' })
+      // As if it were one like this that has just ended.
+      watch.endedYoung('lethe-young', one?.start ?? 0)
+      expect(wanted()).toEqual([])
+      await until(() => wanted().length === 1, 'twice its age')
+      watch.endedYoung('lethe-young', one?.start ?? 0)
+      expect(wanted()).toEqual([])
+      watch.forget()
+      expect(wanted()).toHaveLength(1)
     })
 
     test('a wrong policy is a wrong use', () => {

@@ -1,6 +1,6 @@
 // Replay as a lens, on programs that are compiled here and know nothing of it.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -38,10 +38,13 @@ function compile(source: string, name: string): string {
   return out
 }
 
-function run(args: readonly string[]): { out: string; status: number | null; err: string } {
+function run(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): { out: string; status: number | null; err: string } {
   const { stdout, stderr, status } = spawnSync(bin, ['run', ...args], {
     encoding: 'utf8',
-    env: { ...process.env, XDG_CACHE_HOME: folder },
+    env: { ...process.env, XDG_CACHE_HOME: folder, ...env },
   })
   return { out: stdout, err: stderr, status }
 }
@@ -126,7 +129,7 @@ describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 1
         unsigned *a = 0, room = 0, n = 0, sum = 0, x = 1;
         while (n < 3000000) {
           if (n == room) a = realloc(a, (room = room ? room * 2 : 1024) * sizeof *a);
-          for (int i = 0; i < 20; i++) x = x * 1103515245 + 12345;
+          for (int i = 0; i < 80; i++) x = x * 1103515245 + 12345;
           a[n++] = x;
         }
         for (unsigned i = 0; i < n; i++) sum = sum * 31 + a[i];
@@ -163,6 +166,30 @@ describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 1
     expect(second.analysis.functions.map(f => f.verdict.level)).toEqual(
       first.analysis.functions.map(f => f.verdict.level),
     )
+  })
+
+  test('machine code is kept for the next run, and a damaged file of it is not used', () => {
+    const data = join(folder, 'pairs.txt')
+    write('kv', data, 5, 0.1)
+    const guest = compile('test/guests/replay/kv.c', 'kv')
+    const args = ['--dir', folder, guest, '--', data, '1000', '3']
+    const plain = run(args)
+    const cache = join(folder, 'code')
+    const replayed = (): ReturnType<typeof run> => run(['--explain', ...args], { XDG_CACHE_HOME: cache })
+    const codeFiles = (): string[] =>
+      readdirSync(join(cache, 'lethe/wasm'))
+        .filter(name => name.endsWith('.code'))
+        .map(name => join(cache, 'lethe/wasm', name))
+    const first = replayed()
+    const [file] = codeFiles() as [string]
+    const second = replayed()
+    const damaged = readFileSync(file)
+    damaged.fill(0xcc, damaged.length >> 1)
+    writeFileSync(file, damaged)
+    const third = replayed()
+    for (const { out, status } of [first, second, third])
+      expect({ out, status }).toEqual({ out: plain.out, status: 0 })
+    expect(codeFiles()).toEqual([file])
   })
 
   test('what a program makes of the clock stays physical, and the import is named', () => {

@@ -9,6 +9,8 @@ import { gunzipSync } from 'node:zlib'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { Profile } from 'pprof-format'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { AuditReport } from '../src/audit/audit.ts'
+import { leavesBySite, leavesOf } from '../src/report/leaves.ts'
 import type { Site, SitesReport } from '../src/sites/sites.ts'
 import { describe as describeSite } from '../src/sites/print.ts'
 import { cannotAttach, Desk, lethe, root } from './cli-helpers.ts'
@@ -203,10 +205,24 @@ first(); second(); print('ready')
   test('audit --sites looks at a command that stays, and ends it', async () => {
     const program = join(desk.folder, 'stays')
     execFileSync('gcc', ['-O2', '-g', '-o', program, source('planted.c')])
-    const child = desk.start(lethe, 'audit', '--sites', '--', program, ...files)
+    const page = join(desk.folder, 'sites.html')
+    const child = desk.start(lethe, 'audit', '--sites', '--html', page, '--', program, ...files)
     const out = await text(child.stdout as Readable)
     expect(out).toMatch(/at site_whole \(planted\.c:\d+\) ← main/)
     expect(out).toMatch(/is data1; map it instead/)
+    const document = /id="audit">(.*?)<\/script>/s.exec(readFileSync(page, 'utf8'))?.[1] ?? ''
+    const report = JSON.parse(document) as AuditReport
+    const [first] = report.sites?.list ?? []
+    expect(first?.name).toMatch(/^site_\w+ \(planted\.c:\d+\) ← main/)
+    expect(first?.stack.some(frame => frame.startsWith('main (planted.c:'))).toBe(true)
+    // The page's two views of the same bytes agree.
+    const whole = leavesBySite(report).reduce((sum, leaf) => sum + leaf.bytes, 0)
+    expect(Math.abs(whole - leavesOf(report).reduce((sum, leaf) => sum + leaf.bytes, 0))).toBeLessThan(4096)
+  })
+
+  test('what is of serving is refused beside --sites', () => {
+    const { code, err } = desk.run('run', '--sites', '--budget', '64M', '--', 'true')
+    expect([code, err]).toEqual([2, expect.stringMatching(/--budget is of serving/)])
   })
 
   test('without a compiler it says what to do, with exit code 3', () => {

@@ -8,19 +8,19 @@ import { ask } from '../../src/pager/client.ts'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { atEnd } from './cleanup.ts'
 
-const program = join(import.meta.dirname, '../../bin/lethe')
+export const lethe: string = join(import.meta.dirname, '../../bin/lethe')
 
 /** Our own state directory: nobody else's pagers are seen, and all of ours are ended with the bench. */
 let state: string | undefined
 const attached = new Set<number>()
 
-function stateDirectory(): string {
+export function ownState(): string {
   if (state !== undefined) return state
   const made = mkdtempSync(join(tmpdir(), 'lethe-bench-'))
   state = made
   atEnd(() => {
     for (const pid of attached)
-      spawnSync(program, ['detach', String(pid), '--state', made], { stdio: 'ignore', timeout: 60_000 })
+      spawnSync(lethe, ['detach', String(pid), '--state', made], { stdio: 'ignore', timeout: 60_000 })
     rmSync(made, { recursive: true, force: true })
   })
   return made
@@ -37,7 +37,7 @@ export class Attachment {
   }
 
   async #ask(question: Question): Promise<PagerStatus> {
-    const answer = await ask(join(stateDirectory(), String(this.pid)), question, 120_000)
+    const answer = await ask(join(ownState(), String(this.pid)), question, 120_000)
     if (answer?.type !== 'status') throw new Error(`no pager serves ${this.pid}`)
     return answer
   }
@@ -52,7 +52,7 @@ export class Attachment {
   }
 
   async detach(): Promise<void> {
-    await ask(join(stateDirectory(), String(this.pid)), { ask: 'detach' }, 120_000)
+    await ask(join(ownState(), String(this.pid)), { ask: 'detach' }, 120_000)
     attached.delete(this.pid)
   }
 
@@ -65,8 +65,8 @@ export class Attachment {
 /** `lethe attach PID --once`, with more options. */
 export async function attach(pid: number, options: readonly string[] = []): Promise<Attachment> {
   attached.add(pid)
-  const words = ['attach', String(pid), '--once', '--json', '--state', stateDirectory(), ...options]
-  const { stdout } = await promisify(execFile)(program, words, { timeout: 120_000 })
+  const words = ['attach', String(pid), '--once', '--json', '--state', ownState(), ...options]
+  const { stdout } = await promisify(execFile)(lethe, words, { timeout: 120_000 })
   return new Attachment(pid, { ...(JSON.parse(stdout) as PagerStatus), type: 'status' })
 }
 

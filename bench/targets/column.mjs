@@ -63,8 +63,7 @@ async function whole() {
 
 async function main() {
   if (how === 'lethe') {
-    const built = new URL('../../dist/library/index.js', import.meta.url).href
-    const { csv, file, gunzip, Memory } = await import(built)
+    const { csv, file, gunzip, Memory } = await import('lethe')
     await using memory = await Memory.open({ budget: '64MiB', cache })
     const opened = since()
     const source = packed ? file(path).through(gunzip()) : file(path)

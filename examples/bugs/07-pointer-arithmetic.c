@@ -7,8 +7,9 @@ static int *search(int *p, int val) {
   return *p ? p : NULL;
 }
 
+static int numbers[10] = {10, 20, 30, 40, 50, 60, 70, 80, 90, 0};
+
 int main(void) {
-  int numbers[16] = {10, 20, 30, 40, 50, 60, 70, 80, 0};
   int *found = search(numbers, 30);
   printf("30 is %s, right is found\n", found ? "found" : "not found");
   return found == NULL;

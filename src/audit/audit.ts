@@ -47,6 +47,30 @@ export interface AuditOptions extends ExplainProcessOptions {
   readonly pager?: PagerFigures
   /** Looks below pages too: see grain.ts. A second or two. */
   readonly grain?: boolean
+  /** Who asked for the memory, for a process that is recorded. */
+  readonly owners?: (found: ProcessExplanations) => AuditSites
+}
+
+/** A place in the program, which asked for memory. Bytes. */
+export interface AuditSite {
+  /** What was called there, and by whom. */
+  readonly name: string
+  /** Functions with their places, the innermost first. */
+  readonly stack: readonly string[]
+  /** Of explained pages; what of these is freed and kept by malloc. */
+  readonly explained: number
+  readonly freed: number
+  /** Of live blocks, and how many these are. */
+  readonly live: number
+  readonly blocks: number
+  readonly sources: readonly { readonly path: string; readonly lens: string; readonly bytes: number }[]
+}
+
+export interface AuditSites {
+  /** Those that own explained bytes, most first. */
+  readonly list: readonly AuditSite[]
+  /** False: the recorder had no more room, or was not in the program. */
+  readonly complete: boolean
 }
 
 /** Pages by what they are. */
@@ -102,6 +126,7 @@ export interface AuditReport {
   readonly map: PageMap
   readonly saving: Saving
   readonly grain?: Grain
+  readonly sites?: AuditSites
   readonly totals: PageTally & {
     readonly pages: number
     readonly unreadable: number
@@ -179,6 +204,7 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
     ...(options.grain
       ? { grain: grain({ pid, found, virtual, store: indexStore(options.cacheFolder) }) }
       : {}),
+    ...(options.owners === undefined ? {} : { sites: options.owners(found) }),
     totals,
     candidates: found.candidates.length,
     bytesScanned: found.counts.bytesScanned,

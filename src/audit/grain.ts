@@ -18,7 +18,9 @@ import type { VirtualRun } from './audit.ts'
 const PAGE = 4096
 /** Unexplained pages that are looked at below a page: 4 MiB. An error of 1.6 points at most, one in three times. */
 const MOST_SAMPLED = 1024
-/** Bytes of files that they are looked for in. */
+/** Bytes of files that they are looked for in: so many times what is unexplained, for little of it can't change the curve much. */
+const SEARCHED_TIMES = 16
+const LEAST_SEARCHED = 2 ** 25
 const MOST_SEARCHED = 2 ** 29
 const SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] as const
 /** Bytes that say where a block is made from, one for each block: what a page table entry takes. */
@@ -75,7 +77,8 @@ export function grain({ pid, found, virtual, store, pause }: GrainInput): Grain 
       if (memory.read(at, into) < PAGE) crypto.getRandomValues(into)
     }
     kernel.enter()
-    searched = search(kernel, found, store, pause)
+    const most = Math.max(LEAST_SEARCHED, SEARCHED_TIMES * unexplained.length * PAGE)
+    searched = search(kernel, found, store, Math.min(MOST_SEARCHED, most), pause)
     const scale = unexplained.length / sample.length / PAGE
     for (const bytes of SIZES.filter(size => size < PAGE))
       below.set(bytes, { files: kernel.covered(bytes) * scale, constant: kernel.constant(bytes) * scale })
@@ -106,6 +109,7 @@ function search(
   kernel: GrainKernel,
   { candidates, extents }: ProcessExplanations,
   store: IndexStore,
+  most: number,
   pause?: () => void,
 ): number {
   const pagesOf = new Map<number, number>()
@@ -120,11 +124,11 @@ function search(
   try {
     let searched = 0
     for (const i of order) {
-      if (searched >= MOST_SEARCHED) break
+      if (searched >= most) break
       const candidate = candidates[i]
       if (candidate === undefined) continue
       const index = pool.add(candidate)
-      const left = MOST_SEARCHED - searched
+      const left = most - searched
       searched += kernel.scan((offset, into) => {
         if (offset >= left) return 0
         return pool.read(index, offset, into)

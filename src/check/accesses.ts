@@ -1,18 +1,13 @@
 // The checks around one load or store: the address is defined, inside of the object that its pointer was made from, and the bytes may
-// be touched; then the shadow of the bytes becomes the shadow of the value, or the other way. What is not simple goes to a slow path.
+// be touched; then the shadow of the bytes becomes the shadow of the value, or the other way. Inline is only what nearly always happens:
+// bytes that are defined, and a value that is. All else is a call: helpers of words.ts, which know what is undefined or mixed, and behind
+// them JavaScript.
+import { OP } from '../wasm/opcode-table.ts'
 import type { ValueType } from '../wasm/module.ts'
 import { I32, I64 } from '../wasm/module.ts'
 import type { Context } from './context.ts'
-import { BITS, CONTROL, type Emitter, SHADOW } from './emitter.ts'
-import {
-  EXCHANGE_T,
-  EXCHANGE_V,
-  FRAME_TAGS,
-  MIXED_ADDRESSABLE,
-  ORIGIN_MASK,
-  TABLE,
-  TAG_LIMIT,
-} from './layout.ts'
+import { CONTROL, type Emitter, SHADOW } from './emitter.ts'
+import { DEFINED, EXCHANGE_T, EXCHANGE_V, FRAME_TAGS, TABLE, TAG_LIMIT, UNDEFINED } from './layout.ts'
 import type { Locals, Value } from './values.ts'
 import { NONE, shadowType } from './values.ts'
 
@@ -20,8 +15,6 @@ export interface Access {
   readonly opcode: number
   /** Bytes. */
   readonly width: number
-  /** Of a load: the value is extended by its sign. */
-  readonly signed: boolean
   readonly offset: number
   /** The place in the module, for reports. */
   readonly site: number
@@ -37,9 +30,9 @@ export interface Access {
   readonly stray: boolean
 }
 
-const HIGH_BITS = -0x40000000 // 0xc0000000
 const LOW_WORDS = 0x0000000400000004n
 const SIGN_BITS_64 = -0x7fffffff80000000n // 0x8000000080000000
+const NOT_DEFINED_64 = -0x3fffffff40000000n // 0xc0000000c0000000
 
 /** Leaves a T on the stack. */
 export function pushT(out: Emitter, t: number): void {
@@ -53,14 +46,15 @@ export function pushV(out: Emitter, type: ValueType, v: number): void {
   else out.zero(shadowType(type) ?? I32)
 }
 
-function effective(out: Emitter, { base, offset }: Access): void {
+function effective(out: Emitter, { base, offset }: Access, more = 0): void {
   out.get(base)
-  if (offset === 0) return
-  out.i32(offset | 0)
+  if (offset + more === 0) return
+  out.i32((offset + more) | 0)
   out.op(0x6a)
 }
 
-// Leaves for the label `slow` if the address is undefined or outside of its object.
+// Leaves for the label `slow` if the address is undefined or outside of its object. An access that begins before the object and ends in it
+// passes if it is no multiple of its width away: such a one takes the slow path for its alignment, or the object has none.
 function checkAddress(out: Emitter, access: Access, slow: number): void {
   const { address, width, offset } = access
   if (access.inFrame !== undefined) return
@@ -85,28 +79,28 @@ function checkAddress(out: Emitter, access: Access, slow: number): void {
     }
     out.if()
   }
-  effective(out, access)
+  effective(out, access, width - 1)
   pushT(out, address.t)
   out.memory(0x28, CONTROL, TABLE)
-  out.op(0x6b, 0xad)
-  out.i64(BigInt(width))
-  out.op(0x7c)
+  out.op(0x6b)
   pushT(out, address.t)
-  out.memory(0x35, CONTROL, TABLE + 4)
-  out.op(0x56)
+  out.memory(0x28, CONTROL, TABLE + 4)
+  out.op(0x4f)
   out.brIf(address.t >= 0 ? slow + 1 : slow)
   if (address.t >= 0) out.end()
 }
 
-const scratch = (locals: Locals, name: string, type: ValueType): number => locals.named(name, type)
-
-// Leaves the shadow word of a byte or two on the stack.
-function wordOfPart(out: Emitter, access: Access): void {
-  if (access.offset % 4 === 0) {
-    out.get(access.base)
+// Leaves the shadow word that the first byte is in.
+function wordOf(out: Emitter, access: Access): void {
+  const { base, offset, width } = access
+  if (width === 4) {
+    out.get(base)
+    out.memory(0x28, SHADOW, offset)
+  } else if (offset % 4 === 0) {
+    out.get(base)
     out.i32(-4)
     out.op(0x71)
-    out.memory(0x28, SHADOW, access.offset)
+    out.memory(0x28, SHADOW, offset)
   } else {
     effective(out, access)
     out.i32(-4)
@@ -117,7 +111,7 @@ function wordOfPart(out: Emitter, access: Access): void {
 
 // Leaves the bits of the address that have to be 0 for the simple path. False: it is known to be aligned.
 function misaligned(out: Emitter, access: Access, mask: number): boolean {
-  if (access.inFrame !== undefined && access.inFrame % (mask + 1) === 0) return false
+  if (mask === 0 || (access.inFrame !== undefined && access.inFrame % (mask + 1) === 0)) return false
   if (access.offset % (mask + 1) === 0) out.get(access.base)
   else effective(out, access)
   out.i32(mask)
@@ -125,12 +119,18 @@ function misaligned(out: Emitter, access: Access, mask: number): boolean {
   return true
 }
 
+const alignment = (width: number): number => Math.min(width, 4) - 1
+
+// What a slow path is told of the address: T, V, the site.
 function slowArguments(out: Emitter, access: Access): void {
-  effective(out, access)
-  pushT(out, access.inFrame === undefined ? access.address.t : NONE)
-  pushV(out, I32, access.inFrame === undefined ? access.address.v : NONE)
+  const known = access.inFrame !== undefined
+  pushT(out, known ? NONE : access.address.t)
+  pushV(out, I32, known || access.seen ? NONE : access.address.v)
   out.i32(access.site)
 }
+
+/** Not vectors and atomics. */
+const isScalar = ({ width, opcode }: Access): boolean => width <= 8 && opcode < 0x100
 
 /**
  * Checks a load whose base address is in `access.base`, and sets the locals v and t to the shadow of what will be read.
@@ -145,310 +145,154 @@ export function checkLoad(
   t: number,
 ): void {
   const { width } = access
-  // Vectors and atomics take the slow path.
-  const simple = width <= 8 && access.opcode < 0x100 && !access.stray
-  const inWord = simple && width <= 4
-  out.block()
-  out.block()
-  if (inWord) out.block()
-  checkAddress(out, access, inWord ? 1 : 0)
-  // A word that is altogether defined or undefined: its V is bit 30, spread, and its T what it holds.
-  const s = scratch(locals, 's', I32)
-  if (!simple) {
-    out.br(0)
-  } else if (width === 8) {
-    const s64 = scratch(locals, 's', I64)
-    out.get(access.base)
-    out.memory(0x29, SHADOW, access.offset)
-    out.tee(s64)
-    out.i64(LOW_WORDS)
-    out.op(0x7d)
-    out.i64(SIGN_BITS_64)
-    out.op(0x83, 0x50, 0x45)
-    if (misaligned(out, access, 3)) out.op(0x72)
-    out.brIf(0)
-    out.get(s64)
-    out.i64(30n)
-    out.op(0x88)
-    out.i64(0x100000001n)
-    out.op(0x83)
-    out.i64(0xffffffffn)
-    out.op(0x7e)
-    out.set(v)
-    // The origin of the first half that has one.
-    out.get(s64)
-    out.op(0xa7)
-    out.tee(s)
-    out.get(s64)
-    out.i64(32n)
-    out.op(0x88, 0xa7)
-    out.get(s)
-    out.i32(TAG_LIMIT)
-    out.op(0x71, 0x1b)
-    out.i32(-8)
-    out.op(0x71)
-    out.set(t)
-  } else {
-    if (width === 4) {
+  const helper = isScalar(access) && !access.stray ? context.helpers[`load ${access.opcode}`] : undefined
+  if (helper !== undefined) {
+    out.block()
+    out.block()
+    checkAddress(out, access, 0)
+    const wide = width === 8
+    const s = locals.named('s', wide ? I64 : I32)
+    if (wide) {
       out.get(access.base)
-      out.memory(0x28, SHADOW, access.offset)
-    } else wordOfPart(out, access)
-    out.tee(s)
-    out.i32(4)
-    out.op(0x6b)
-    out.i32(-0x80000000)
-    out.op(0x71)
-    if (width > 1 && misaligned(out, access, width - 1)) out.op(0x72)
+      out.memory(0x29, SHADOW, access.offset)
+      out.i64(LOW_WORDS)
+      out.op(0x7d)
+      out.i64(NOT_DEFINED_64)
+      out.op(0x83)
+      if (misaligned(out, access, 3)) out.op(0xad, 0x84)
+      out.op(0x50, 0x45)
+    } else {
+      wordOf(out, access)
+      if (width === 4) out.tee(s)
+      out.i32(DEFINED)
+      out.op(0x6b)
+      out.i32(UNDEFINED - DEFINED)
+      out.op(0x4f)
+      if (misaligned(out, access, width - 1)) out.op(0x72)
+    }
     out.brIf(0)
-    out.i32(0)
-    out.get(s)
-    out.i32(30)
-    out.op(0x76, 0x6b)
+    out.zero(shadowType(type) ?? I32)
+    out.set(v)
     if (width === 4) {
-      if (shadowType(type) === I64) out.op(access.signed ? 0xac : 0xad)
-      out.set(v)
       out.get(s)
       out.i32(-8)
       out.op(0x71)
-      out.set(t)
-    } else {
-      out.tee(t)
-      if (!access.signed) {
-        out.i32(width === 1 ? 0xff : 0xffff)
-        out.op(0x71)
-      }
-      if (shadowType(type) === I64) out.op(access.signed ? 0xac : 0xad)
-      out.set(v)
-      out.get(s)
-      out.i32(-8)
-      out.get(t)
-      out.op(0x71, 0x71)
-      out.set(t)
-    }
+    } else out.i32(0)
+    out.set(t)
+    out.br(1)
+    out.end()
   }
-  if (simple) out.br(inWord ? 2 : 1)
-  if (inWord) mixedLoad(out, access, type, s, v, t)
-  out.end()
+  effective(out, access)
   slowArguments(out, access)
-  out.call(context.hooks.load)
-  out.i32(0)
-  if (type === I32 || type === 0x7d) out.memory(0x28, CONTROL, EXCHANGE_V)
-  else if (type === I64 || type === 0x7c) out.memory(0x29, CONTROL, EXCHANGE_V)
+  if (helper !== undefined) out.call(helper)
   else {
-    out.op(0xfd, 0x00, 0x40)
-    out.u32(CONTROL)
-    out.u32(EXCHANGE_V)
+    out.call(context.hooks.load)
+    out.i32(0)
+    exchanged(out, type, true)
   }
   out.set(v)
   out.i32(0)
   out.memory(0x28, CONTROL, EXCHANGE_T)
   out.set(t)
-  out.end()
+  if (helper !== undefined) out.end()
 }
 
-// The end of the block `simple`: a word with bytes that are undefined, or that nobody may touch, but not those that are read. Its bits lie ready in the bits memory, to be read
-// by the same instruction. Goes to the end of the load (label 1 from here), or on to the slow path.
-function mixedLoad(out: Emitter, access: Access, type: ValueType, s: number, v: number, t: number): void {
-  const { width, opcode, base, offset } = access
-  out.end()
-  out.get(s)
-  out.i32(MIXED_ADDRESSABLE)
-  if (width < 4) {
-    // The word at the end of a block may have other bytes that nobody may touch.
-    effective(out, access)
-    out.i32(3)
-    out.op(0x71, 0x6a, 0x76)
-    out.i32(width === 1 ? 1 : 3)
-    out.op(0x71)
-    out.i32(width === 1 ? 1 : 3)
-  } else {
-    out.op(0x76)
-    out.i32(31)
+// Reads or writes V in the exchange.
+function exchanged(out: Emitter, type: ValueType, read: boolean): void {
+  const shadow = shadowType(type) ?? I32
+  if (shadow === I32) out.memory(read ? OP['i32.load'] : OP['i32.store'], CONTROL, EXCHANGE_V)
+  else if (shadow === I64) out.memory(read ? OP['i64.load'] : OP['i64.store'], CONTROL, EXCHANGE_V)
+  else {
+    out.op(0xfd, read ? 0x00 : 0x0b, 0x40)
+    out.u32(CONTROL)
+    out.u32(EXCHANGE_V)
   }
-  out.op(0x46)
-  if (width > 1 && misaligned(out, access, width - 1)) out.op(0x45, 0x71)
-  out.if()
-  out.get(base)
-  out.memory(opcode === 0x2a ? 0x28 : opcode, BITS, offset)
-  out.set(v)
-  out.get(s)
-  out.i32(ORIGIN_MASK)
-  out.op(0x71)
-  out.i32(TAG_LIMIT)
-  out.op(0x72)
-  out.i32(0)
-  out.get(v)
-  if (shadowType(type) === I64) out.op(0x50, 0x45)
-  out.op(0x1b)
-  out.set(t)
-  out.br(2)
-  out.end()
 }
 
-// Leaves what has to be 0 for a store of a byte or two to be simple, apart from the shadow that is there. 0: nothing has.
-function shortReasons(out: Emitter, access: Access, { v, type }: Value): number {
-  let parts = 0
+// Leaves what has to be 0 for the value to be stored simply, joined with what is on the stack: its undefined bits (those that are
+// written), and a T that is an origin.
+function valueReasons(out: Emitter, { v, t, type }: Value, width: number): void {
   if (v >= 0) {
-    // Only the bits that are written count.
     out.get(v)
-    if (shadowType(type) === I64) out.op(0xa7)
-    out.i32(access.width === 1 ? 0xff : 0xffff)
-    out.op(0x71)
-    parts++
+    if (shadowType(type) === I64) {
+      if (width === 8) out.op(0x50, 0x45)
+      else out.op(0xa7)
+    }
+    if (width < 4) {
+      out.i32(width === 1 ? 0xff : 0xffff)
+      out.op(0x71)
+    }
+    out.op(0x72)
   }
-  if (access.width === 2 && misaligned(out, access, 1) && parts++ > 0) out.op(0x72)
-  return parts
+  if (t >= 0 && width === 4) {
+    out.get(t)
+    out.i32(TAG_LIMIT)
+    out.op(0x71, 0x72)
+  }
 }
 
 /** Checks a store whose base address is in `access.base`, and writes the shadow of `value` for what will be written. */
-export function checkStore(
-  out: Emitter,
-  context: Context,
-  locals: Locals,
-  access: Access,
-  value: Value,
-): void {
+export function checkStore(out: Emitter, context: Context, access: Access, value: Value): void {
   const { width } = access
   const { v, t, type } = value
-  const shadow = shadowType(type) ?? I32
-  const aligned = access.inFrame !== undefined && access.inFrame % 4 === 0
-  out.block()
-  out.block()
-  checkAddress(out, access, 0)
-  const simple = access.opcode < 0x100 && !(width === 4 && type === I64) && !access.stray
-  const helped = simple && width === 4
-  if (helped) out.block()
-  if (!simple) {
-    out.br(0)
-  } else if (width === 4) {
-    let parts = 0
-    if (!aligned) {
-      out.get(access.base)
-      out.memory(0x28, SHADOW, access.offset)
-      out.i32(4)
-      out.op(0x6b)
-      out.i32(-0x80000000)
-      out.op(0x71)
-      misaligned(out, access, 3)
-      out.op(0x72)
-      parts++
-    }
-    if (v >= 0) {
-      // All bits or none: v ^ (v >> 31) is 0.
-      out.get(v)
-      out.get(v)
-      out.i32(31)
-      out.op(0x75, 0x73)
-      if (parts++ > 0) out.op(0x72)
-    }
-    if (t >= 0) {
-      // A defined value takes no origin with it.
-      out.get(t)
-      out.i32(TAG_LIMIT)
-      out.op(0x71)
-      if (v >= 0) {
-        out.get(v)
-        out.i32(-1)
-        out.op(0x73, 0x71)
-      }
-      if (parts++ > 0) out.op(0x72)
-    }
-    if (parts > 0) out.brIf(0)
-    out.get(access.base)
-    out.i32(4)
-    if (t !== NONE) {
-      pushT(out, t)
-      out.op(0x72)
-    }
-    if (v >= 0) {
-      out.get(v)
-      out.i32(TAG_LIMIT)
-      out.op(0x71, 0x72)
-    }
-    out.memory(0x36, SHADOW, access.offset)
-  } else if (width === 8) {
-    let parts = 0
-    if (!aligned) {
+  const helper = isScalar(access) && !access.stray ? context.helpers[`store ${access.opcode}`] : undefined
+  if (helper !== undefined) {
+    const aligned = access.inFrame !== undefined && access.inFrame % Math.min(width, 4) === 0
+    out.block()
+    out.block()
+    checkAddress(out, access, 0)
+    // What was there may be undefined, too, if all of it is written. A part of a word that is defined and no pointer stays so.
+    if (width >= 4 && aligned) out.i32(0)
+    else if (width === 8) {
       out.get(access.base)
       out.memory(0x29, SHADOW, access.offset)
       out.i64(LOW_WORDS)
       out.op(0x7d)
       out.i64(SIGN_BITS_64)
       out.op(0x83, 0x50, 0x45)
-      misaligned(out, access, 3)
-      out.op(0x72)
-      parts++
+    } else {
+      wordOf(out, access)
+      out.i32(DEFINED)
+      if (width < 4) out.op(0x47)
+      else {
+        out.op(0x6b)
+        out.i32(-0x80000000)
+        out.op(0x71)
+      }
     }
-    if (v >= 0) {
-      out.get(v)
-      out.get(v)
-      out.i64(63n)
-      out.op(0x87, 0x85, 0x50, 0x45)
-      if (parts++ > 0) out.op(0x72)
-    }
-    if (parts > 0) out.brIf(0)
-    out.get(access.base)
-    out.i64(LOW_WORDS)
-    if (v >= 0) {
-      pushT(out, t)
-      out.op(0xad)
-      out.i64(0x100000001n)
-      out.op(0x7e)
-      out.i64(0x4000000040000000n)
-      out.op(0x84)
-      out.get(v)
-      out.op(0x83, 0x84)
-    }
-    out.memory(0x37, SHADOW, access.offset)
-  } else {
-    const s = scratch(locals, 'a', I32)
-    out.block()
-    effective(out, access)
-    out.i32(-4)
-    out.op(0x71)
-    out.tee(s)
-    out.memory(0x28, SHADOW, 0)
-    out.i32(4)
-    out.op(0x6b)
-    out.i32(HIGH_BITS)
-    out.op(0x71)
-    if (shortReasons(out, access, value) > 0) out.op(0x72)
+    if (misaligned(out, access, alignment(width))) out.op(0x72)
+    valueReasons(out, value, width)
     out.brIf(0)
-    out.get(s)
-    out.i32(4)
-    out.memory(0x36, SHADOW, 0)
-    out.br(2)
-    out.end()
-    if (shortReasons(out, access, value) > 0) out.brIf(0)
-    effective(out, access)
-    out.i32(width)
-    out.call(context.helpers.define)
-    out.op(0x45)
-    out.brIf(0)
-  }
-  if (helped) {
-    out.br(2)
+    if (width === 8) {
+      out.get(access.base)
+      out.i64(LOW_WORDS)
+      out.memory(0x37, SHADOW, access.offset)
+    } else if (width === 4) {
+      out.get(access.base)
+      out.i32(DEFINED)
+      if (t !== NONE && shadowType(type) === I32) {
+        pushT(out, t)
+        out.op(0x72)
+      }
+      out.memory(0x36, SHADOW, access.offset)
+    }
+    out.br(1)
     out.end()
     effective(out, access)
     pushV(out, type, v)
     pushT(out, t)
-    out.call(context.helpers.storeWord)
-    out.brIf(1)
-  } else if (simple) out.br(1)
-  out.end()
+    slowArguments(out, access)
+    out.call(helper)
+    out.end()
+    return
+  }
   out.i32(0)
   pushV(out, type, v)
-  if (shadow === I32) out.memory(0x36, CONTROL, EXCHANGE_V)
-  else if (shadow === I64) out.memory(0x37, CONTROL, EXCHANGE_V)
-  else {
-    out.op(0xfd, 0x0b, 0x40)
-    out.u32(CONTROL)
-    out.u32(EXCHANGE_V)
-  }
+  exchanged(out, type, false)
   out.i32(0)
   pushT(out, t)
   out.memory(0x36, CONTROL, EXCHANGE_T)
+  effective(out, access)
   slowArguments(out, access)
   out.call(context.hooks.store)
-  out.end()
 }

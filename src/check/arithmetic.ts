@@ -79,7 +79,7 @@ export class Arithmetic extends Blocks {
     if (!pure) {
       if (b === undefined) unary(out, op, a.type, a.v, x, result, this.scratch)
       else if (a.type === I32 || a.type === I64)
-        binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch)
+        binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch, this.context.helpers)
       else any(out, [a, b], op, result, this.scratch)
       v = this.locals.named('rv', shadowType(result) as number)
       out.set(v)

@@ -63,7 +63,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: 'check 7',
+        name: 'check 9',
         apply: module =>
           checkPass(module, {
             stackPointer: program.stackPointer,
@@ -87,10 +87,12 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
   if (!attached) throw new Error('the run has ended before it began')
   runtime.hostCall(undefined)
   if (ending.trap !== undefined) trapped(runtime, ending)
-  const leaks = options.leaks === 'no' ? undefined : searchLeaks(runtime, options.leaks ?? 'full')
+  // The locals of a program that has trapped are gone: what they held would be told as lost.
+  const told = ending.trap === undefined ? (options.leaks ?? 'full') : 'summary'
+  const leaks = options.leaks === 'no' ? undefined : searchLeaks(runtime, told)
   const { heap, log } = runtime
   return {
-    exitCode: ending.trap === undefined ? ending.exitCode : undefined,
+    exitCode: ending.trap === undefined ? (runtime.exitCode ?? ending.exitCode) : undefined,
     findings: log.findings,
     errors: log.errors,
     suppressed: log.suppressed,
@@ -117,7 +119,7 @@ function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSu
   ranges.push({ start: from, end: top })
   const found = findLeaks(runtime.memory.buffer, shadow, heap.live(), {
     ranges,
-    values: runtime.globals.map(global => global.value as number),
+    values: [...runtime.globals.map(global => global.value as number), ...runtime.roots],
   })
   const sums: Record<LeakKind, LeakSum> = {
     definite: { blocks: 0, bytes: 0 },

@@ -1,5 +1,6 @@
 // What the translation of a function has to know about the rest of the module, and what it may call.
-import type { FuncType, Module } from '../wasm/module.ts'
+import type { Func, FuncType, Module } from '../wasm/module.ts'
+import type { Emitter } from './emitter.ts'
 
 /** Slow paths in JavaScript, imported from here under these names. `site` is a byte offset in the module as it came. */
 export const hookTypes: Readonly<Record<HookName, FuncType>> = {
@@ -21,6 +22,8 @@ export const hookTypes: Readonly<Record<HookName, FuncType>> = {
   // (start, length, site) -> tag: a block on the stack whose size was not known before
   alloca: type('iii:i'),
   // (stream, format, arguments): scanf begins
+  // (value): of a local of a function that is left because the program ends
+  root: type('i:'),
   scan: type('iii:'),
 }
 export type HookName =
@@ -34,9 +37,13 @@ export type HookName =
   | 'grown'
   | 'alloca'
   | 'scan'
+  | 'root'
 
-/** Functions that are added to the module. */
+/** Functions that are added to the module. Those with the opcode of a load, store or comparison are its way with undefined bits. */
 export type HelperName =
+  | `load ${number}`
+  | `store ${number}`
+  | `compare ${number}`
   | 'push'
   | 'pop'
   | 'addTags'
@@ -49,6 +56,17 @@ export type HelperName =
   | 'copyWords'
   | 'fillWords'
 
+/** A function that is added. */
+export interface Helper {
+  readonly type: FuncType
+  readonly locals: Func['locals']
+  emit(out: Emitter, context: Context): void
+}
+
+/** Where the helpers are. */
+export type HelperIndices = Readonly<Record<Exclude<HelperName, `${string} ${number}`>, number>> &
+  Readonly<Record<`${'load' | 'store' | 'compare'} ${number}`, number | undefined>>
+
 function type(effect: string): FuncType {
   const [params = '', results = ''] = effect.split(':')
   return { params: [...params].map(() => 0x7f), results: [...results].map(() => 0x7f) }
@@ -60,6 +78,8 @@ export interface FrameVariable {
   /** From the frame's lower end (where the stack pointer is while the function runs). */
   readonly start: number
   readonly length: number
+  /** Its type, for `Program.textAt`. */
+  readonly type: number
 }
 
 /** What debug information tells of a function's frame. */
@@ -78,10 +98,14 @@ export interface Context {
   /** How far the indices of defined functions move. */
   readonly shift: number
   readonly hooks: Readonly<Record<HookName, number>>
-  readonly helpers: Readonly<Record<HelperName, number>>
+  readonly helpers: HelperIndices
   /** Indices of the globals that are added. */
   readonly calls: number
   readonly tags: number
+  readonly exiting: number
+  readonly exitCode: number
+  /** The host's function that ends the program, or -1. */
+  readonly procExit: number
   parameterV(index: number, type: number): number
   parameterT(index: number): number
   resultV(index: number, type: number): number

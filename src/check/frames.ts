@@ -14,6 +14,8 @@ export interface FrameUse {
   readonly wordwise: boolean
   /** It calls something. */
   readonly calls: boolean
+  /** It reads the stack pointer. */
+  readonly readsStackPointer: boolean
   /** How often each local is set. */
   readonly sets: Uint32Array
   /** Locals that hold the stack pointer: it is set to them. */
@@ -45,11 +47,13 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
   let low = false
   let high = false
   let calls = false
+  let readsStackPointer = false
   let last = -1
   const stackPointers = new Set<number>()
   while (cursor.next()) {
     if (cursor.op === 0x24 && cursor.index === stackPointer && last >= 0) stackPointers.add(last)
     last = cursor.op === 0x20 || cursor.op === 0x22 ? cursor.index : -1
+    if (cursor.op === 0x23 && cursor.index === stackPointer) readsStackPointer = true
     if (cursor.op === 0x21 || cursor.op === 0x22) sets[cursor.index]!++
     else if (cursor.op === 0x41) {
       low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
@@ -62,6 +66,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     size: 0,
     wordwise: low && high,
     calls,
+    readsStackPointer,
     sets,
     stackPointers,
     addressed: new Set<number>(),
@@ -165,6 +170,7 @@ export interface Place {
   /** Where its pointers may lead: [start, start + length). Before `base` where the address is the end of the variable before, too. */
   readonly start: number
   readonly length: number
+  readonly type: number
 }
 
 /** Below this a variable is hardly an array whose end somebody computes. */
@@ -222,15 +228,15 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
   const unnamed = [...use.addressed].filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
   const blocks = unnamed.map((start): FrameVariable => {
     const later = inside.filter(one => one.start > start).map(one => one.start)
-    return { name: undefined, start, length: Math.min(use.size, ...later) - start }
+    return { name: undefined, start, length: Math.min(use.size, ...later) - start, type: -1 }
   })
   // `array + 4` may be the address of what lies behind the array: such an address is for both.
   return [...named, ...blocks].map(one => {
     const before = inside.find(other => other.length > SMALL && other.start + other.length === one.start)
-    const { name, start, length } = one
+    const { name, start, length, type } = one
     return before === undefined
-      ? { name, base: start, start, length }
-      : { name, base: start, start: before.start, length: before.length + length }
+      ? { name, base: start, start, length, type }
+      : { name, base: start, start: before.start, length: before.length + length, type }
   })
 }
 

@@ -55,6 +55,8 @@ export class CheckedHeap {
   #starts = new Int32Array(1 << 16)
   /** Blocks that nobody knows any more: made anew for others. */
   readonly #spare: Slot[] = []
+  /** By the number of a call stack: the size of the blocks that it took; -1: they differ. */
+  readonly #sizes: number[] = []
   readonly #freeTags: number[] = []
   readonly #places = new Map<number, number[]>()
   #top = 0
@@ -100,6 +102,8 @@ export class CheckedHeap {
     this.#byTag[index] = block
     this.#setStart(start, index + 1)
     this.#shadow.newBlock(start, size, this.#stacks.origin(stack))
+    const same = this.#sizes[stack]
+    if (same !== size) this.#sizes[stack] = same === undefined ? size : -1
     this.allocations++
     this.bytes += size
     return block
@@ -119,6 +123,12 @@ export class CheckedHeap {
   at(start: number): Block | undefined {
     const index = start % GRANULE === 0 ? (this.#starts[start / GRANULE] ?? 0) : 0
     return index === 0 ? undefined : this.#byTag[index - 1]
+  }
+
+  /** How long the blocks are that a call stack took; undefined: some are longer than others. */
+  sizeOf(stack: number): number | undefined {
+    const size = this.#sizes[stack] ?? -1
+    return size < 0 ? undefined : size
   }
 
   /** The blocks that were not given back, in the order of their tags. */

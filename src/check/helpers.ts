@@ -1,7 +1,7 @@
 // Small functions that are added to the module: what happens too often for the way to JavaScript.
 import type { FuncType } from '../wasm/module.ts'
 import { I32, I64 } from '../wasm/module.ts'
-import type { Context, HelperName } from './context.ts'
+import type { Helper, HelperName } from './context.ts'
 import { BITS, CONTROL, type Emitter, SHADOW } from './emitter.ts'
 import {
   ANY,
@@ -14,12 +14,8 @@ import {
   TAG_LIMIT,
   UNDEFINED,
 } from './layout.ts'
-
-interface Helper {
-  readonly type: FuncType
-  readonly locals: readonly { readonly count: number; readonly type: number }[]
-  emit(out: Emitter, context: Context): void
-}
+import { comparisonHelpers } from './operators.ts'
+import { wordHelpers } from './words.ts'
 
 const i32s = (params: number, results: number): FuncType => ({
   params: Array.from({ length: params }, () => I32),
@@ -29,7 +25,9 @@ const i32s = (params: number, results: number): FuncType => ({
 /** Further than this the stack pointer doesn't move for a frame: another stack is taken, whose bytes stay as they are. */
 const FARTHEST = 0x100_0000
 
-export const helperBodies: Readonly<Record<HelperName, Helper>> = {
+export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
+  ...wordHelpers,
+  ...comparisonHelpers,
   // (from, to, origin): the words become undefined
   push: {
     type: i32s(3, 0),

@@ -4,6 +4,7 @@
 // Valgrind to detect undefined value errors with bit-precision, 2005).
 import type { ValueType } from '../wasm/module.ts'
 import { F64, I32, I64, V128 } from '../wasm/module.ts'
+import type { Helper, HelperIndices, HelperName } from './context.ts'
 import type { Emitter } from './emitter.ts'
 
 /** Where V of an operand is (NONE: defined), where the operand itself was put, and what it is if it is a constant. */
@@ -97,8 +98,9 @@ export function binary(
   a: Operand,
   b: Operand,
   scratch: (name: string, type: ValueType) => number,
+  helpers: HelperIndices,
 ): void {
-  if (opcode < 0x67) return comparison(out, opcode, a, b, scratch)
+  if (opcode < 0x67) return comparison(out, opcode, a, b, helpers)
   const wide = opcode >= 0x79
   const w = wide ? width64 : width32
   const op = wide ? opcode - TO_64 : opcode
@@ -179,43 +181,61 @@ function shift(
   if (a.v >= 0) out.op(w.or)
 }
 
-function comparison(
-  out: Emitter,
-  opcode: number,
-  a: Operand,
-  b: Operand,
-  scratch: (name: string, type: ValueType) => number,
-): void {
+// Mostly both are defined: the rest is a call.
+function comparison(out: Emitter, opcode: number, a: Operand, b: Operand, helpers: HelperIndices): void {
   const w = opcode >= 0x50 ? width64 : width32
-  const u = scratch('u', w.type)
   union(out, w, a, b)
-  out.tee(u)
-  w.constant(out, 0)
-  out.op(w.ne)
+  if (w === width64) out.op(w.eqz, 0x45)
   out.if(I32)
-  const op = opcode >= 0x50 ? opcode - 11 : opcode
-  if (op <= 0x47) {
-    // Equality is decided if two defined bits differ.
-    out.get(a.x)
-    out.get(b.x)
-    out.op(w.xor)
-    out.get(u)
-    w.constant(out, -1)
-    out.op(w.xor, w.and, w.eqz)
-  } else {
-    // Order is decided if the least and the greatest values that the operands may have agree.
-    const signed = op % 2 === 0
-    extreme(out, w, a, signed, false)
-    extreme(out, w, b, signed, true)
-    out.op(opcode)
-    extreme(out, w, a, signed, true)
-    extreme(out, w, b, signed, false)
-    out.op(opcode, 0x73)
-  }
+  out.get(a.x)
+  out.get(b.x)
+  for (const { v } of [a, b])
+    if (v >= 0) out.get(v)
+    else w.constant(out, 0)
+  out.call(helpers[`compare ${opcode}`] as number)
   out.else()
   out.i32(0)
   out.end()
 }
+
+// (the operands, their V) -> V
+function comparisonHelper(opcode: number): Helper {
+  const w = opcode >= 0x50 ? width64 : width32
+  const a = { x: 0, v: 2, constant: undefined }
+  const b = { x: 1, v: 3, constant: undefined }
+  const op = opcode >= 0x50 ? opcode - 11 : opcode
+  return {
+    type: { params: [w.type, w.type, w.type, w.type], results: [I32] },
+    locals: [],
+    emit(out) {
+      if (op <= 0x47) {
+        // Equality is decided if two defined bits differ.
+        out.get(a.x)
+        out.get(b.x)
+        out.op(w.xor)
+        union(out, w, a, b)
+        w.constant(out, -1)
+        out.op(w.xor, w.and, w.eqz)
+        return
+      }
+      // Order is decided if the least and the greatest values that the operands may have agree.
+      const signed = op % 2 === 0
+      extreme(out, w, a, signed, false)
+      extreme(out, w, b, signed, true)
+      out.op(opcode)
+      extreme(out, w, a, signed, true)
+      extreme(out, w, b, signed, false)
+      out.op(opcode, 0x73)
+    },
+  }
+}
+
+/** The comparisons of integers, but not those with 0. */
+export const comparisonHelpers: Readonly<Partial<Record<HelperName, Helper>>> = Object.fromEntries(
+  Array.from({ length: 0x5b - 0x46 }, (_, i) => i + 0x46)
+    .filter(opcode => opcode !== 0x50)
+    .map(opcode => [`compare ${opcode}`, comparisonHelper(opcode)]),
+)
 
 /** The least or greatest value that an operand may have. */
 function extreme(out: Emitter, w: Width, a: Operand, signed: boolean, greatest: boolean): void {

@@ -4,7 +4,7 @@ import type { Func, FuncType, Module, ValueType } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import { Writer } from '../wasm/bytes.ts'
-import type { Context, FrameInfo, HelperName, HookName } from './context.ts'
+import type { Context, FrameInfo, Helper, HelperIndices, HelperName, HookName } from './context.ts'
 import { hookTypes } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { helperBodies } from './helpers.ts'
@@ -21,6 +21,8 @@ export const EXPORTS = {
   memory: 'lethe:memory',
   calls: 'lethe:calls',
   tags: 'lethe:tags',
+  exiting: 'lethe:exiting',
+  exitCode: 'lethe:exit-code',
   global: 'lethe:global:',
 } as const
 
@@ -124,13 +126,14 @@ export function checkPass(module: Module, options: PassOptions): Module {
   }
   const calls = global('calls', I32, CALLS)
   const tags = global('tags', I32, FRAME_TAGS)
+  const exiting = global('exiting', I32)
+  const exitCode = global('exit-code', I32)
 
   const helperNames = Object.keys(helperBodies) as HelperName[]
   const helperBase = importedFunctions + shift + module.functions.length
-  const helpers = Object.fromEntries(helperNames.map((name, i) => [name, helperBase + i])) as Record<
-    HelperName,
-    number
-  >
+  const helpers = Object.fromEntries(
+    helperNames.map((name, i) => [name, helperBase + i]),
+  ) as unknown as HelperIndices
   const context: Context = {
     module: { ...module, types },
     functionTypes: spaces.functions,
@@ -140,6 +143,11 @@ export function checkPass(module: Module, options: PassOptions): Module {
     helpers,
     calls,
     tags,
+    exiting,
+    exitCode,
+    procExit: module.imports
+      .filter(one => one.kind === 'func')
+      .findIndex(one => one.module === 'wasi_snapshot_preview1' && one.name === 'proc_exit'),
     parameterV: (i, type) => global(`pv${i}.${type}`, type),
     parameterT: i => global(`pt${i}`, I32),
     resultV: (i, type) => global(`rv${i}.${type}`, type),
@@ -164,7 +172,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
     return { ...func, locals, body }
   })
   for (const name of helperNames) {
-    const { type, locals, emit } = helperBodies[name]
+    const { type, locals, emit } = helperBodies[name] as Helper
     const out = new Emitter(128)
     emit(out, context)
     out.end()
@@ -207,6 +215,8 @@ export function checkPass(module: Module, options: PassOptions): Module {
       { name: EXPORTS.bits, kind: 'memory', index: memoryCount + 2 },
       { name: EXPORTS.calls, kind: 'global', index: calls },
       { name: EXPORTS.tags, kind: 'global', index: tags },
+      { name: EXPORTS.exiting, kind: 'global', index: exiting },
+      { name: EXPORTS.exitCode, kind: 'global', index: exitCode },
       ...spaces.globals.flatMap((one, index) =>
         one.type === I32 && one.mutable
           ? [{ name: `${EXPORTS.global}${index}`, kind: 'global' as const, index }]

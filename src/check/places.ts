@@ -131,14 +131,43 @@ export class Places {
     return { kind: 'wild-pointer', note: say('in memory that nobody has taken'), ...none }
   }
 
+  /** The member of a variable that holds a byte, if it is an array of characters: where it is, and of what. `t`: the pointer's. */
+  textAt(at: number, t: number): { start: number; length: number; note: string } | undefined {
+    const { program, control } = this.#runtime
+    const tag = t >>> 0
+    if (tag >= HEAP_TAGS) return undefined
+    let variable: { name: string; start: number; type: number } | undefined
+    if (tag >= FRAME_TAGS) {
+      const number = control[(FRAME_VARIABLES + tag / 2) >>> 2] as number
+      const place = number === 0xffffffff ? undefined : program.placeOf(number)?.place
+      if (place?.name === undefined) return undefined
+      const start = (control[(TABLE + tag) >>> 2] as number) + place.base - place.start
+      variable = { name: `the local variable ${place.name}`, start, type: place.type }
+    } else {
+      const global = program.globalAt(at)
+      if (global === undefined) return undefined
+      variable = { name: `the global variable ${global.name}`, start: global.start, type: global.type }
+    }
+    const text = program.textAt(variable.type, at - variable.start)
+    if (text === undefined) return undefined
+    const { name, length } = text
+    const start = variable.start + text.start
+    return { start, length, note: `${name} (${length} bytes), a member of ${variable.name}` }
+  }
+
   /** Where undefined bits come from. */
   origin(t: number): Note[] {
     const tag = t >>> 0
     if (tag < TAG_LIMIT || (tag & 0x07fffff8) === 0) return []
-    const { stacks, program } = this.#runtime
+    const { stacks, program, heap } = this.#runtime
     const stack = stacks.ofOrigin(tag)
-    if (stack !== undefined)
-      return [{ text: 'it was never set in a block taken at', frames: program.describe(stacks.sites(stack)) }]
+    if (stack !== undefined) {
+      const size = heap.sizeOf(stack)
+      const block = size === undefined ? 'a block' : `a block of ${size} bytes`
+      return [
+        { text: `it was never set in ${block} taken at`, frames: program.describe(stacks.sites(stack)) },
+      ]
+    }
     const func = ((tag & 0x07fffff8) >>> 3) - 1 + program.importedFunctions
     return [
       { text: `it was never set in the frame of ${program.name(func)}`, frames: program.declared(func) },

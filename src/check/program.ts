@@ -1,5 +1,5 @@
 // What is known of a program before it runs: names, lines, frames, globals, which functions are the library's.
-import type { DebugInfo, Subprogram } from '../wasm/dwarf.ts'
+import type { DebugInfo, Extent, Subprogram } from '../wasm/dwarf.ts'
 import { readDebugInfo } from '../wasm/dwarf.ts'
 import { type Lines, readLines } from '../wasm/dwarf-lines.ts'
 import { Cursor } from '../wasm/instructions.ts'
@@ -21,6 +21,7 @@ export interface GlobalVariable {
   readonly start: number
   readonly length: number
   readonly tag: number
+  readonly type: number
 }
 
 /** A global variable that is told from what lies behind it, if that is so near. */
@@ -138,14 +139,14 @@ export class Program {
   }
 
   #findGlobals(): GlobalVariable[] {
-    const byStart = new Map<number, { name: string; start: number; length: number }>()
+    const byStart = new Map<number, { name: string; start: number; length: number; type: number }>()
     if (!this.debugInfo) return []
-    for (const { name, size, locations } of this.#debug.globals) {
+    for (const { name, size, locations, typeEntry: type } of this.#debug.globals) {
       const location = locations.find(one => one.kind === 'memory')
       if (location === undefined || size === undefined || size === 0 || location.value === 0) continue
       const known = byStart.get(location.value)
       if (known === undefined || known.length < size)
-        byStart.set(location.value, { name, start: location.value, length: size })
+        byStart.set(location.value, { name, start: location.value, length: size, type })
     }
     const ends = new Map([...byStart.values()].map(one => [one.start + one.length, one.length]))
     return [...byStart.values()]
@@ -247,14 +248,25 @@ export class Program {
     let plain = subprogram.variables.length > 0 || subprogram.frameBase !== undefined
     let complete = true
     const variables: FrameVariable[] = []
-    for (const { name, size, locations } of subprogram.variables) {
+    for (const { name, size, locations, typeEntry: type } of subprogram.variables) {
       const [location] = locations
       if (location?.kind !== 'frame' || location.range !== undefined || locations.length !== 1) {
         if (location === undefined || location.kind !== 'memory') plain = false
       } else if (size === undefined) complete = false
-      else variables.push({ name, start: location.value, length: size })
+      else variables.push({ name, start: location.value, length: size, type })
     }
     return { plain: plain && variables.length > 0, complete, variables }
+  }
+
+  /** The member that holds a byte of a variable of this type, if it is an array of characters: from the variable's start. */
+  textAt(type: number, offset: number): Extent | undefined {
+    return this.#debug.textAt(type, offset)
+  }
+
+  /** The global variable that holds a byte. */
+  globalAt(address: number): GlobalVariable | undefined {
+    const found = this.globals.findLast(one => one.start <= address)
+    return found !== undefined && address < found.start + found.length ? found : undefined
   }
 
   /** The number of a place of a frame in the control memory, and back. */

@@ -29,7 +29,12 @@ interface SiteInfo {
   readonly wordwise: boolean
   /** The function has an entry of its own on the call stack. */
   readonly calls: boolean
+  /** What it touches right below the stack pointer may be its own. */
+  readonly ownBelow: boolean
 }
+
+/** How far below the stack pointer functions go that don't move it. */
+const BELOW = 4096
 
 const signed: ReadonlyMap<number, number> = new Map([
   [OP['i32.load8_s'], 8],
@@ -54,6 +59,10 @@ export class Runtime {
   control!: Uint32Array
   bytes!: Uint8Array
   view!: DataView
+  /** What the locals of running functions held when the program ended. */
+  readonly roots: number[] = []
+  #exiting!: EngineGlobal
+  #exitCode!: EngineGlobal
   /** The tag of what an allocator answers. */
   answerTag = 0
   readonly #sites = new Map<number, SiteInfo>()
@@ -77,6 +86,8 @@ export class Runtime {
     this.globals = Object.entries(exports)
       .filter(([name]) => name.startsWith(EXPORTS.global))
       .map(([, global]) => global as EngineGlobal)
+    this.#exiting = exports[EXPORTS.exiting] as EngineGlobal
+    this.#exitCode = exports[EXPORTS.exitCode] as EngineGlobal
     this.stackPointer = exports[`${EXPORTS.global}${this.program.stackPointer}`] as EngineGlobal | undefined
     const { functions } = this.program.module
     this.stacks = new CallStacks(this.#control, exports[EXPORTS.calls] as EngineGlobal, functions.length + 1)
@@ -94,6 +105,11 @@ export class Runtime {
     this.places = new Places(this)
     this.places.tags = exports[EXPORTS.tags] as EngineGlobal
     this.#layOut()
+  }
+
+  /** The code that the program has ended with by itself; undefined: it has returned, or trapped. */
+  get exitCode(): number | undefined {
+    return this.#exiting.value === 0 ? undefined : (this.#exitCode.value as number) >>> 0
   }
 
   // What of the memory may be touched at the start: data, and the stack from the stack pointer on. What is between them is
@@ -145,6 +161,7 @@ export class Runtime {
         if (before !== -1) this.shadow.setDefined((before >>> 0) * 65536, (more >>> 0) * 65536)
       },
       alloca: (start: number, length: number, site: number) => this.#alloca(start >>> 0, length >>> 0, site),
+      root: (value: number) => this.roots.push(value),
       scan: (_stream: number, format: number, args: number) => this.#scan(format >>> 0, args >>> 0),
     }
     for (const { func, name } of this.program.replaced) own[`${name}#${func}`] = this.#whole(name)
@@ -164,6 +181,7 @@ export class Runtime {
         extends: signed.get(op) ?? 0,
         wordwise: use.wordwise,
         calls: use.calls,
+        ownBelow: use.readsStackPointer && !use.leaf && !this.program.frame(func).plain,
       }
       this.#sites.set(site, info)
     }
@@ -219,6 +237,16 @@ export class Runtime {
     return at < start || at + length > start + (control[place + 1] as number)
   }
 
+  // A function that calls nothing doesn't move the stack pointer for its variables. An optimiser that puts such code into other functions
+  // has them use what is below their stack pointer, too: that is nobody's, so it becomes theirs.
+  #isOwnBelow(at: number, width: number, info: SiteInfo): boolean {
+    if (!info.ownBelow || this.stackPointer === undefined) return false
+    const pointer = (this.stackPointer.value as number) >>> 0
+    if (at + width > pointer || at < pointer - BELOW || pointer > this.places.stackTop) return false
+    this.shadow.setDefined(at - (at % 4), Math.ceil((at + width) / 4) * 4 - at + (at % 4))
+    return true
+  }
+
   #undefinedAddress(t: number, site: number): void {
     this.error(
       'uninitialised-address',
@@ -240,7 +268,7 @@ export class Runtime {
     const partial = info.wordwise && width >= 4 && at % width === 0
     if (!partial && this.outside(at, width, t)) return this.addressError(at, width, t, false, site)
     const bad = shadow.findUnaddressable(at, width)
-    if (bad >= 0 && !(partial && anyAddressable(shadow, at, width)))
+    if (bad >= 0 && !(partial && anyAddressable(shadow, at, width)) && !this.#isOwnBelow(at, width, info))
       return this.addressError(at, width, t, false, site)
     if (width === 4 && at % 4 === 0) {
       const whole = shadow.word(at)
@@ -262,10 +290,12 @@ export class Runtime {
 
   #store(at: number, t: number, v: number, site: number): void {
     const { control, shadow } = this
-    const { width } = this.site(site)
+    const info = this.site(site)
+    const { width } = info
     if (v !== 0) this.#undefinedAddress(t, site)
     if (this.outside(at, width, t)) return this.addressError(at, width, t, true, site)
-    if (shadow.findUnaddressable(at, width) >= 0) return this.addressError(at, width, t, true, site)
+    if (shadow.findUnaddressable(at, width) >= 0 && !this.#isOwnBelow(at, width, info))
+      return this.addressError(at, width, t, true, site)
     const word = EXCHANGE_V >>> 2
     const valueT = control[EXCHANGE_T >>> 2] as number
     if (width === 4 && at % 4 === 0) {
@@ -429,6 +459,10 @@ export class Runtime {
         return false
       },
       write: (at, length, argument) => this.#check(at, length, this.argumentT(argument), true),
+      writeText: (at, length, argument, from = 0) => {
+        const t = this.argumentT(argument)
+        return this.#check(at + from, length - from, t, true) && this.#insideMember(at, length, t)
+      },
       overlap: (to, from, length) =>
         this.error(
           'overlap',
@@ -439,6 +473,22 @@ export class Runtime {
         this.control[EXCHANGE_T >>> 2] = this.argumentT(argument)
       },
     }
+  }
+
+  // A string that runs from an array of characters into a member of a struct that is none. Of memcpy it may be meant.
+  #insideMember(at: number, length: number, t: number): boolean {
+    const text = this.places.textAt(at, t)
+    if (text === undefined || at + length <= text.start + text.length) return true
+    const end = text.start + text.length
+    const size = at + length - end
+    this.error(
+      'invalid-write',
+      `invalid write of ${length} bytes at 0x${at.toString(16)}`,
+      [{ text: `the last ${size === 1 ? 'byte is' : `${size} are`} behind ${text.note}`, frames: [] }],
+      undefined,
+      { address: at, size: length, block: { start: text.start, size: text.length } },
+    )
+    return false
   }
 
   // ---- the host

@@ -11,6 +11,11 @@ export interface StringHost {
   /** The same, and the bytes have to be defined, as they decide something. */
   readDefined(at: number, length: number, argument: number): boolean
   write(at: number, length: number, argument: number): boolean
+  /**
+   * The same for a string of `length` bytes, the last of which are written from `at + from` on: it has to stay in the member of a variable
+   * where it begins, too.
+   */
+  writeText(at: number, length: number, argument: number, from?: number): boolean
   /** Reports ranges that overlap though they must not. */
   overlap(to: number, from: number, length: number): void
   /** The result is the pointer in this argument, moved: it keeps its tag. */
@@ -73,7 +78,10 @@ function fill(host: StringHost, at: number, value: number, size: number): void {
 
 function copyString(host: StringHost, to: number, from: number, unit: number): number {
   const size = length(host, from, FOREVER, 1, unit)
-  transfer(host, to, from, size + unit, true)
+  const all = size + unit
+  if (to < from + all && from < to + all) host.overlap(to, from, all)
+  host.writeText(to, all, 0)
+  copyWhere(host, to, from, all)
   return size
 }
 
@@ -82,7 +90,7 @@ function append(host: StringHost, to: number, from: number, limit: number, unit:
   const size = length(host, from, limit, 1, unit)
   const at = to + before
   if (at < from + size && from < at + size + unit) host.overlap(at, from, size)
-  host.write(at, size + unit, 0)
+  host.writeText(to, before + size + unit, 0, before)
   copyWhere(host, at, from, size)
   zero(host, at + size, unit)
   host.keep(0)
@@ -99,7 +107,7 @@ function zero(host: StringHost, at: number, size: number): void {
 function copyLimited(host: StringHost, to: number, from: number, limit: number, unit: number): number {
   const size = length(host, from, limit, 1, unit)
   if (to < from + size && from < to + limit) host.overlap(to, from, limit)
-  host.write(to, limit, 0)
+  host.writeText(to, limit, 0)
   copyWhere(host, to, from, size)
   const bytes = host.memory()
   const end = Math.min(to + limit, bytes.length)
@@ -184,7 +192,7 @@ const strlcpy: StringFunction = (host, to = 0, from = 0, n = 0) => {
   const size = length(host, from, FOREVER, 1)
   if (n === 0) return size
   const fits = Math.min(size, n - 1)
-  host.write(to, fits + 1, 0)
+  host.writeText(to, fits + 1, 0)
   copyWhere(host, to, from, fits)
   zero(host, to + fits, 1)
   return size

@@ -47,6 +47,7 @@ class Translation extends Arithmetic {
   run(): Uint8Array {
     const out = this.out
     this.prologue()
+    if (this.use.calls) out.block()
     out.op(0x02)
     this.blockType(this.type.results)
     this.labels.push(this.label('function', [], this.type.results))
@@ -56,8 +57,22 @@ class Translation extends Arithmetic {
       if (this.labels.length === 0) break
     }
     this.epilogue()
+    if (this.use.calls) this.leave()
     out.end()
     return out.take()
+  }
+
+  // Where calls come back to when the program has ended: all functions are left, and what their locals hold is a root of the search for leaks.
+  protected leave(): void {
+    const out = this.out
+    out.op(0x0f)
+    out.end()
+    this.types.forEach((type, local) => {
+      if (type !== I32) return
+      out.get(local)
+      out.call(this.context.hooks.root)
+    })
+    for (const type of this.type.results) out.zero(type)
   }
 
   // ---- entering and leaving
@@ -414,6 +429,13 @@ class Translation extends Arithmetic {
       out.globalSet(context.parameterT(i))
     })
     this.stack.length = from
+    if (host && cursor.index === context.procExit) {
+      out.globalSet(context.exitCode)
+      out.i32(1)
+      out.globalSet(context.exiting)
+      out.br(this.labels.length)
+      return this.skip(cursor)
+    }
     if (indirect) this.clearResults(type)
     out.get(this.locals.named('calls', I32))
     out.i32(cursor.place)
@@ -427,6 +449,10 @@ class Translation extends Arithmetic {
       out.byte(0x11)
       out.u32(cursor.index)
       out.u32(cursor.index2)
+    }
+    if (!host && op !== 0x12 && op !== 0x13) {
+      out.globalGet(context.exiting)
+      out.brIf(this.labels.length)
     }
     type.results.forEach((result, i) => {
       const shadow = shadowType(result)
@@ -501,7 +527,6 @@ class Translation extends Arithmetic {
     const access: Access = {
       opcode: op,
       width,
-      signed: extending.has(op),
       offset: cursor.offset,
       site: cursor.place,
       base,
@@ -512,7 +537,7 @@ class Translation extends Arithmetic {
     }
     const result = results[0]
     if (result === undefined && op < 0x400) {
-      checkStore(out, this.context, this.locals, access, values[1] as Value)
+      checkStore(out, this.context, access, values[1] as Value)
     } else if (op >= 0x400 || isStore(op)) {
       // Atomic: the bytes have to be addressable, what comes back counts as defined.
       const v = this.scratch('rv', result === I64 ? I64 : I32)
@@ -624,6 +649,3 @@ function floatSymbol(cursor: Cursor): Symbol | undefined {
   if (value === 0) return { kind: 'float zero' }
   return [31, 32, 63, 64].some(power => value === 2 ** power) ? { kind: 'float limit' } : undefined
 }
-
-/** The loads that extend by the sign. */
-const extending: ReadonlySet<number> = new Set([0x2c, 0x2e, 0x30, 0x32, 0x34])

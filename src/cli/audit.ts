@@ -2,10 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { Command } from 'commander'
-import type { AuditReport } from '../audit/audit.ts'
+import type { AuditOptions, AuditReport, AuditSites } from '../audit/audit.ts'
 import type { Progress } from '../explain/explain.ts'
-import type { ExplainProcessOptions } from '../explain/process.ts'
+import type { ExplainProcessOptions, ProcessExplanations } from '../explain/process.ts'
 import { memoryFigures } from '../process/target.ts'
+import type { SitesReport } from '../sites/sites.ts'
 import { examples, options, parsePid } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { columns, printJson, say } from './output.ts'
@@ -50,7 +51,7 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
         ['lethe audit --html report.html 1234', 'the whole picture, to look at in a browser'],
         ['lethe audit --diff before.json 1234', 'what has changed since'],
         ['lethe audit --after 10 -- ./server', 'look after 10 seconds'],
-        ['lethe audit --sites -- ./server', 'by who asked for the memory'],
+        ['lethe audit --sites -- ./server', 'by who asked for the memory; --html shows it too'],
       ])}`,
     )
     .action(auditWhat)
@@ -68,8 +69,7 @@ async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
     return
   }
   if (flags.sites) {
-    const other = flags.html === undefined ? (flags.diff === undefined ? undefined : '--diff') : '--html'
-    if (other !== undefined) throw new UsageError(`${other} is of a whole audit; run it without --sites`)
+    if (flags.diff !== undefined) throw new UsageError('--diff is of a whole audit; run it without --sites')
     return await auditSites(words, flags)
   }
   const child = await start(words)
@@ -83,7 +83,7 @@ async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
 
 async function auditSites(words: string[], flags: AuditFlags): Promise<void> {
   const { openRecording } = await import('../sites/recorder.ts')
-  const { findSites } = await import('../sites/sites.ts')
+  const { findSites, sitesOf } = await import('../sites/sites.ts')
   let recording: ReturnType<typeof openRecording>
   try {
     recording = openRecording(false)
@@ -95,7 +95,18 @@ async function auditSites(words: string[], flags: AuditFlags): Promise<void> {
     child = await start(words, recording.environment)
     await grown(child, flags.after)
     const pid = child.pid as number
-    const report = findSites(pid, recording.tables().get(pid), searchOptions(flags))
+    const table = recording.tables().get(pid)
+    let report: SitesReport | undefined
+    if (flags.html !== undefined) {
+      const { forAudit } = await import('../sites/print.ts')
+      const began = performance.now()
+      const owners = (found: ProcessExplanations): AuditSites => {
+        report = sitesOf(pid, table, found, began)
+        return forAudit(report)
+      }
+      await writePage(flags.html, await auditProcess(pid, { ...flags, grain: true, owners }))
+    }
+    report ??= findSites(pid, table, searchOptions(flags))
     await showSites([report], { ...flags, json: flags.json ? '' : undefined, stream: 1 })
   } finally {
     if (child !== undefined) await end(child)
@@ -172,7 +183,7 @@ function showProgress({ stage, done, secondsLeft, explained, pages }: Progress):
 /** Audits a process, attached or not. Throws ProcessError. */
 export async function auditProcess(
   pid: number,
-  flags: Pick<AuditFlags, 'backing' | 'state' | 'deep' | 'cpu'> & { readonly grain?: boolean },
+  flags: Pick<AuditFlags, 'backing' | 'state' | 'deep' | 'cpu'> & Pick<AuditOptions, 'grain' | 'owners'>,
   progress?: (progress: Progress) => void,
 ): Promise<AuditReport> {
   const { checkTarget } = await import('../process/target.ts')
@@ -188,6 +199,7 @@ export async function auditProcess(
     ...searchOptions(flags),
     ...(status?.type === 'status' ? { pager: status } : {}),
     ...(flags.grain ? { grain: true } : {}),
+    ...(flags.owners === undefined ? {} : { owners: flags.owners }),
     ...(progress === undefined ? {} : { progress }),
     ...(virtual === undefined ? {} : { virtual }),
   })

@@ -5,7 +5,7 @@ import type { CheckFinding, CheckResult, LeakCheck } from '../check/index.ts'
 import { GuestError } from '../guest/errors.ts'
 import { collect, examples } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
-import { parseDir, parseEnv } from './guest.ts'
+import { parseDir, parseEnv } from './guest-parts.ts'
 import { parseSize } from './size.ts'
 
 interface CheckFlags {

@@ -1,17 +1,16 @@
 // lethe run prog.wasm: a WebAssembly program for WASI, in this process.
-import { statSync, writeFileSync } from 'node:fs'
-import { GuestError } from '../guest/errors.ts'
 import { type Ending, run, type RunOptions } from '../guest/instance.ts'
+import type { GuestCollector } from '../guest/gc.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
-import type { BudgetCounts } from '../guest/budget-pages.ts'
 import { type Guest, load } from '../guest/load.ts'
+import { fs } from '../guest/node.ts'
 import { together } from '../guest/together.ts'
-import { frameText } from '../guest/traces.ts'
-import { CommandError, exitCode, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
+import { commandError, endAs, parseDir, parseEnv } from './guest-parts.ts'
 import type { MachineFlags } from './machine-options.ts'
-import { say } from './output.ts'
-import { formatSize } from './size.ts'
+
+const { writeFileSync } = fs
 
 export interface GuestFlags extends Omit<MachineFlags, 'state'> {
   readonly mmu?: 'kernel' | 'machine'
@@ -21,16 +20,11 @@ export interface GuestFlags extends Omit<MachineFlags, 'state'> {
   readonly budget?: number
   readonly malloc?: string
   readonly mallocFunctions?: string
+  readonly gc?: boolean
   readonly explain?: boolean
   readonly verbose?: boolean
   readonly json?: string | true
 }
-
-/** As a shell tells of a program that was aborted. */
-const trapped = 134
-
-/** Frames of a trap that are shown. */
-const shown = 20
 
 /** Runs it and sets the exit code: the guest's own, or 134 for a trap. */
 export async function runGuest([path = '', ...rest]: readonly string[], flags: GuestFlags): Promise<void> {
@@ -38,6 +32,10 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
   if (flags.explain === true && (flags.malloc !== undefined || flags.mmu === 'machine'))
     throw new UsageError(
       `--explain is of the kernel's MMU and the guest's own malloc: leave out ${flags.malloc === undefined ? '--mmu machine' : '--malloc'}`,
+    )
+  if (flags.gc === true && (flags.malloc !== undefined || flags.explain === true))
+    throw new UsageError(
+      `--gc has its own malloc: leave out ${flags.malloc === undefined ? '--explain' : '--malloc'}`,
     )
   const dirs = (flags.dir ?? []).map(parseDir)
   const env = Object.fromEntries((flags.env ?? []).map(parseEnv))
@@ -52,11 +50,21 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
     }
     let watch: MallocWatch | undefined
+    let collector: GuestCollector | undefined
+    if (flags.gc === true) {
+      const { GuestCollector } = await import('../guest/gc.ts')
+      const { mallocOf } = await import('../guest/malloc-functions.ts')
+      collector = new GuestCollector(guest.module, mallocOf(path, guest.module, flags.mallocFunctions, true))
+      options = together(options, collector.options)
+    }
     if (flags.malloc === 'observe') {
       const { MallocWatch } = await import('../guest/malloc-sites.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
-      watch = new MallocWatch(mallocOf(path, guest.module, flags.mallocFunctions))
-      options = together(options, watch.options)
+      const { GuestFiles } = await import('../guest/malloc-explain.ts')
+      const files = new GuestFiles()
+      const functions = mallocOf(path, guest.module, flags.mallocFunctions)
+      watch = new MallocWatch(guest.module, functions, files.explain)
+      options = together(options, together({ observer: files.observer }, watch.options))
     } else if (flags.malloc !== undefined) {
       const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
@@ -67,34 +75,29 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
       ending = await onMachine(guest, options, flags)
     } else if (flags.explain === true) ending = await explained(guest, options, flags)
     else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
-    if (watch !== undefined) tellSites(watch, flags)
+    if (watch !== undefined) (await told()).tellSites(watch, flags)
+    if (collector !== undefined) (await told()).tellGc(collector.counts(), flags)
   } catch (error) {
-    if (!(error instanceof GuestError)) throw error
-    throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
+    throw commandError(error)
   }
-  if (ending.trap === undefined) {
-    process.exitCode = ending.exitCode
-    return
-  }
-  const { message, frames } = ending.trap
-  say(`the guest trapped: ${message}`)
-  for (const frame of frames.slice(0, shown)) process.stderr.write(`    at ${frameText(frame)}\n`)
-  if (frames.length > shown) process.stderr.write(`    … and ${frames.length - shown} more\n`)
-  process.exitCode = trapped
+  endAs(ending)
 }
+
+// What is told at the end; a plain run has nothing to tell.
+const told = (): Promise<typeof import('./guest-told.ts')> => import('./guest-told.ts')
 
 async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
   const { runWithin } = await import('../guest/run-within.ts')
   const { findMalloc, mallocOf } = await import('../guest/malloc-functions.ts')
-  // Where there is no name nothing is given back, nor where another listens to malloc.
+  // Where there is no name nothing is given back, nor where another listens to malloc, nor where nothing is freed.
   const functions =
-    flags.malloc === 'observe'
+    flags.malloc === 'observe' || flags.gc === true
       ? undefined
       : flags.mallocFunctions === undefined
         ? findMalloc(guest.module)
         : mallocOf(guest.path, guest.module, flags.mallocFunctions)
   const { ending, counts } = await runWithin(guest, options, flags.budget as number, functions)
-  tellBudget(counts, flags)
+  ;(await told()).tellBudget(counts, flags)
   return ending
 }
 
@@ -106,25 +109,8 @@ async function explained(guest: Guest, options: RunOptions, flags: GuestFlags): 
     ...(flags.budget === undefined ? {} : { budget: flags.budget }),
   })
   if (flags.json === undefined) process.stderr.write(explanationText(explanation))
-  record(flags, explanation)
+  ;(await told()).record(flags, explanation)
   return ending
-}
-
-const size = (pages: number): string => formatSize(pages * 4096)
-
-export function tellBudget(counts: BudgetCounts, flags: GuestFlags): void {
-  if (flags.verbose === true) say(budgetText(counts))
-  record(flags, { type: 'budget', budget: flags.budget, ...counts })
-}
-
-function budgetText(c: BudgetCounts): string {
-  const dropped = c.droppedZero + c.droppedFile + c.droppedPacked + c.droppedClean
-  return (
-    `most resident ${size(c.peak)}; dropped ${size(dropped)} (${size(c.droppedFile)} to be had from files, ${size(c.droppedPacked)} packed, ` +
-    `${size(c.droppedZero)} zeros, ${size(c.droppedClean)} unchanged), ${size(c.released)} given back by free, ${size(c.trimmed)} without a living block; ` +
-    `${c.faults} faults brought ${size(c.fromFile)} from files, ${size(c.unpacked)} unpacked, ${size(c.zeros)} zeros; ` +
-    `kept on the side at the end: ${formatSize(c.packedBytes)} for ${size(c.packedPages)}`
-  )
 }
 
 async function onMachine(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
@@ -145,6 +131,7 @@ export async function machineFor(
   const { MachineRun } = await import('../guest/machine.ts')
   const { chosenMachine } = await import('./machine-options.ts')
   const { report } = await import('./machine-run.ts')
+  const { record } = await told()
   const { preset, config: file, set } = flags
   const { config } = chosenMachine(
     {
@@ -165,47 +152,4 @@ export async function machineFor(
     report(config, counters, line)
   }
   return { machine: () => new MachineRun(config), tell }
-}
-
-/** Sites that are told without --json. */
-const mostSites = 20
-
-export function tellSites(watch: MallocWatch, flags: GuestFlags): void {
-  const sites = watch.sites()
-  if (flags.json !== undefined) {
-    record(flags, { type: 'heap', peak: watch.peak, strangeFrees: watch.strange, sites: sites.length })
-    for (const site of sites) record(flags, { ...site, type: 'site' })
-    return
-  }
-  const line = (text: string): void => void process.stderr.write(`${text}\n`)
-  line(`${sites.length} places took memory; at most ${formatSize(watch.peak)} of blocks lived at a time`)
-  for (const { stack, blocks, bytes, freed, lived, peakBytes } of sites.slice(0, mostSites)) {
-    const life = freed === 0 ? 'none freed' : `${freed} freed after ${Math.round(lived / freed)} mallocs`
-    line(`${formatSize(bytes)} in ${blocks} blocks, at most ${formatSize(peakBytes)} at a time, ${life}`)
-    for (const frame of stack.slice(0, 8)) line(`    ${frameText(frame)}`)
-  }
-  if (sites.length > mostSites) line(`… and ${sites.length - mostSites} more; --json has all`)
-}
-
-/** A line for --json: to the file, or to standard error. */
-function record(flags: GuestFlags, line: object): void {
-  if (flags.json === undefined) return
-  if (flags.json === true) process.stderr.write(`${JSON.stringify(line)}\n`)
-  else writeFileSync(flags.json, `${JSON.stringify(line)}\n`, { flag: 'a' })
-}
-
-export function parseDir(text: string): { host: string; guest: string } {
-  const [host = '', guest = host] = text.split('::')
-  if (!statSync(host, { throwIfNoEntry: false })?.isDirectory())
-    throw new UsageError(`--dir ${text}: ${host} is not a directory`)
-  return { host, guest }
-}
-
-export function parseEnv(text: string): [string, string] {
-  const at = text.indexOf('=')
-  if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
-  const value = process.env[text]
-  if (value === undefined || at === 0)
-    throw new UsageError(`--env ${text}: there is no such variable; give NAME=VALUE`)
-  return [text, value]
 }

@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { type DineroCache, DineroSimulator, results } from '../machine/dinero.ts'
 import { DineroEngine } from '../machine/dinero-engine.ts'
+import { randomNames } from '../machine/dinero-random.ts'
 import { parseCount } from '../machine/configure.ts'
 import type { TraceFormat } from '../machine/trace.ts'
 import { readTrace } from '../machine/trace-file.ts'
@@ -26,9 +27,10 @@ export function dineroCommand(): Command {
     .passThroughOptions()
     .addHelpText(
       'after',
-      `\nOptions: -lN-Tsize, bsize, sbsize, assoc, repl (l f r), fetch (d a m t l s), pfdist, pfabort, walloc (a n f), wback (a n f), ccc, for level N
-and type T (u unified, i instructions, d data); -informat d (din), D (xdin), b (binary), p or P (pixie, 32 and 64 bits); -flushcount, -maxcount, -skipcount; -stat-idcombine is
-accepted, and results of both caches are added.\n${examples([
+      `\nOptions: -lN-Tsize, bsize, sbsize, assoc, repl (l f r p), fetch (d a m t l s), pfdist, pfabort, walloc (a n f), wback (a n f), ccc, for level N
+and type T (u unified, i instructions, d data; what a level has no cache for goes to the next); -informat d (din), D (xdin), b (binary), p or P (pixie, 32 and
+64 bits); -flushcount, -maxcount, -skipcount; -stat-idcombine adds the results of both caches of a level. Of our own: -random minstd (the numbers
+of later versions) or libc (random() of Linux, which versions to 7 use there).\n${examples([
         ['lethe machine dinero -l1-usize 8k -l1-ubsize 16 -l1-uassoc 4 -informat d < mm.din', 'one cache'],
       ])}`,
     )
@@ -46,7 +48,7 @@ function parse(words: readonly string[]): { options: Options; json: boolean } {
     else if (/^-l[1-5]-[uid]ccc$/.test(word) || word === '-stat-idcombine') options.set(word.slice(1), 'y')
     else if (
       /^-l[1-5]-[uid](size|bsize|sbsize|assoc|repl|fetch|pfdist|pfabort|walloc|wback)$/.test(word) ||
-      /^-(informat|flushcount|maxcount|skipcount)$/.test(word)
+      /^-(informat|flushcount|maxcount|skipcount|random)$/.test(word)
     ) {
       const value = words[++i]
       if (value === undefined) throw new UsageError(`${word} needs a value`)
@@ -81,29 +83,37 @@ function cacheOf(options: Options, level: number, type: 'u' | 'i' | 'd'): Dinero
   const subBlock = number(options, `${at}sbsize`, block)
   const ways = number(options, `${at}assoc`, 1)
   for (const [what, n] of [
-    ['size', size],
     ['bsize', block],
     ['sbsize', subBlock],
   ] as const)
     if (n < 1 || !Number.isInteger(Math.log2(n)))
       throw new UsageError(`-${at}${what} ${n} is no power of two`)
-  if (ways < 1 || block * ways > size || !Number.isInteger(Math.log2(size / block / ways)))
+  if (ways < 1 || size < 1 || size % (block * ways) !== 0)
     throw new UsageError(`-${at}assoc ${ways}: ${size} bytes are no whole sets of ${ways} blocks of ${block}`)
   if (subBlock > block || block / subBlock > 30)
     throw new UsageError(`-${at}sbsize ${subBlock}: a block of ${block} has 1 to 30 sub-blocks`)
+  const replacement = letter(options, `${at}repl`, ['l', 'f', 'r', 'p'])
+  const classify = options.has(`${at}ccc`)
+  if (replacement === 'p' && !Number.isInteger(Math.log2(ways)))
+    throw new UsageError(`-${at}repl p: the tree needs a power of two of ways, ${ways} is none`)
+  if (replacement === 'p' && classify)
+    throw new UsageError(
+      `-${at}ccc goes with -${at}repl l, f or r: a tree over all ${size / block} blocks is not there`,
+    )
   return {
     name: `l${level}-${type}cache`,
+    type,
     size,
     block,
     subBlock,
     ways,
-    replacement: letter(options, `${at}repl`, ['l', 'f', 'r']),
+    replacement,
     prefetch: letter(options, `${at}fetch`, ['d', 'a', 'm', 't', 'l', 's']),
     distance: number(options, `${at}pfdist`, 1),
     abort: number(options, `${at}pfabort`, 0),
     allocate: letter(options, `${at}walloc`, ['a', 'n', 'f']),
     writeBack: letter(options, `${at}wback`, ['a', 'n', 'f']),
-    classify: options.has(`${at}ccc`),
+    classify,
   }
 }
 
@@ -115,17 +125,12 @@ async function run(words: string[]): Promise<void> {
     if (!has('u') && !has('i') && !has('d')) break
     if (has('u') && (has('i') || has('d')))
       throw new UsageError(`Level ${level} is both unified and split: give u, or i and d`)
-    if (has('i') !== has('d')) throw new UsageError(`Level ${level} has only one of i and d: give both, or u`)
-    levels.push(
-      has('u')
-        ? [cacheOf(options, level, 'u')]
-        : [cacheOf(options, level, 'i'), cacheOf(options, level, 'd')],
-    )
+    levels.push((['u', 'i', 'd'] as const).filter(has).map(type => cacheOf(options, level, type)))
   }
   if (levels.length === 0) throw new UsageError('There is no cache: give at least -l1-usize and -l1-ubsize')
   const flushEvery = number(options, 'flushcount', 0)
   const fast = flushEvery === 0 ? DineroEngine.for(levels) : undefined
-  const simulator = fast ?? new DineroSimulator(levels, flushEvery)
+  const simulator = fast ?? new DineroSimulator(levels, flushEvery, letter(options, 'random', randomNames))
   const format = formats[options.get('informat') ?? 'D']
   if (format === undefined)
     throw new UsageError(`-informat ${options.get('informat')}: there are ${Object.keys(formats).join(', ')}`)

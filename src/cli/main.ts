@@ -3,20 +3,15 @@
 import type { CommanderError } from 'commander'
 import { codeOf } from './errors.ts'
 import { endWithReader, say } from './output.ts'
-import { plainRun } from './plain.ts'
 
-endWithReader()
 try {
-  const run = process.argv[2] === 'run'
-  const plain = run ? plainRun(process.argv.slice(3)) : undefined
-  if (plain !== undefined) await (await import('./guest.ts')).runGuest(plain.command, plain.flags)
-  else {
-    // `run` is started for short programs too: it does not load what all the others are made of.
-    const lethe = run
+  endWithReader()
+  // `run` is started for short programs too: it does not load what all the others are made of.
+  const lethe =
+    process.argv[2] === 'run'
       ? (await import('./frame.ts')).withCommands([(await import('./run.ts')).runCommand()])
       : (await import('./program.ts')).program()
-    await lethe.parseAsync()
-  }
+  await lethe.parseAsync()
 } catch (error) {
   if (isCommander(error)) {
     // Help and version come as errors too, with code 0; help for want of a command is a wrong use.

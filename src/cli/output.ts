@@ -1,5 +1,5 @@
 // Data goes to standard output, talk to standard error; colour and progress only on a terminal.
-import { styleText } from 'node:util'
+import type { styleText } from 'node:util'
 
 export type Style = Parameters<typeof styleText>[0]
 
@@ -20,7 +20,8 @@ export function say(sentence: string): void {
 
 /** Styles text that is meant for standard output; styleText itself looks at NO_COLOR and whether it is a terminal. */
 export function paint(style: Style, text: string): string {
-  return styleText(style, text, { stream: process.stdout })
+  // Not imported: that would load all that node:util has, at every start.
+  return process.getBuiltinModule('node:util').styleText(style, text, { stream: process.stdout })
 }
 
 /** Width of the terminal, or 100; one that does not know its size says 0. */

@@ -1,7 +1,9 @@
 // lethe run with a WebAssembly program and no more options than directories and variables: what needs no parser, which takes as long to load as all
 // that the program needs.
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { looksLikeWasm } from '../guest/load.ts'
+import { fs } from '../guest/node.ts'
+
+const { closeSync, openSync, readSync, statSync } = fs
 
 export interface PlainRun {
   /** the program and its words */

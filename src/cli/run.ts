@@ -60,6 +60,7 @@ export function runCommand(): Command {
       '--malloc-functions <list>',
       'where its malloc and free are, if it has no names: malloc=12,free=13',
     )
+    .option('--gc', 'free does nothing: what nothing points to is found and freed from outside')
     .addOption(
       new Option('--mmu <which>', "whose page tables: the kernel's, or the simulated machine's").choices([
         'kernel',
@@ -110,7 +111,14 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
   }
   checkSitesFlags(flags)
   findCommand(command[0] ?? '')
-  if (flags.sites) return await runSites(command, flags)
+  if (flags.sites) {
+    for (const name of ['budget', 'pressure', 'pack'] as const)
+      if (flags[name] !== undefined)
+        throw new UsageError(
+          `--${name} is of serving, and with --sites the command is only recorded; leave one away`,
+        )
+    return await runSites(command, flags)
+  }
   const record = flags.json === undefined ? undefined : flags.json === true ? '' : resolve(flags.json)
   if (record !== undefined && record !== '') createRecord(record)
   try {

@@ -13,7 +13,8 @@ import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { isShared } from '../guest/run-within.ts'
 import { together } from '../guest/together.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
-import { type GuestFlags, machineFor, tellBudget, tellSites } from './guest.ts'
+import { type GuestFlags, machineFor } from './guest.ts'
+import { tellBudget, tellSites } from './guest-told.ts'
 
 /** Bytes of heap that an allocator gets in a memory whose host must not see it grow. */
 const room = 1 << 30
@@ -34,6 +35,10 @@ export async function runScript([path = '', ...rest]: readonly string[], flags: 
   for (const name of ['dir', 'env', 'invoke', 'explain'] as const)
     if (flags[name] !== undefined && flags[name] !== false)
       throw new UsageError(`--${name} is for programs for WASI: ${path} runs in Node, with what Node has`)
+  if (flags.gc === true)
+    throw new UsageError(
+      `--gc is for programs for WASI: the JavaScript of ${path} keeps pointers where they can't be seen`,
+    )
   if (typeof flags.json === 'string') writeFileSync(flags.json, '')
   try {
     const visitor = await visitorFor(flags)
@@ -104,17 +109,15 @@ async function observing(flags: GuestFlags): Promise<Part> {
     for (const watch of watches) tellSites(watch, flags)
   })
   return guest => {
-    const watch = new MallocWatch(mallocOf(guest.path, guest.module, flags.mallocFunctions))
+    const watch = new MallocWatch(guest.module, mallocOf(guest.path, guest.module, flags.mallocFunctions))
     watches.push(watch)
     const { passes = [], imports = {} } = watch.options
-    return { passes, imports, ready: (instance, memory) => watch.attach(instance, wordsOf(memory)) }
+    return { passes, imports, ready: (instance, memory) => watch.attach(instance, bytesOf(memory)) }
   }
 }
 
-const wordsOf =
-  (memory: EngineMemory | undefined) =>
-  (at: number): number =>
-    memory === undefined ? 0 : new DataView(memory.buffer).getUint32(at, true)
+const bytesOf = (memory: EngineMemory | undefined) => (): Uint8Array =>
+  new Uint8Array(memory?.buffer ?? new ArrayBuffer(0))
 
 async function onMachines(flags: GuestFlags): Promise<Part> {
   const { machine, tell } = await machineFor(flags)
@@ -162,7 +165,7 @@ async function within(limit: number, flags: GuestFlags): Promise<Part> {
               release: (at, length) => own !== undefined && budget.release(own, at, length),
               trim: ranges => own !== undefined && budget.trim(own, ranges),
             },
-            at => wordsOf(own)(at),
+            at => (own === undefined ? 0 : new DataView(own.buffer).getUint32(at, true)),
           )
     return {
       passes,

@@ -3,6 +3,7 @@
  *
  *   look:    every few seconds: which processes are large enough, old enough, and matched by a rule?
  *   attach:  one at a time, and the next only when the first pass is over, for a pass reads much
+ *   young:   one that ends within a minute was not worth it; others of that program must be twice as old first (`watch.ts`)
  *   refused: is remembered for as long as the process lives; busy or failed is tried again, later each time
  *   dead:    a pager that died with its supervisor is started again
  *   stop:    everything that the daemon serves is put back, or left to its pagers, as the policy says
@@ -22,6 +23,8 @@ const LOOKS = 6
 /** Seconds until a process that could not be attached to for now is tried again, at first and at most. */
 const FIRST = 15
 const LAST = 900
+/** Milliseconds for which a process has to be served to be worth the attach. */
+const WORTH = 60_000
 /** Milliseconds that a first pass may take before the next process is begun with. */
 const PATIENCE = 120_000
 
@@ -55,6 +58,8 @@ export interface DaemonOptions {
 interface Served {
   readonly start: number
   readonly rule: Rule
+  /** Of a process that this daemon has attached: which program, and when. */
+  readonly since?: { readonly program: string; readonly at: number }
 }
 
 export class Daemon {
@@ -98,6 +103,7 @@ export class Daemon {
       if (this.#looks++ % LOOKS === 0) await this.#check()
       for (const wanted of this.wanted()) {
         if (this.#stopping || this.#served.size >= this.#policy.most) break
+        if (!this.#watch.stands(wanted)) continue
         await this.#attach(wanted)
         this.#bury()
       }
@@ -122,7 +128,7 @@ export class Daemon {
     return all.filter(one => one !== undefined)
   }
 
-  async #attach({ pid, start, rule }: Wanted): Promise<void> {
+  async #attach({ pid, start, rule, program }: Wanted): Promise<void> {
     const { budget, pressure, pack, deep, backings } = rule
     try {
       const pager = await startPager(pid, {
@@ -133,7 +139,7 @@ export class Daemon {
         ...(pack === undefined ? {} : { pack }),
         ...(deep === undefined ? {} : { deep }),
       })
-      this.#served.set(pid, { start, rule })
+      this.#served.set(pid, { start, rule, since: { program, at: performance.now() } })
       this.#failures.delete(pid)
       const status = await this.#settled(pid, () => pager.status())
       if (status !== undefined)
@@ -145,7 +151,10 @@ export class Daemon {
           before: status.before.anonymous,
         })
     } catch (error) {
-      if (startTime(pid) !== start) return
+      if (startTime(pid) !== start) {
+        this.#watch.endedYoung(program, start)
+        return
+      }
       const why = (error as Error).message
       const final = error instanceof ProcessError && error.code === 'refused'
       if (final) {
@@ -175,8 +184,10 @@ export class Daemon {
 
   // Processes that are no more.
   #bury(): void {
-    for (const [pid, { start }] of this.#served)
+    for (const [pid, { start, since }] of this.#served)
       if (startTime(pid) !== start) {
+        if (since !== undefined && performance.now() - since.at < WORTH)
+          this.#watch.endedYoung(since.program, start)
         this.#served.delete(pid)
         this.#tell({ type: 'ended', pid })
       }
@@ -208,7 +219,7 @@ export class Daemon {
           continue
         }
       }
-      this.#served.set(pid, { start, rule })
+      this.#served.set(pid, { ...this.#served.get(pid), start, rule })
     }
   }
 

@@ -1,6 +1,9 @@
 /**
  * Processes that a policy is about, found among many that come and go: one small read a process and look, more only for those that are
  * large enough. A decision is remembered with the process's start time, so it never falls on another with the same number.
+ *
+ * Who has lived long will live on, and who is young may end at once: to attach to a process that ends soon is work for nothing. So a
+ * program whose process ended young, at age A, is believed from then on only in processes older than 2 A.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs'
 import { basename, sep } from 'node:path'
@@ -12,12 +15,16 @@ import { type Policy, type Rule, ruleFor, type Traits } from './policy.ts'
 const PAGE = 4096
 /** Of the clock in which start times are told. */
 const TICKS = 100
+/** Seconds: who has lived as long as this is not young. */
+const GROWN = 900
 
 /** A process that is to be attached to. */
 export interface Wanted {
   readonly pid: number
   readonly start: number
   readonly rule: Rule
+  /** Which program it is, for `endedYoung`. */
+  readonly program: string
   /** Bytes of anonymous memory. */
   readonly anonymous: number
 }
@@ -27,6 +34,8 @@ export class Watch {
   /** Start times of processes that are decided on, by pid: nothing more is asked about them. */
   readonly #decided = new Map<number, number>()
   readonly #later = new Map<number, number>()
+  /** Seconds that a process of a program must have lived, where that is more than the policy says. */
+  readonly #ages = new Map<string, number>()
   readonly #room = Buffer.alloc(512)
   readonly #own: string = fileURLToPath(new URL('..', import.meta.url))
 
@@ -40,10 +49,22 @@ export class Watch {
     this.#later.set(pid, performance.now() + seconds * 1000)
   }
 
+  /** Whether it is there still, and old enough for what its program has shown. */
+  stands({ pid, start, program }: Wanted, up: number = uptime()): boolean {
+    return startTime(pid) === start && up - start / TICKS >= (this.#ages.get(program) ?? 0)
+  }
+
+  /** A process of this program has ended before it was worth the attach, started at `start`. */
+  endedYoung(program: string, start: number): void {
+    const age = uptime() - start / TICKS
+    if (age < GROWN) this.#ages.set(program, Math.max(2 * age, this.#ages.get(program) ?? 0))
+  }
+
   /** Forgets all decisions: the policy is another. */
   forget(): void {
     this.#decided.clear()
     this.#later.clear()
+    this.#ages.clear()
   }
 
   /** Those to be attached to, the largest first. `skip`: those that are attached. */
@@ -51,7 +72,7 @@ export class Watch {
     const wanted: Wanted[] = []
     const alive = new Set<number>()
     const now = performance.now()
-    const uptime = Number.parseFloat(readFileSync('/proc/uptime', 'latin1'))
+    const up = uptime()
     for (const name of readdirSync('/proc')) {
       const first = name.charCodeAt(0)
       if (first < 48 || first > 57) continue
@@ -62,10 +83,16 @@ export class Watch {
       if (anonymous < policy.minimum) continue
       const start = startTime(pid)
       if (start === undefined || this.#decided.get(pid) === start) continue
-      if (uptime - start / TICKS < policy.settle) continue
-      const rule = this.ruleOf(policy, pid)
-      if (rule === undefined) this.decide(pid, start)
-      else wanted.push({ pid, start, rule, anonymous })
+      const age = up - start / TICKS
+      if (age < policy.settle) continue
+      const traits = this.#traits(pid)
+      const rule = traits === undefined ? undefined : ruleFor(policy, traits)
+      if (rule === undefined || rule === 'never') {
+        this.decide(pid, start)
+        continue
+      }
+      const one = { pid, start, rule, program: traits?.commands[0] ?? '', anonymous }
+      if (this.stands(one, up)) wanted.push(one)
     }
     for (const known of [this.#decided, this.#later])
       for (const pid of known.keys()) if (!alive.has(pid)) known.delete(pid)
@@ -117,3 +144,6 @@ export class Watch {
     }
   }
 }
+
+/** Seconds since the machine was started. */
+const uptime = (): number => Number.parseFloat(readFileSync('/proc/uptime', 'latin1'))

@@ -2,9 +2,11 @@
 //
 // Node can't move a descriptor's offset, so a regular file that the guest opened has its offset here and is read with
 // pread. Standard streams are shared with others, so they use the host's offset until the guest seeks.
-import { closeSync, constants, type Dir, fstatSync, openSync, readFileSync, realpathSync } from 'node:fs'
-import { isatty } from 'node:tty'
+import type { Dir } from 'node:fs'
 import { errno, Refusal } from './errno.ts'
+import { fs, tty } from './node.ts'
+
+const { closeSync, constants, fstatSync, openSync, readFileSync, realpathSync } = fs
 
 /** `filetype`. */
 export const fileType = {
@@ -116,7 +118,7 @@ export function standard(stream: number | Reader | Writer, which: 0 | 1 | 2): De
   }
   const type = typeOf(fstatSync(stream))
   // A terminal is what has no offset: so the C library tells it from other devices.
-  const seekable = type === fileType.regular || (type === fileType.character && !isatty(stream))
+  const seekable = type === fileType.regular || (type === fileType.character && !tty().isatty(stream))
   return {
     fd: stream,
     type,

@@ -14,6 +14,7 @@ import {
   type ImportEntry,
   type ImportObject,
 } from './engine.ts'
+import { keepCode, keptCode } from './code.ts'
 import { GuestError } from './errors.ts'
 import { compile, type Guest, type Pass, rewritten } from './load.ts'
 import { GuestMemory, type MemoryObserver } from './memory.ts'
@@ -58,6 +59,8 @@ export interface RunOptions {
   readonly memory?: EngineMemory
   /** An export to call instead of `_start`. */
   readonly invoke?: string
+  /** What the engine has compiled is kept for the next run. */
+  readonly keepCode?: boolean
 }
 
 /** A run that the guest did not end. */
@@ -76,7 +79,9 @@ const wasiModules: readonly string[] = ['wasi_snapshot_preview1']
 export function run(guest: Guest, options: RunOptions = {}): Ending {
   const { observer } = options
   const bytes = rewritten(guest, options.passes ?? [], revision)
-  const module = compile(guest.path, bytes)
+  const kept = options.keepCode === true ? keptCode(bytes) : undefined
+  const module = kept ?? compile(guest.path, bytes)
+  let started: EngineInstance | undefined
   const wasi = new Wasi({
     args: [options.name ?? basename(guest.path), ...(options.args ?? [])],
     env: options.env ?? {},
@@ -89,6 +94,7 @@ export function run(guest: Guest, options: RunOptions = {}): Ending {
     const imports = collect(guest, engine.Module.imports(module), options, wasi)
     const ending = attempt(() => {
       const instance = new engine.Instance(module, imports)
+      started = instance
       const memory = memoryOf(guest, instance, options)
       memory.bounces = options.bounces === true
       wasi.attach(memory)
@@ -97,6 +103,7 @@ export function run(guest: Guest, options: RunOptions = {}): Ending {
     })
     if (ending.trap === undefined) observer?.exit?.(ending.exitCode)
     else observer?.trap?.(ending.trap)
+    if (options.keepCode === true) keepCode(bytes, module, started?.exports['_start'])
     return ending
   } finally {
     wasi.descriptors.end()

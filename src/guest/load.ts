@@ -1,12 +1,11 @@
 // From a file to something that can be run.
-import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Module } from '../wasm/module.ts'
 import { engine, type EngineModule } from './engine.ts'
 import { GuestError } from './errors.ts'
+import { crypto, fs, load as loadModule, os } from './node.ts'
+
+const { mkdirSync, readFileSync, renameSync, writeFileSync } = fs
 
 /** A program as it was read. */
 export interface Guest {
@@ -57,7 +56,7 @@ export function guestOf(path: string, bytes: Uint8Array): Guest {
     path,
     bytes,
     get hash() {
-      hash ??= createHash('sha256').update(bytes).digest('hex')
+      hash ??= crypto().createHash('sha256').update(bytes).digest('hex')
       return hash
     },
     get module() {
@@ -69,8 +68,7 @@ export function guestOf(path: string, bytes: Uint8Array): Guest {
 
 // A guest that is run as it is does without the codec, and loading that takes longer than many a run.
 function codec(): typeof import('./codec.ts') {
-  const here = import.meta.url
-  return createRequire(here)(`./codec${here.slice(-3)}`) as typeof import('./codec.ts')
+  return loadModule(import.meta.url, './codec') as typeof import('./codec.ts')
 }
 
 function decoded(path: string, bytes: Uint8Array): Module {
@@ -86,14 +84,14 @@ function decoded(path: string, bytes: Uint8Array): Module {
 /** Where rewritten modules are kept: $XDG_CACHE_HOME/lethe/wasm, or below ~/.cache. */
 export function cacheDirectory(): string {
   const home = process.env['XDG_CACHE_HOME']
-  return join(home === undefined || home === '' ? join(homedir(), '.cache') : home, 'lethe', 'wasm')
+  return join(home === undefined || home === '' ? join(os().homedir(), '.cache') : home, 'lethe', 'wasm')
 }
 
 /** The guest's bytes after all passes; made once for each guest, list of passes and version of ours. */
 export function rewritten(guest: Guest, passes: readonly Pass[], version: string): Uint8Array {
   if (passes.length === 0) return guest.bytes
   const names = passes.map(pass => pass.name).join('+')
-  const key = createHash('sha256').update(`${version}\0${guest.hash}\0${names}`).digest('hex')
+  const key = crypto().createHash('sha256').update(`${version}\0${guest.hash}\0${names}`).digest('hex')
   const file = join(cacheDirectory(), `${key}.wasm`)
   try {
     return readFileSync(file)

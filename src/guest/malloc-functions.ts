@@ -30,6 +30,21 @@ export const mallocParameters: Readonly<Record<MallocRole, number>> = {
 /** Indices of functions in the guest's module, with what they do. */
 export type MallocFunctions = ReadonlyMap<number, MallocRole>
 
+/** The same by their indices in a module that passes may have changed since. */
+export function placed(module: Module, functions: MallocFunctions): MallocFunctions {
+  const first = importCount(module, 'func')
+  const now = new Map<number, MallocRole>()
+  module.functions.forEach(({ original }, i) => {
+    const role = functions.get(original)
+    if (role !== undefined) now.set(first + i, role)
+  })
+  return now
+}
+
+/** For the names of passes. */
+export const listed = (functions: MallocFunctions): string =>
+  [...functions].map(([index, role]) => `${role}=${index}`).join(',')
+
 const others: Readonly<Record<string, MallocRole>> = { memalign: 'aligned_alloc', cfree: 'free' }
 
 function roleOf(name: string): MallocRole | undefined {

@@ -4,13 +4,20 @@
 //   memory ended at first; when the guest grows its memory itself, it gets a block of this heap.
 // reportMalloc: whoever calls them calls a function of ours instead, which calls them and tells what came of it.
 import type { Code } from '../wasm/code.ts'
-import { type FuncType, I32, importCount, type Module } from '../wasm/module.ts'
+import { type FuncType, I32, type Module } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
 import { Rewriter } from '../wasm/rewrite.ts'
 import { errno } from './errno.ts'
 import { GuestError } from './errors.ts'
 import type { Pass } from './load.ts'
-import { type MallocFunctions, mallocParameters, type MallocRole, mallocRoles } from './malloc-functions.ts'
+import {
+  listed,
+  type MallocFunctions,
+  mallocParameters,
+  type MallocRole,
+  mallocRoles,
+  placed,
+} from './malloc-functions.ts'
 
 /** Module name of all imports that these passes add. */
 export const mallocImports = 'lethe:malloc'
@@ -24,27 +31,16 @@ const signature = (role: MallocRole): FuncType => ({
   results: role === 'free' ? [] : [I32],
 })
 
-// The functions are told by their indices in the guest's file; passes before this one may have moved them.
-function placed(module: Module, functions: MallocFunctions): MallocFunctions {
-  const first = importCount(module, 'func')
-  const now = new Map<number, MallocRole>()
-  module.functions.forEach(({ original }, i) => {
-    const role = functions.get(original)
-    if (role !== undefined) now.set(first + i, role)
-  })
-  return now
-}
-
-const listed = (functions: MallocFunctions): string =>
-  [...functions].map(([index, role]) => `${role}=${index}`).join(',')
-
 /** The guest's memory is made by us, as large as the heap needs it: name of the import in `mallocImports`. */
 export const importedMemory = 'memory'
 
-/** malloc and friends are those of an allocator, imported with the names of `Allocator`. */
+/**
+ * malloc and friends are those of an allocator, imported with the names of `Allocator`; `pages` (bytes) gives a block for memory that the guest
+ * grows itself, at a multiple of a wasm page.
+ */
 export function replaceMalloc(functions: MallocFunctions): Pass {
   return {
-    name: `malloc 2 ${listed(functions)}`,
+    name: `malloc 3 ${listed(functions)}`,
     apply(module: Module): Module {
       const rewriter = new Rewriter(module)
       const memory = rewriter.memoryType(0)
@@ -63,6 +59,7 @@ export function replaceMalloc(functions: MallocFunctions): Pass {
         realloc: call('realloc', two),
         alignedAlloc: call('alignedAlloc', two),
         usableSize: call('usableSize', one),
+        pages: call('pages', one),
       }
       for (const [index, role] of placed(module, functions))
         rewriter.defineFunction(index, { type: signature(role), body: code => bodies[role](code, calls) })
@@ -92,6 +89,7 @@ interface Calls {
   readonly realloc: number
   readonly alignedAlloc: number
   readonly usableSize: number
+  readonly pages: number
 }
 
 // `if (unsigned parameter > most) return 0`
@@ -140,7 +138,7 @@ function growBody(code: Code, calls: Calls): void {
     .i32(-1)
     .op(OP.return)
     .end()
-  code.i32(wasmPage).get(0).i32(16).op(OP['i32.shl']).call(calls.alignedAlloc)
+  code.get(0).i32(16).op(OP['i32.shl']).call(calls.pages)
   // The parameter is used again: first the pages, then where they are.
   code.get(0).i32(16).op(OP['i32.shl']).set(0)
   code.set(1).get(1).op(OP['i32.eqz']).block(OP.if).i32(-1).op(OP.return).end()

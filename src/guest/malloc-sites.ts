@@ -1,14 +1,16 @@
-// The guest's heap, watched: which places in the program take memory, how much, for how long.
+// The guest's heap, watched: which places in the program take memory, how much, for how long, who reads and writes it, how much of it is in files.
 //
 // A place is a stack of calls. To look at the stack for every malloc would cost 25 µs each; so the guest keeps a number for it, as in
 // probabilistic calling context (Bond and McKinley, OOPSLA 2007): each function makes its own number out of its caller's and the place of
 // the call, before each call. Equal stacks have equal numbers; the stack itself is looked at when a number is seen first.
 import { I32, type Module } from '../wasm/module.ts'
+import { readNames } from '../wasm/names.ts'
 import { OP } from '../wasm/opcode-table.ts'
 import { Rewriter } from '../wasm/rewrite.ts'
 import type { EngineInstance } from './engine.ts'
 import type { RunOptions } from './instance.ts'
 import type { Pass } from './load.ts'
+import { Accesses, countAccesses, type PlaceAccesses } from './malloc-accesses.ts'
 import { type MallocFunctions, mallocRoles } from './malloc-functions.ts'
 import { type MallocHook, mallocImports, reportMalloc } from './malloc-passes.ts'
 import { type Frame, trapFrames } from './traces.ts'
@@ -42,7 +44,7 @@ export const numberStacks: Pass = {
 }
 
 /** What one place of the program did with the heap. Times are counted in mallocs: how many there were meanwhile. */
-export interface MallocSite {
+interface Site {
   /** innermost first, without the allocator's own functions */
   readonly stack: readonly Frame[]
   blocks: number
@@ -55,42 +57,79 @@ export interface MallocSite {
   peakBytes: number
 }
 
+/** A place with what was done with its blocks. */
+export interface MallocSite extends Readonly<Site>, PlaceAccesses {
+  /** Bytes of its blocks that lived when the heap was near its largest, and how many of them files have, too; undefined: nobody looked. */
+  readonly looked: number | undefined
+  readonly explained: number | undefined
+}
+
+interface Place {
+  readonly site: Site
+  readonly number: number
+}
+
 interface Block {
-  readonly site: MallocSite
+  readonly place: Place
   readonly bytes: number
   readonly since: number
 }
 
+/** Finds out how many bytes of each block, of [address, bytes], files have, too. */
+export type ExplainBlocks = (
+  memory: Uint8Array,
+  blocks: readonly (readonly [number, number])[],
+) => readonly number[]
+
+/** A heap of so many bytes is looked at; then again when it is so many times as large. */
+const firstLook = 1 << 20
+const nextLook = 1.25
+
 /** The heap of one run: its options, and afterwards its places, those with most bytes first. */
 export class MallocWatch {
   readonly options: RunOptions
-  readonly #sites = new Map<number, MallocSite>()
+  readonly #places = new Map<number, Place>()
   readonly #blocks = new Map<number, Block>()
+  readonly #accesses = new Accesses()
+  readonly #nameOf: (index: number) => string | undefined
+  readonly #explain: ExplainBlocks | undefined
+  #memory: () => Uint8Array = () => new Uint8Array(0)
   #context: { value: number } = { value: 0 }
   #now = 0
   #live = 0
+  /** Live bytes when files were last searched, and what came of it, by place. */
+  #lookedAt = 0
+  #looked = new Map<Place, { bytes: number; explained: number }>()
   /** Most bytes that were live at a time. */
   peak = 0
   /** Frees of what was not a block. */
   strange = 0
 
-  constructor(functions: MallocFunctions) {
+  constructor(module: Module, functions: MallocFunctions, explain?: ExplainBlocks) {
     const note: MallocHook = (role, a, b, c, result) =>
       this.#note(role, a >>> 0, b >>> 0, c >>> 0, result >>> 0)
+    const { functions: names } = readNames(module)
+    this.#nameOf = index => names.get(index)
+    this.#explain = explain
     this.options = {
-      passes: [reportMalloc(functions), numberStacks],
-      imports: { [mallocImports]: { note } },
-      ready: ({ instance, memory }) => this.attach(instance, at => memory.getU32(at)),
+      passes: [reportMalloc(functions), numberStacks, countAccesses(functions)],
+      imports: { [mallocImports]: { note }, ...this.#accesses.imports },
+      observer: this.#accesses.observer,
+      ready: ({ instance, memory }) => this.attach(instance, () => memory.bytes),
     }
   }
 
-  /** The instance that is watched, and how words of its memory are read. */
-  attach({ exports }: EngineInstance, word: (at: number) => number): void {
-    this.#context = exports[contextName] as { value: number }
-    this.#word = word
+  /** The instance that is watched, and its memory as it is now. */
+  attach(instance: EngineInstance, memory: () => Uint8Array): void {
+    this.#context = instance.exports[contextName] as { value: number }
+    this.#memory = memory
+    this.#accesses.attach(instance)
   }
 
-  #word: (at: number) => number = () => 0
+  #word(at: number): number {
+    const { buffer, byteOffset } = this.#memory()
+    return new DataView(buffer, byteOffset).getUint32(at, true)
+  }
 
   #note(role: number, a: number, b: number, c: number, result: number): void {
     switch (mallocRoles[role]) {
@@ -115,13 +154,15 @@ export class MallocWatch {
   #take(at: number, bytes: number): void {
     if (at === 0) return
     this.#now++
-    const site = this.#site()
+    const place = this.#place()
+    const { site } = place
     site.blocks++
     site.bytes += bytes
     site.peakBytes = Math.max(site.peakBytes, site.bytes - site.freedBytes)
     this.#live += bytes
     this.peak = Math.max(this.peak, this.#live)
-    this.#blocks.set(at, { site, bytes, since: this.#now })
+    this.#blocks.set(at, { place, bytes, since: this.#now })
+    this.#accesses.mark(at, bytes, place.number)
   }
 
   #give(at: number): void {
@@ -130,29 +171,61 @@ export class MallocWatch {
       this.strange++
       return
     }
+    // The last moment at which all that lived is there.
+    if (this.#live === this.peak) this.#look()
     this.#blocks.delete(at)
-    const { site, bytes, since } = block
+    const { place, bytes, since } = block
+    const { site } = place
     site.freed++
     site.freedBytes += bytes
     site.lived += this.#now - since
     this.#live -= bytes
+    this.#accesses.mark(at, bytes, 0)
   }
 
-  #site(): MallocSite {
+  #look(): void {
+    if (this.#explain === undefined) return
+    if (this.#live < Math.max(firstLook, this.#lookedAt * nextLook)) return
+    this.#lookedAt = this.#live
+    const blocks = [...this.#blocks]
+    const explained = this.#explain(
+      this.#memory(),
+      blocks.map(([at, { bytes }]) => [at, bytes]),
+    )
+    this.#looked = new Map()
+    for (const [n, [, { place, bytes }]] of blocks.entries()) {
+      const sum = this.#looked.get(place) ?? { bytes: 0, explained: 0 }
+      this.#looked.set(place, {
+        bytes: sum.bytes + bytes,
+        explained: sum.explained + (explained[n] as number),
+      })
+    }
+  }
+
+  #place(): Place {
     const number = this.#context.value
-    let site = this.#sites.get(number)
-    if (site === undefined) {
+    let place = this.#places.get(number)
+    if (place === undefined) {
       const frames = trapFrames(new Error('stack'))
       // The first is the function that tells us.
       const stack = frames.slice(1)
-      site = { stack, blocks: 0, bytes: 0, freed: 0, freedBytes: 0, lived: 0, peakBytes: 0 }
-      this.#sites.set(number, site)
+      const site = { stack, blocks: 0, bytes: 0, freed: 0, freedBytes: 0, lived: 0, peakBytes: 0 }
+      place = { site, number: this.#places.size + 1 }
+      this.#places.set(number, place)
     }
-    return site
+    return place
   }
 
-  /** Those with most bytes first. */
+  /** Those with most bytes first. Called once, at the end. */
   sites(): MallocSite[] {
-    return [...this.#sites.values()].sort((a, b) => b.bytes - a.bytes)
+    if (this.#live === this.peak) this.#look()
+    const accesses = this.#accesses.byPlace(this.#places.size, this.#nameOf)
+    return [...this.#places.values()]
+      .map(place => {
+        const looked = this.#looked.get(place)
+        const who = accesses[Math.min(place.number, accesses.length - 1)] as PlaceAccesses
+        return { ...place.site, ...who, looked: looked?.bytes, explained: looked?.explained }
+      })
+      .sort((a, b) => b.bytes - a.bytes)
   }
 }

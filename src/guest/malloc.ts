@@ -70,20 +70,27 @@ function withHeap(
   const { allocator } = wasmAllocator(memory, policy, base, end)
   return {
     passes: [replaceMalloc(functions)],
-    imports: { [mallocImports]: { ...allocator, [importedMemory]: memory } },
+    imports: {
+      [mallocImports]: {
+        ...allocator,
+        pages: (bytes: number) => allocator.alignedAlloc(wasmPage, bytes),
+        [importedMemory]: memory,
+      },
+    },
   }
 }
 
-function limitsOf(module: Module): Limits {
+/** Of the module's first memory. */
+export function limitsOf(module: Module): Limits {
   const imported = module.imports.find(one => one.kind === 'memory')
   const limits = imported?.kind === 'memory' ? imported.type : module.memories[0]
   if (limits === undefined) throw new GuestError('module', 'The module has no memory')
   return limits
 }
 
-const wasmPage = 65_536
-/** The allocator refuses what is above 2 GiB: its addresses are signed. */
-const most = 0x7fff0000
+export const wasmPage = 65_536
+/** The allocators refuse what is above 2 GiB: their addresses are signed. */
+export const most = 0x7fff0000
 
 /** What a run takes so that pages without a living block are given back: `freed` gets ranges of its memory. `word` reads its memory. */
 export function withRelease(

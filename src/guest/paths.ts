@@ -2,8 +2,10 @@
 //
 // Components are walked one by one: `..` may not leave the directory, a symbolic link is followed here and not by the
 // kernel. Somebody else who exchanges directories for links meanwhile is not guarded against, as with other WASI hosts.
-import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { errno, Refusal } from './errno.ts'
+import { fs } from './node.ts'
+
+const { lstatSync, readlinkSync, realpathSync } = fs
 
 const mostLinks = 40
 

@@ -1,6 +1,6 @@
 // Waiting, on a thread that has no event loop while its guest runs.
-import { createRequire } from 'node:module'
 import type { Arena } from '../sys/ffi.ts'
+import { load } from './node.ts'
 
 const mostFds = 1024
 const pollIn = 1
@@ -18,8 +18,7 @@ let kernel: Kernel | undefined
 function needKernel(): Kernel {
   if (kernel === undefined) {
     // Now, in the middle of a guest's call: nothing can be awaited.
-    const here = import.meta.url
-    const ffi = createRequire(here)(`../sys/ffi${here.slice(-3)}`) as Kernel['ffi']
+    const ffi = load(import.meta.url, '../sys/ffi') as Kernel['ffi']
     kernel = { ffi, space: ffi.arena(mostFds * 8 + 16) }
   }
   return kernel

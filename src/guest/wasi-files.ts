@@ -1,7 +1,13 @@
 // Calls on descriptors.
-import {
-  type Dir,
-  type BigIntStats,
+import type { BigIntStats, Dir } from 'node:fs'
+import { type Descriptor, type Entry, fdFlag, fileType, hostOffset, right, typeOf } from './descriptors.ts'
+import { errno, Refusal } from './errno.ts'
+import type { GuestMemory } from './memory.ts'
+import { fs } from './node.ts'
+import { sleep } from './wait.ts'
+import type { Host, WasiFunction } from './wasi.ts'
+
+const {
   fdatasyncSync,
   fstatSync,
   fsyncSync,
@@ -11,12 +17,7 @@ import {
   opendirSync,
   readSync,
   writeSync,
-} from 'node:fs'
-import { type Descriptor, type Entry, fdFlag, fileType, hostOffset, right, typeOf } from './descriptors.ts'
-import { errno, Refusal } from './errno.ts'
-import type { GuestMemory } from './memory.ts'
-import { sleep } from './wait.ts'
-import type { Host, WasiFunction } from './wasi.ts'
+} = fs
 
 /** Small writes of several buffers go out as one. */
 const gathered = 65_536

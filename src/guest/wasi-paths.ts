@@ -1,5 +1,12 @@
 // Calls on paths, all below a directory that the guest has.
-import {
+import { fdFlag, opened, right } from './descriptors.ts'
+import { errno, Refusal } from './errno.ts'
+import { fs } from './node.ts'
+import { resolveBelow } from './paths.ts'
+import { putStat, times } from './wasi-files.ts'
+import type { Host, WasiFunction } from './wasi.ts'
+
+const {
   constants,
   linkSync,
   lstatSync,
@@ -13,12 +20,7 @@ import {
   symlinkSync,
   unlinkSync,
   utimesSync,
-} from 'node:fs'
-import { fdFlag, opened, right } from './descriptors.ts'
-import { errno, Refusal } from './errno.ts'
-import { resolveBelow } from './paths.ts'
-import { putStat, times } from './wasi-files.ts'
-import type { Host, WasiFunction } from './wasi.ts'
+} = fs
 
 /** `rights` of paths. */
 const pathRight = {

@@ -21,7 +21,7 @@ import { bind } from './code/words.ts'
 import { policy } from './allocator.ts'
 import { check } from './check.ts'
 import { ArrayMemory, type HeapMemory, STATE } from './memory.ts'
-import { instantiate, linearMemory, WasmMemory } from './wasm.ts'
+import { instantiate, type LinearMemory, linearMemory, WasmMemory } from './wasm.ts'
 
 export interface CollectorOptions {
   /** 'precise': types say where pointers are. 'conservative': every word that looks like one is one. */
@@ -30,8 +30,9 @@ export interface CollectorOptions {
   readonly interior?: boolean
   /** Most bytes of heap. Default 1 GiB; as TypeScript 16 MiB. */
   readonly limit?: number
-  /** Collect when so many times the bytes that survived were allocated, but not before 1 MiB. Default 1. */
+  /** Collect when so many times the bytes that survived were allocated, but not before `least` bytes. Default 1 and 1 MiB. */
   readonly growth?: number
+  readonly least?: number
   /** Mark this many objects at each allocation instead of all at once; 0: all at once. */
   readonly incremental?: number
   /** Sweep this many words of the bitmaps (256 bytes of heap each) at each allocation instead of all at once; 0: all at once. */
@@ -40,6 +41,32 @@ export interface CollectorOptions {
   readonly stack?: number
   /** Run as TypeScript. */
   readonly script?: boolean
+  /** The memory that heap and tables lie in, from `from` (a multiple of 16) on: a wasm program's own. */
+  readonly memory?: LinearMemory
+  readonly from?: number
+  /** 8 or 16. */
+  readonly align?: 8 | 16
+  /** More roots than `roots` and `rootRanges` have: called when they are marked, twice in a collection. */
+  readonly markRoots?: (mark: RootMarker) => void
+}
+
+/** Marks what words name. */
+export interface RootMarker {
+  word(word: number): void
+  /** Words of memory. */
+  range(from: number, to: number): void
+  /** The same for words of a stack: what ends where one points to counts too. */
+  stack(from: number, to: number): void
+}
+
+/** The compiled functions for a program that allocates without us, as wasm exports: `UnlessDue` answer 0 when it is time for `collect`. */
+export interface CollectorFunctions {
+  allocateUnlessDue(bytes: number): number
+  allocateAlignedUnlessDue(align: number, bytes: number): number
+  reallocateUnlessDue(pointer: number, bytes: number): number
+  /** A block that is no object: it stays, and nothing in it counts. */
+  alignedAlloc(align: number, bytes: number): number
+  usableSize(pointer: number): number
 }
 
 export interface ObjectType {
@@ -55,6 +82,7 @@ export interface CollectorStatistics {
   reclaimed: number
   reclaimedBytes: number
   reclaimedInAll: number
+  reclaimedBytesInAll: number
   /** Objects that the last collection marked, and how many a second that was. */
   marked: number
   markedPerSecond: number
@@ -71,10 +99,12 @@ type Functions = Pick<
   | 'mark'
   | 'markRange'
   | 'markSome'
+  | 'markStack'
   | 'markWord'
   | 'objectAt'
   | 'setupCollector'
   | 'sweepSome'
+  | 'tablesSize'
   | 'writePointer'
 > & { isObject(p: number): boolean | number; isMarked(p: number): boolean | number }
 
@@ -94,6 +124,7 @@ export class Collector {
     reclaimed: 0,
     reclaimedBytes: 0,
     reclaimedInAll: 0,
+    reclaimedBytesInAll: 0,
     marked: 0,
     markedPerSecond: 0,
     longestPause: 0,
@@ -103,13 +134,15 @@ export class Collector {
   readonly roots: Set<number> = new Set()
   /** Words of memory that may be pointers: stacks, static variables. Conservative. */
   readonly rootRanges: Set<{ readonly from: number; readonly to: number }> = new Set()
+  /** Undefined for one that runs as TypeScript. */
+  readonly functions: CollectorFunctions | undefined
   readonly #k: Functions
   readonly #precise: boolean
-  readonly #options: Required<Pick<CollectorOptions, 'growth' | 'incremental' | 'lazy'>>
+  readonly #extra: ((mark: RootMarker) => void) | undefined
+  readonly #options: Required<Pick<CollectorOptions, 'growth' | 'incremental' | 'lazy' | 'least'>>
   readonly #types: ObjectType[] = []
   #typeWords = 0
   #typesAt: number
-  #survived = 0
   #markTime = 0
   readonly #weak = new Set<WeakReference>()
   readonly #finalisers = new Map<number, (pointer: number) => void>()
@@ -117,33 +150,39 @@ export class Collector {
 
   constructor(options: CollectorOptions = {}) {
     const { growth = 1, incremental = 0, lazy = 0, stack = 1 << 22, script = false } = options
-    this.#options = { growth, incremental, lazy }
+    const { from = 16, align = 8, least = LEAST, memory: given } = options
+    this.#options = { growth, incremental, lazy, least }
+    this.#extra = options.markRoots
     this.#precise = options.mode !== 'conservative'
     const limit = options.limit ?? (script ? 1 << 24 : 1 << 30)
-    const tables = 2 * ((limit >> 6) + 4) + 4 * kernel.TYPES + stack
-    const base = 16 + Math.ceil(tables / 4096) * 4096
+    const tables = kernel.tablesSize(limit, stack)
+    const base = from + Math.ceil(tables / 4096) * 4096
     if (script) {
       const memory = new ArrayMemory(new ArrayBuffer(base + STATE + limit), base)
       this.memory = memory
       this.#k = bound(memory)
       bind(memory)
-      best.setup(8)
+      best.setup(align)
     } else {
-      const memory = linearMemory()
-      memory.grow(Math.ceil((base + STATE) / 65_536))
-      const wasm = instantiate('collector', memory) as Functions & {
-        place(base: number, limit: number): void
-        currentBreak(): number
-        setup(align: number): void
-      }
+      const memory = given ?? linearMemory()
+      const missing = Math.ceil((base + STATE - memory.buffer.byteLength) / 65_536)
+      if (missing > 0) memory.grow(missing)
+      const wasm = instantiate('collector', memory) as Functions &
+        CollectorFunctions & {
+          place(base: number, limit: number): void
+          currentBreak(): number
+          setup(align: number): void
+        }
       wasm.place(base, base + STATE + limit)
-      wasm.setup(8)
+      wasm.setup(align)
       this.memory = new WasmMemory(memory, base, wasm.currentBreak)
       this.#k = wasm
+      this.functions = wasm
     }
     const mode = this.#precise ? kernel.PRECISE : options.interior ? kernel.INTERIOR : kernel.CONSERVATIVE
-    this.#k.setupCollector(16, limit, stack, mode)
-    this.#typesAt = 16 + 2 * ((limit >> 6) + 4)
+    this.#k.setupCollector(from, limit, stack, mode)
+    this.#typesAt = from + 2 * ((limit >>> 6) + 4)
+    this.#noteDue()
     // Type 0: an array of pointers.
     this.#writeType([kernel.ARRAY])
     this.#types.push({ size: 0, pointers: [] })
@@ -197,14 +236,20 @@ export class Collector {
   #work(): void {
     const phase = this.#variable(kernel.PHASE)
     if (phase === kernel.IDLE) {
-      if (this.#variable(kernel.ALLOCATED_BYTES) >= Math.max(LEAST, this.#survived * this.#options.growth))
-        this.#begin()
+      if (this.#variable(kernel.ALLOCATED_BYTES) >= this.#variable(kernel.DUE)) this.#begin()
       return
     }
     const began = performance.now()
     if (phase === kernel.MARKING) this.step(this.#options.incremental)
     else this.#sweep(this.#options.lazy)
     this.#paused(performance.now() - began)
+  }
+
+  // After so many bytes more the next collection begins.
+  #noteDue(): void {
+    const { growth, least } = this.#options
+    const due = Math.max(least, this.liveBytes * growth)
+    this.memory.store32(this.memory.base + kernel.DUE, Math.min(EVERYTHING, due))
   }
 
   #begin(): void {
@@ -245,6 +290,7 @@ export class Collector {
   #markRoots(): void {
     for (const root of this.roots) if (this.#k.isObject(root)) this.#k.mark(root)
     for (const { from, to } of this.rootRanges) this.#k.markRange(from, to)
+    this.#extra?.({ word: this.#k.markWord, range: this.#k.markRange, stack: this.#k.markStack })
   }
 
   #finishMarking(): void {
@@ -278,7 +324,8 @@ export class Collector {
     statistics.reclaimed = this.#variable(kernel.RECLAIMED)
     statistics.reclaimedBytes = this.#variable(kernel.RECLAIMED_BYTES)
     statistics.reclaimedInAll += statistics.reclaimed
-    this.#survived = this.size - statistics.reclaimedBytes
+    statistics.reclaimedBytesInAll += statistics.reclaimedBytes
+    this.#noteDue()
     const due = this.#queue
     this.#queue = []
     for (const run of due) run()
@@ -324,6 +371,10 @@ export class Collector {
   get objects(): number {
     return this.#variable(kernel.OBJECTS)
   }
+  /** Bytes that these objects can use. */
+  get liveBytes(): number {
+    return this.#variable(kernel.LIVE_BYTES)
+  }
   /** Bytes of heap. */
   get size(): number {
     return this.memory.brk - this.memory.base - STATE
@@ -366,10 +417,12 @@ function bound(memory: HeapMemory): Functions {
     mark: on(kernel.mark),
     markRange: on(kernel.markRange),
     markSome: on(kernel.markSome),
+    markStack: on(kernel.markStack),
     markWord: on(kernel.markWord),
     objectAt: on(kernel.objectAt),
     setupCollector: on(kernel.setupCollector),
     sweepSome: on(kernel.sweepSome),
+    tablesSize: kernel.tablesSize,
     writePointer: on(kernel.writePointer),
   }
 }

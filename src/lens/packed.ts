@@ -7,6 +7,8 @@
  *
  * A cell is 16 KiB of memory: four pages compress a fifth better than one, and take no longer to make again than a
  * page fault does. Its blob is a zstd frame with a checksum, so what is damaged is an error, never wrong bytes.
+ * Tried on what Python's json.load and csv.reader and Node's JSON.parse hold (12.2, 13.5, 17.5 % at level 3), and not worth it: a dictionary of
+ * 16 to 110 KiB of the memory (11.5, 13.6, 17.9 %, and slower), cells of 64 KiB (11.1, 13.6, 18.1 %), level 9 (11.3, 12.1, 17.8 %, five times the CPU).
  */
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib'

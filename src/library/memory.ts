@@ -103,7 +103,6 @@ interface Mmu {
 
 /** The part of `sys/` that is needed; loaded only where it works. */
 interface Sys {
-  eventfd(): number
   signalEvent(fd: number): void
   close(fd: number): number
   reserve(length: number): number
@@ -119,11 +118,11 @@ async function loadSys(): Promise<Sys> {
     import('../sys/ffi.ts'),
     import('../pager/shed.ts'),
   ])
-  const { eventfd, signalEvent, close } = fd
+  const { signalEvent, close } = fd
   const { reserve, retire } = memory
   const { bufferAt } = ffi
   const { shedAfterThread } = shed
-  return { eventfd, signalEvent, close, reserve, retire, bufferAt, shedAfterThread }
+  return { signalEvent, close, reserve, retire, bufferAt, shedAfterThread }
 }
 
 function sibling(name: string): string {
@@ -531,23 +530,24 @@ function elementNamed(as: ElementType): Element {
 
 /** The pager of a new memory; a text says why there can be none. */
 async function startPager(budget: number, policy: PolicyName, cache: string): Promise<Mmu | string> {
-  let sys: Sys
-  let wake: number
-  try {
-    sys = await loadSys()
-    wake = sys.eventfd()
-  } catch (error) {
-    return (error as Error).message
-  }
-  const limit = Math.floor(budget / PAGE)
   const trace = isTraced() ? new TraceRing() : undefined
-  const data: PagerData = { wake, limit, policy, cache, ...(trace && { trace: trace.shared }) }
+  const limit = Math.floor(budget / PAGE)
+  const data: PagerData = { limit, policy, cache, ...(trace && { trace: trace.shared }) }
+  // It starts while this thread loads what it needs itself.
   const pager = worker('pager', data)
-  const first = await new Promise<Reply>((settle, reject) => {
+  const started = new Promise<Reply>((settle, reject) => {
     pager.once('message', settle)
     pager.once('error', reject)
+    pager.once('exit', () => reject(new Error('the pager did not start')))
   })
-  if (first.kind === 'ready') return { worker: pager, wake, faults: first.faults, sys, trace }
-  sys.close(wake)
-  return first.kind === 'unable' ? first.error.message : 'the pager did not start'
+  const [loaded, first] = await Promise.allSettled([loadSys(), started])
+  if (loaded.status === 'fulfilled' && first.status === 'fulfilled') {
+    const { value: sys } = loaded
+    const { value: reply } = first
+    if (reply.kind === 'ready') return { worker: pager, wake: reply.wake, faults: reply.faults, sys, trace }
+    return reply.kind === 'unable' ? reply.error.message : 'the pager did not start'
+  }
+  await pager.terminate()
+  const { reason } = (loaded.status === 'rejected' ? loaded : first) as PromiseRejectedResult
+  return (reason as Error).message
 }

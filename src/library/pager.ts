@@ -16,6 +16,7 @@ import { CpuFollower } from '../pager/follow.ts'
 import * as uffd from '../sys/uffd.ts'
 import { isPending, ObjectBacking } from '../backing/object.ts'
 import { MemoryError, plain } from './errors.ts'
+import { Drops } from './drops.ts'
 import { Frames, mostPages, unitPages } from './frames.ts'
 import { Leases, takeLease } from './leases.ts'
 import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
@@ -47,6 +48,7 @@ class Pager {
   readonly #uffd: number
   readonly #poller = new fds.Poller()
   readonly #frames: Frames
+  readonly #drops = new Drops()
   readonly #leases = new Leases()
   readonly #regions: RegionPages[] = []
   readonly #served = new Map<number, { source: SourceData; guard: BackingGuard }>()
@@ -75,9 +77,10 @@ class Pager {
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     this.#poller.add(fd)
-    this.#poller.add(data.wake)
+    const wake = fds.eventfd()
+    this.#poller.add(wake)
     this.#poller.add(this.#leases.descriptor)
-    this.#post({ kind: 'ready', faults })
+    this.#post({ kind: 'ready', faults, wake })
   }
 
   #post(reply: Reply): void {
@@ -298,6 +301,7 @@ class Pager {
       {
         uffd: this.#uffd,
         frames: this.#frames,
+        drops: this.#drops,
         buffer: this.#buffer,
         trace: this.#trace,
         trouble: ({ id }, error, fatal) => {

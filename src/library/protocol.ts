@@ -16,8 +16,6 @@ import type { Seen, SourceData } from './source.ts'
 export type Mode = 'private' | 'shared' | 'readonly'
 
 export interface PagerData {
-  /** Eventfd: a request waits. */
-  readonly wake: number
   /** Pages that may be resident. */
   readonly limit: number
   readonly policy: PolicyName
@@ -64,8 +62,8 @@ export interface Request {
 }
 
 export type Reply =
-  /** `faults`: where a fault may come from. */
-  | { readonly kind: 'ready'; readonly faults: 'all' | 'user' }
+  /** `faults`: where a fault may come from. `wake`: an eventfd that says that a request waits. */
+  | { readonly kind: 'ready'; readonly faults: 'all' | 'user'; readonly wake: number }
   | { readonly kind: 'unable'; readonly error: PlainError }
   | { readonly kind: 'done'; readonly ticket: number; readonly runs?: readonly ByteRange[] }
   | { readonly kind: 'refused'; readonly ticket: number; readonly error: PlainError }

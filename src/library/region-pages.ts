@@ -26,6 +26,7 @@ import { EAGAIN, EEXIST, errnoName } from '../sys/errno.ts'
 import { type Arena, bufferAt } from '../sys/ffi.ts'
 import { discard } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
+import type { Drops } from './drops.ts'
 import { type Frames, unitPages } from './frames.ts'
 import { MemoryError, plain, type PlainError } from './errors.ts'
 import { type Counter, counter, Counters } from './counters.ts'
@@ -68,6 +69,7 @@ export function decide(pageState: number, protectedWrite: boolean, readonly: boo
 export interface Pages {
   readonly uffd: number
   readonly frames: Frames
+  readonly drops: Drops
   /** mostPages pages, to make a cluster in. */
   readonly buffer: Arena
   /** Something happened that the region's user has to know. */
@@ -225,11 +227,12 @@ export class RegionPages {
 
   // Fills pages [from, to), all in state `was`, which is virtual or spilled.
   #fill(from: number, to: number, was: number, writable: boolean): void {
-    const { frames } = this.#shared
+    const { frames, drops } = this.#shared
     for (let at = from; at < to; ) {
       const pages = Math.min(to - at, frames.cluster)
       for (let unit = Math.floor(at / unitPages); unit * unitPages < at + pages; unit++)
         if (this.#resident[unit] === 0 && this.#pins[unit] === 0) frames.admit(this, unit)
+      drops.flush()
       const began = performance.now()
       if (was === state.spilled) this.#restore(at, pages)
       else this.#make(at, pages)
@@ -359,7 +362,7 @@ export class RegionPages {
       const now = this.#memory.subarray(one.page * pageBytes, (one.page + 1) * pageBytes)
       const written = Buffer.compare(now, buffer.bytes.subarray(0, pageBytes)) !== 0
       if (written || performance.now() > one.until) {
-        this.#drop(one.page, one.page + 1)
+        this.drop(one.page, one.page + 1)
         this.#leaveIfEmpty(one.page)
       } else {
         // The writer has not come to it yet.
@@ -370,7 +373,7 @@ export class RegionPages {
     return this.#undo.length > 0
   }
 
-  /** Drops a unit. Whether all of it could go. */
+  /** Lets go of a unit; what can go is dropped with the next flush of `drops`. Whether all of it could go. */
   evict(unit: number): boolean {
     const first = unit * unitPages
     const last = Math.min(this.pages, first + unitPages)
@@ -381,7 +384,8 @@ export class RegionPages {
       let to = at + 1
       while (to < last && states[to] === was) to++
       const written = was === state.dirty || was === state.settled
-      if (was === state.clean || was === state.kept || (written && this.#keep(at, to))) this.#drop(at, to)
+      if (was === state.clean || was === state.kept || (written && this.#keep(at, to)))
+        this.#shared.drops.add(this, states[at] as number, at, to)
       else if (written || was === state.touched) whole = false
       at = to
     }
@@ -409,8 +413,8 @@ export class RegionPages {
     }
   }
 
-  // The pages are in the same state, and protected.
-  #drop(from: number, to: number): void {
+  /** Gives back pages that are in the same state, and protected. */
+  drop(from: number, to: number): void {
     discard(this.#at(from), (to - from) * pageBytes)
     this.#become(from, to, this.#states[from] === state.kept ? state.spilled : state.virtual)
     this.#count(counter.evicted, to - from)
@@ -423,6 +427,7 @@ export class RegionPages {
       if (this.#pins[unit] === 0) this.#shared.frames.pin(this, unit)
       this.#pins[unit] = (this.#pins[unit] as number) + 1
     }
+    this.#shared.drops.flush()
     this.#count(counter.pinned, to - from)
   }
 
@@ -440,6 +445,7 @@ export class RegionPages {
       this.#pins[unit] = (this.#pins[unit] as number) - 1
       if (this.#pins[unit] === 0) this.#shared.frames.unpin(this, unit, (this.#resident[unit] as number) > 0)
     }
+    this.#shared.drops.flush()
     this.#count(counter.pinned, from - to)
   }
 

@@ -6,10 +6,13 @@ import { machineConfig } from './configure.ts'
 import type { DineroCache, LevelCounts } from './dinero.ts'
 import { TraceEngine } from './engine.ts'
 
+const policies = { l: 'lru', f: 'fifo', p: 'plru', r: 'random' } as const
+
 const has = (cache: DineroCache): boolean =>
   cache.subBlock === cache.block &&
   cache.prefetch === 'd' &&
   cache.replacement !== 'r' &&
+  Number.isInteger(Math.log2(cache.size / cache.ways)) &&
   cache.allocate !== 'f' &&
   cache.writeBack !== 'f' &&
   !cache.classify
@@ -21,7 +24,8 @@ export class DineroEngine {
   /** An engine for these levels; undefined if the fast machine does not have such caches. */
   static for(levels: readonly (readonly DineroCache[])[]): DineroEngine | undefined {
     if (levels.length > 3 || !levels.flat().every(has)) return undefined
-    // A level below a unified one is unified.
+    // Each level for all, or for both: and a level below a unified one is unified.
+    if (levels.some(level => level.length === 1 && level[0]?.type !== 'u')) return undefined
     if (levels.some((level, i) => level.length > 1 && levels[i - 1]?.length === 1)) return undefined
     return new DineroEngine(levels)
   }
@@ -31,7 +35,7 @@ export class DineroEngine {
       size: cache.size,
       line: cache.block,
       ways: cache.ways,
-      policy: cache.replacement === 'l' ? 'lru' : 'fifo',
+      policy: policies[cache.replacement],
       write: cache.writeBack === 'a' ? 'back' : 'through',
       allocate: cache.allocate === 'a',
     })

@@ -5,7 +5,9 @@
  * A reference to a cache may make others: of its rest in the next block, a prefetch, the write of a replaced block, a write through, the fetch
  * of what is missing. They wait on a stack; the last one made goes first.
  */
+import { type RandomName, randomSource, type RandomSource } from './dinero-random.ts'
 import { MachineError } from './errors.ts'
+import { Sets } from './sets.ts'
 
 /** Kinds of references. A prefetch is the kind that has caused it, and 8. */
 export const kind = { read: 0, write: 1, fetch: 2, other: 3, copyBack: 4, invalidate: 5 } as const
@@ -13,11 +15,14 @@ const PREFETCH = 8
 
 export interface DineroCache {
   readonly name: string
+  /** Unified, instructions, data. */
+  readonly type: 'u' | 'i' | 'd'
   readonly size: number
   readonly block: number
   readonly subBlock: number
   readonly ways: number
-  readonly replacement: 'l' | 'f' | 'r'
+  /** LRU, FIFO, random, and the tree of bits (PLRU) that later versions have. */
+  readonly replacement: 'l' | 'f' | 'r' | 'p'
   /** demand, always, miss, tagged, load forward, sub-block. */
   readonly prefetch: 'd' | 'a' | 'm' | 't' | 'l' | 's'
   /** In sub-blocks. */
@@ -40,6 +45,8 @@ interface Reference {
 
 interface Block {
   readonly number: number
+  /** With PLRU; else 0. */
+  readonly way: number
   valid: number
   dirty: number
   referenced: number
@@ -48,52 +55,39 @@ interface Block {
 /** Sums by kind, prefetches from 8 on. */
 const sums = (): Float64Array => new Float64Array(16)
 
-/** The additive generator of the C library's random(), seed 1. */
-class CRandom {
-  readonly #ring = new Uint32Array(34)
-  #at = 0
-
-  constructor() {
-    const state = [1]
-    for (let i = 1; i < 31; i++)
-      state[i] = Number((16_807n * BigInt(state[i - 1] as number)) % 2_147_483_647n)
-    for (let i = 31; i < 34; i++) state[i] = state[i - 31] as number
-    this.#ring.set(state)
-    this.#at = 34
-    for (let i = 34; i < 344; i++) this.next()
-  }
-
-  next(): number {
-    const ring = this.#ring
-    const i = this.#at++ % 34
-    const value = ((ring[(i + 34 - 31) % 34] as number) + (ring[(i + 34 - 3) % 34] as number)) >>> 0
-    ring[i] = value
-    return value >>> 1
-  }
-}
-
 export class DineroSimulator {
   readonly levels: readonly Level[]
-  readonly random: CRandom = new CRandom()
-  readonly #instruction: Level
-  readonly #data: Level
+  // Undefined: straight to memory.
+  readonly #instruction: Level | undefined
+  readonly #data: Level | undefined
   readonly #flushEvery: number
   #left: number
 
-  /** Per level one unified cache, or instruction and data. `flushEvery`: references after which all is written back and forgotten; 0: never. */
-  constructor(levels: readonly (readonly DineroCache[])[], flushEvery = 0) {
-    let below: readonly Level[] = []
+  /**
+   * Per level one cache, or one for instructions and one for data. Where a level has only one of these two, the others go to the next level.
+   * `flushEvery`: references after which all is written back and forgotten; 0: never.
+   */
+  constructor(
+    levels: readonly (readonly DineroCache[])[],
+    flushEvery = 0,
+    randomName: RandomName = 'minstd',
+  ) {
+    const random = randomSource(randomName)
+    let instruction: Level | undefined
+    let data: Level | undefined
     const all: Level[] = []
     for (const caches of levels.toReversed()) {
-      const made = caches.map((cache, i) => new Level(cache, below[below.length > 1 ? i : 0], this.random))
+      const made = caches.map(cache => new Level(cache, cache.type === 'd' ? data : instruction, random))
+      for (const level of made) {
+        if (level.cache.type !== 'd') instruction = level
+        if (level.cache.type !== 'i') data = level
+      }
       all.unshift(...made)
-      below = made
     }
-    const [first, second] = below
-    if (first === undefined) throw new MachineError('config', 'There is no cache: give at least one')
+    if (all.length === 0) throw new MachineError('config', 'There is no cache: give at least one')
     this.levels = all
-    this.#instruction = first
-    this.#data = second ?? first
+    this.#instruction = instruction
+    this.#data = data
     this.#flushEvery = flushEvery
     this.#left = flushEvery
   }
@@ -108,17 +102,17 @@ export class DineroSimulator {
 
   reference(of: number, address: number, size: number): void {
     const cache = of === kind.fetch ? this.#instruction : this.#data
-    cache.reference(of, address, size)
+    cache?.reference(of, address, size)
     if (this.#flushEvery === 0 || --this.#left > 0) return
     this.#left = this.#flushEvery
-    this.#data.reference(kind.copyBack, 0, 0)
-    this.#instruction.reference(kind.invalidate, 0, 0)
-    if (this.#instruction !== this.#data) this.#data.reference(kind.invalidate, 0, 0)
+    this.#data?.reference(kind.copyBack, 0, 0)
+    this.#instruction?.reference(kind.invalidate, 0, 0)
+    if (this.#instruction !== this.#data) this.#data?.reference(kind.invalidate, 0, 0)
   }
 
   /** All dirty blocks are written back at the end. */
   finish(): void {
-    this.#data.reference(kind.copyBack, 0, 0)
+    this.#data?.reference(kind.copyBack, 0, 0)
   }
 }
 
@@ -154,19 +148,22 @@ export class Level implements LevelCounts {
   bytesRead = 0
   bytesWritten = 0
   readonly #below: Level | undefined
-  readonly #random: CRandom
+  readonly #random: RandomSource
   /** Blocks of each set, the next victim last; behind them the fully associative one. */
   readonly #sets: Block[][]
+  /** Which way a block is in, where the order of ways does not say who goes. */
+  readonly #tree: Sets | undefined
   readonly #count: number
   readonly #seen = new Set<number>()
   readonly #pending: Reference[] = []
 
-  constructor(cache: DineroCache, below: Level | undefined, random: CRandom) {
+  constructor(cache: DineroCache, below: Level | undefined, random: RandomSource) {
     this.cache = cache
     this.#below = below
     this.#random = random
     this.#count = cache.size / cache.block / cache.ways
     this.#sets = Array.from({ length: this.#count + 1 }, () => [])
+    if (cache.replacement === 'p') this.#tree = new Sets(this.#count, cache.ways, 'plru', 0)
   }
 
   reference(of: number, address: number, size: number): void {
@@ -214,14 +211,18 @@ export class Level implements LevelCounts {
     const { bits, count, first } = this.#mask(address, size)
     const covers = size === count * subBlock
     const allocates = write && (cache.allocate === 'a' || (cache.allocate === 'f' && covers))
-    const set = this.#sets[number % this.#count] as Block[]
+    const index = number % this.#count
+    const set = this.#sets[index] as Block[]
     let block = set.find(one => one.number === number)
     const blockMiss = block === undefined
     const miss = block === undefined || (bits & ~block.valid) !== 0
     if (of === kind.read || of === kind.fetch) this.#prefetch(of, address, number, miss, bits, block)
     let writesBack = false
     if (!write || !blockMiss || allocates) {
-      block = this.#use(set, cache.ways, number, block)
+      block =
+        this.#tree === undefined
+          ? this.#use(set, cache.ways, number, block)
+          : this.#point(this.#tree, index, number, block)
       block.valid |= bits
       if ((of & PREFETCH) === 0) block.referenced |= bits
       writesBack =
@@ -254,12 +255,28 @@ export class Level implements LevelCounts {
       }
       return there
     }
-    const block: Block = { number, valid: 0, dirty: 0, referenced: 0 }
+    const block: Block = { number, way: 0, valid: 0, dirty: 0, referenced: 0 }
     set.unshift(block)
     if (replacement === 'r' && set.length > ways) {
       const [victim] = set.splice(1 + (this.#random.next() % ways), 1)
       set.push(victim as Block)
     }
+    return block
+  }
+
+  /** The same with a tree of bits. */
+  #point(tree: Sets, index: number, number: number, there: Block | undefined): Block {
+    if (there !== undefined) {
+      tree.touch(index, there.way)
+      return there
+    }
+    const set = this.#sets[index] as Block[]
+    const way = tree.victim(index)
+    tree.put(index, way, number)
+    const block: Block = { number, way, valid: 0, dirty: 0, referenced: 0 }
+    const at = set.findIndex(one => one.way === way)
+    if (at >= 0) set.push(...set.splice(at, 1))
+    set.unshift(block)
     return block
   }
 
@@ -366,10 +383,14 @@ export class Level implements LevelCounts {
       if (size === 0) set.length = 0
       else if (i === number % this.#count || i === this.#count) {
         const at = set.findIndex(one => one.number === number)
-        if (at >= 0) set.splice(at, 1)
+        if (at < 0) return
+        const [gone] = set.splice(at, 1)
+        this.#tree?.drop(i, (gone as Block).way)
       }
     })
-    if (size === 0) this.#seen.clear()
+    if (size > 0) return
+    this.#seen.clear()
+    this.#tree?.clear()
   }
 }
 

@@ -118,6 +118,11 @@ export class Frames {
     return use
   }
 
+  /** How many frames are in use for pages. */
+  get used(): number {
+    return this.#uses.size
+  }
+
   /** All frames in use for pages. */
   uses(): Iterable<FrameUse> {
     return this.#uses.values()

@@ -261,7 +261,7 @@ export class Kernel {
 
   /** What was written counts from now on, whatever becomes of the entries: the pages are no longer what a swap slot holds. */
   #settle(use: FrameUse): void {
-    for (const page of use.pages) if (page.process.table.entry(page.vpn).dirty) use.dirty = true
+    for (const page of use.pages) if (page.process.table.dirty(page.vpn)) use.dirty = true
     if (!use.dirty || use.source !== undefined) return
     let shared = false
     for (const page of use.pages) {
@@ -305,7 +305,7 @@ export class Kernel {
   /** A page's entry no longer points to its frame. */
   #leaveFrame(use: FrameUse, page: Page): boolean {
     const { process, vpn } = page
-    if (process.table.entry(vpn).dirty) use.dirty = true
+    if (process.table.dirty(vpn)) use.dirty = true
     process.table.clear(vpn)
     this.#mmu.shootDown(process.pid, vpn)
     page.frame = -1
@@ -324,7 +324,7 @@ export class Kernel {
   #evict(service: Service, use: FrameUse): void {
     const { steps } = service
     const pages = use.pages.map(page => ({ process: page.process.pid, vpn: page.vpn }))
-    for (const page of use.pages) if (page.process.table.entry(page.vpn).dirty) use.dirty = true
+    for (const page of use.pages) if (page.process.table.dirty(page.vpn)) use.dirty = true
     const dirty = use.dirty
     const bytes = this.#memory.bytes(use.frame)
     const names = pages.map(page => `page ${page.vpn} of process ${page.process}`).join(', ')
@@ -405,6 +405,9 @@ export class Kernel {
 
   /** After a region's permissions have changed. */
   reprotect(page: Page, region: Region): void {
+    if (page.frame < 0) return
+    // While nothing was allowed there was no entry, and its table may have gone. A new one may cost a frame, perhaps this page's.
+    if (region.read || region.write || region.execute) this.#prepare(this.#quiet(page.process), page)
     if (page.frame >= 0) this.#enter(this.frames.use(page.frame), page, region)
   }
 
@@ -419,7 +422,7 @@ export class Kernel {
   release(page: Page, now: number): boolean {
     if (page.frame < 0 || page.state !== state.clean) return false
     const use = this.frames.use(page.frame)
-    if (use.dirty || use.pages.some(({ process, vpn }) => process.table.entry(vpn).dirty)) return false
+    if (use.dirty || use.pages.some(({ process, vpn }) => process.table.dirty(vpn))) return false
     const service = { ...this.#quiet(page.process), now }
     this.frames.send(use, gone => this.#evict(service, gone))
     return true

@@ -37,8 +37,8 @@ export class PageTable {
   readonly #memory: Memory
   readonly #format: EntryFormat
   readonly #levels: readonly number[]
-  /** 2^ of the bits below each level. */
-  readonly #weights: readonly number[]
+  /** Bits of the VPN below each level. */
+  readonly #shifts: readonly number[]
   readonly #outside: boolean
   /** Valid entries of each table below the first, by its first frame. */
   readonly #used = new Map<number, number>()
@@ -49,7 +49,7 @@ export class PageTable {
     this.#format = entryFormat(config)
     this.#levels = config.pageTable.levels
     this.#outside = config.pageTable.placement === 'outside'
-    this.#weights = this.#levels.map((_, i) => 2 ** this.#levels.slice(i + 1).reduce((a, b) => a + b, 0))
+    this.#shifts = this.#levels.map((_, i) => this.#levels.slice(i + 1).reduce((a, b) => a + b, 0))
     this.root = frame ?? this.#make(0, room)
   }
 
@@ -81,7 +81,10 @@ export class PageTable {
   #high = 0
 
   index(vpn: number, level: number): number {
-    return Math.floor(vpn / (this.#weights[level] as number)) % 2 ** (this.#levels[level] as number)
+    const shift = this.#shifts[level] as number
+    const bits = this.#levels[level] as number
+    if (vpn < 2 ** 31 && shift < 31 && bits < 31) return (vpn >> shift) & ((1 << bits) - 1)
+    return Math.floor(vpn / 2 ** shift) % 2 ** bits
   }
 
   /** Bytes of one entry. */
@@ -114,8 +117,8 @@ export class PageTable {
     const { bytes } = this.#format
     const { pageSize } = this.#memory
     const at = index * bytes
-    const data = this.#memory.bytes(table + Math.floor(at / pageSize))
-    const offset = at % pageSize
+    const data = this.#memory.bytes(at < pageSize ? table : table + Math.floor(at / pageSize))
+    const offset = at < pageSize ? at : at % pageSize
     this.#low = wordAt(data, offset, bytes < 4 ? bytes : 4)
     this.#high = bytes === 8 ? wordAt(data, offset + 4, 4) : 0
   }
@@ -135,6 +138,13 @@ export class PageTable {
   /** Whether a page's entry is valid: `entry(vpn).valid`, for whoever asks of every page. */
   valid(vpn: number): boolean {
     return this.#find(vpn) && bit(this.#low, this.#high, this.#format.valid)
+  }
+
+  /** Whether a page's entry is valid and dirty. */
+  dirty(vpn: number): boolean {
+    const { valid, dirty } = this.#format
+    if (dirty === undefined || !this.#find(vpn)) return false
+    return bit(this.#low, this.#high, valid) && bit(this.#low, this.#high, dirty)
   }
 
   write(slot: Slot, entry: Entry, inner: boolean): void {
@@ -243,8 +253,9 @@ export class PageTable {
 
 /** Little-endian word of 1, 2 or 4 bytes. */
 function wordAt(data: Uint8Array, at: number, bytes: number): number {
-  let word = 0
-  for (let i = bytes - 1; i >= 0; i--) word = (word << 8) | (data[at + i] as number)
+  let word = data[at] as number
+  if (bytes > 1) word |= (data[at + 1] as number) << 8
+  if (bytes === 4) word |= ((data[at + 2] as number) << 16) | ((data[at + 3] as number) << 24)
   return word >>> 0
 }
 
@@ -255,8 +266,10 @@ const bit = (low: number, high: number, at: number | undefined): boolean =>
 function field(low: number, high: number, shift: number, bits: number): number {
   const above = shift + bits - 32
   if (above < 0) return (low >>> shift) & ((1 << bits) - 1)
-  const value = above > 0 ? (high % 2 ** above) * 2 ** 32 + low : low
-  return Math.floor(value / 2 ** shift) % 2 ** bits
+  const rest = above >= 32 ? high : (high & ((1 << above) - 1)) >>> 0
+  // Nearly always: few frames have numbers so great that they reach into the high word.
+  if (rest === 0 && shift < 32) return low >>> shift
+  return Math.floor((rest * 2 ** 32 + low) / 2 ** shift) % 2 ** bits
 }
 
 /** What the hardware makes of an entry's bits. */

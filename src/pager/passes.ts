@@ -72,10 +72,11 @@ export class Passes {
     this.#pieced = Math.min(this.#pieced, this.#unexplained())
     // That search takes as long as all before it: not for the few pages that every program keeps for itself.
     const some = Math.max(worthPieces, (this.#explained() * pageBytes) / 20)
-    if (this.#unexplained() - this.#pieced > some) {
-      await this.#stage(() => c.recipes())
-      this.#pieced = this.#unexplained()
-    }
+    if (this.#unexplained() - this.#pieced > some)
+      await this.#stage(async () => {
+        await c.recipes()
+        this.#pieced = this.#unexplained()
+      })
     if (c.options.pack === true && this.#unexplained() > worthwhile) await this.#stage(() => c.pack())
     const found = this.#explained() - before
     c.hurried = false

@@ -1,6 +1,7 @@
 /**
  * S3-FIFO (Yang et al., SOSP 2023): a small FIFO of a tenth of the frames filters pages that are used once; pages that were used twice there
- * move to the main FIFO, which goes round with a counter up to 3; a ghost FIFO remembers what the small one let go.
+ * move to the main FIFO, which goes round with a counter up to 3; a ghost FIFO remembers what the small one let go. With
+ * under 20 frames the small FIFO is one frame (libCacheSim, whose counts ours are, takes no page at all then).
  */
 import { grown, Lists } from './lists.ts'
 import { HIT, NONE, type Policy, type Queue } from './policy.ts'

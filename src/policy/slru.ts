@@ -1,7 +1,7 @@
 /**
  * Segmented LRU (Karedla, Love and Wherry 1994) with four segments, as in libCacheSim: a page enters the lowest segment that has room, a hit
  * moves it one segment up, what overflows a segment goes down to the next, and the oldest of the lowest one goes. Frames that four
- * does not divide belong to the lowest segment.
+ * does not divide belong to the lowest segment (there a hit would make a page go then; a pager's hit can't).
  */
 import { Lists } from './lists.ts'
 import { HIT, NONE, type Policy, type Queue } from './policy.ts'

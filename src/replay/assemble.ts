@@ -94,6 +94,8 @@ export const mostCopies = 680
 export const logAt = 65536
 /** Bytes of an entry of the log: an address and a byte. */
 export const logEntry = 8
+/** An epoch that has logged so many bytes ends: one that goes over everything would touch the tags of everything. */
+const mostLogged = 32768
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
 /** The host is asked to make copies from here on. */
@@ -108,6 +110,7 @@ export interface HelperGlobals {
   readonly live: number
   readonly log: number
   readonly copies: number
+  readonly skipped: number
 }
 
 export interface HelperCode {
@@ -128,7 +131,7 @@ export function helpers(g: HelperGlobals, at: HelperIndices, mostPages: number, 
   return [
     { name: 'note', params: [I32, I32, I32], results: [], locals: [I32, I32, I32, I32], body: note(g) },
     { name: 'copied', params: [I32, I32, I32], results: [I32], locals: [], body: copied(g, at, move) },
-    { name: 'grow', params: [I32], results: [I32], locals: [I32], body: grow(g, mostPages) },
+    { name: 'grow', params: [I32], results: [I32], locals: [I32, I32, I32], body: grow(g, mostPages) },
     { name: 'expired', params: [], results: [I32], locals: [], body: expired(g) },
   ]
 }
@@ -237,6 +240,21 @@ function note(g: HelperGlobals): Uint8Array {
   i32(w, 8)
   put(w, 'i32.add')
   put(w, 'global.set', g.log)
+  // The next poll is the last one, and what was left of the budget is remembered.
+  put(w, 'global.get', g.log)
+  i32(w, logAt + mostLogged * logEntry)
+  put(w, 'i32.ge_u')
+  open(w, 'if')
+  put(w, 'global.get', g.budget)
+  i32(w, 0)
+  put(w, 'i32.gt_s')
+  open(w, 'if')
+  put(w, 'global.get', g.budget)
+  put(w, 'global.set', g.skipped)
+  i32(w, 0)
+  put(w, 'global.set', g.budget)
+  put(w, 'end')
+  put(w, 'end')
   put(w, 'end')
   put(w, 'local.get', i)
   i32(w, 1)
@@ -300,36 +318,74 @@ function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
   return w.take()
 }
 
-/** memory.grow whose outcome a replay can make again: only `live` asks the engine. */
+/**
+ * memory.grow whose outcome a replay can make again: only `live` asks the engine. The engine's memory grows by half at a time: each time
+ * it makes another ArrayBuffer as large as all of the memory, and collects garbage because of it.
+ */
 function grow(g: HelperGlobals, mostPages: number): Uint8Array {
-  const w = new Writer(64)
-  put(w, 'global.get', g.size)
-  put(w, 'local.set', 1)
-  put(w, 'local.get', 0)
+  const w = new Writer(128)
+  const [delta, size, missing, more] = [0, 1, 2, 3] as const
+  const failed = (): void => {
+    open(w, 'if')
+    i32(w, -1)
+    put(w, 'return')
+    put(w, 'end')
+  }
+  put(w, 'local.get', delta)
   i32(w, mostPages)
-  put(w, 'local.get', 1)
+  put(w, 'global.get', g.size)
+  put(w, 'local.tee', size)
   put(w, 'i32.sub')
   put(w, 'i32.gt_u')
-  open(w, 'if')
-  i32(w, -1)
-  put(w, 'return')
-  put(w, 'end')
+  failed()
   put(w, 'global.get', g.live)
   open(w, 'if')
-  put(w, 'local.get', 0)
+  put(w, 'local.get', size)
+  put(w, 'local.get', delta)
+  put(w, 'i32.add')
+  put(w, 'memory.size', GUEST)
+  put(w, 'i32.sub')
+  put(w, 'local.tee', missing)
+  i32(w, 0)
+  put(w, 'i32.gt_s')
+  open(w, 'if')
+  // The larger of what is missing and half of what there is, as far as it goes.
+  put(w, 'local.get', missing)
+  put(w, 'memory.size', GUEST)
+  i32(w, 1)
+  put(w, 'i32.shr_u')
+  i32(w, mostPages)
+  put(w, 'memory.size', GUEST)
+  put(w, 'i32.sub')
+  put(w, 'local.tee', more)
+  put(w, 'memory.size', GUEST)
+  i32(w, 1)
+  put(w, 'i32.shr_u')
+  put(w, 'local.get', more)
+  put(w, 'i32.lt_u')
+  opcode(w, OP.select)
+  put(w, 'local.tee', more)
+  put(w, 'local.get', missing)
+  put(w, 'local.get', more)
+  put(w, 'i32.gt_u')
+  opcode(w, OP.select)
   put(w, 'memory.grow', GUEST)
   i32(w, -1)
   put(w, 'i32.eq')
   open(w, 'if')
+  put(w, 'local.get', missing)
+  put(w, 'memory.grow', GUEST)
   i32(w, -1)
-  put(w, 'return')
+  put(w, 'i32.eq')
+  failed()
   put(w, 'end')
   put(w, 'end')
-  put(w, 'local.get', 1)
-  put(w, 'local.get', 0)
+  put(w, 'end')
+  put(w, 'local.get', size)
+  put(w, 'local.get', delta)
   put(w, 'i32.add')
   put(w, 'global.set', g.size)
-  put(w, 'local.get', 1)
+  put(w, 'local.get', size)
   put(w, 'end')
   return w.take()
 }

@@ -42,6 +42,13 @@ export interface Bodies {
   readonly helpers: HelperIndices
 }
 
+/**
+ * What `cut` and `end` answer, beside 0: the activation shall go on in the function's plain or traced body. Also in a new one of the
+ * kind that it is in: the engine never replaces the code of an activation, and a long loop would stay in code that was not optimized.
+ */
+export const goOnPlain = 1
+export const goOnTraced = 2
+
 /** The indices of a function's two bodies that are entered at a point. */
 export interface Entered {
   readonly plain: number
@@ -178,26 +185,33 @@ function count(w: Writer, b: Bodies): void {
   put(w, 'global.get', b.globals.budget)
 }
 
-// At the end of the budget the host may say that the activation shall go on traced.
-function plainPoll(e: Emitter, point: number, own: Entered): void {
+// At the end of the budget the host may say that the activation shall go on in another body. `answer` is a local that is 0.
+function plainPoll(e: Emitter, point: number, own: Entered, answer: number): void {
   const { w, b } = e
   count(w, b)
   i32(w, 0)
   put(w, 'i32.le_s')
   open(w, 'if')
   put(w, 'call', b.end)
+  put(w, 'local.tee', answer)
   open(w, 'if')
-  goOn(e, point, own.traced)
+  saveLocals(w, e.plan.locals)
+  goOn(e, point, answer, own)
   put(w, 'end')
   put(w, 'end')
 }
 
-// The activation ends, and another body of the function takes its place.
-function goOn(e: Emitter, point: number, target: number): void {
-  saveLocals(e.w, e.plan.locals)
-  i32(e.w, point)
-  put(e.w, 'global.set', e.b.globals.resume)
-  put(e.w, 'return_call', target)
+// The activation ends, and one of the function's entered bodies takes its place. The locals are in STATE.
+function goOn({ w, b }: Emitter, point: number, answer: number, own: Entered): void {
+  i32(w, point)
+  put(w, 'global.set', b.globals.resume)
+  put(w, 'local.get', answer)
+  i32(w, goOnPlain)
+  put(w, 'i32.eq')
+  open(w, 'if')
+  put(w, 'return_call', own.plain)
+  put(w, 'end')
+  put(w, 'return_call', own.traced)
 }
 
 /** The function as it was, with polls, and with the way to its traced body. */
@@ -211,10 +225,10 @@ export function plain(plan: Plan, b: Bodies, index: number, own: Entered | undef
     put(e.w, 'return_call', b.traced(index))
     put(e.w, 'end')
   }
-  if (own !== undefined) e.poll = (_, point) => plainPoll(e, point, own)
+  if (own !== undefined) e.poll = (_, point) => plainPoll(e, point, own, plan.locals.length)
   e.run()
   put(e.w, 'end')
-  return { locals: [], body: e.w.take() }
+  return { locals: own === undefined ? [] : [I32], body: e.w.take() }
 }
 
 /** The function that also tells what it reads before it writes it. */
@@ -277,9 +291,11 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
     saveLocals(w, plan.locals)
     i32(w, plan.firstPoint + point - 1)
     put(w, 'call', b.cut)
+    const answer = scratch.get(I32, 'address')
+    put(w, 'local.tee', answer)
     open(w, 'if')
     deeper(-1)
-    goOn(e, point, own.plain)
+    goOn(e, point, answer, own)
     put(w, 'end')
     put(w, 'end')
     put(w, 'end')
@@ -435,7 +451,7 @@ export function entered(plan: Plan, b: Bodies, _index: number, own: Entered | un
   const e = new Emitter(plan, b, b.map)
   const r = plan.locals.length
   enterLocals(e, r)
-  e.poll = (_, point) => enterPoll(e, point, r, () => plainPoll(e, point, own as Entered))
+  e.poll = (_, point) => enterPoll(e, point, r, () => plainPoll(e, point, own as Entered, r))
   guard(e, plan.shape, r)
   e.run()
   put(e.w, 'end')

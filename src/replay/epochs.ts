@@ -5,8 +5,9 @@
 //   image   nothing: they are those of the module's own data segments
 //   file    a source and an offset: they are those that the guest has read from a file, and lie there still
 import { Writer } from '../wasm/bytes.ts'
+import { CallReader } from './calls.ts'
 import type { Packer } from './pack.ts'
-import type { Epoch, HostCall, ReadSource } from './protocol.ts'
+import type { Epoch, ReadSource } from './protocol.ts'
 
 /** A data segment: where it lies when the guest starts. */
 export interface Segment {
@@ -25,7 +26,7 @@ export class KeptEpoch {
   readonly globals: readonly (number | bigint)[]
   readonly size: number
   readonly polls: number
-  readonly calls: readonly HostCall[]
+  readonly #calls: Uint8Array
   readonly #inputs: Uint8Array
   readonly #image: Image
   readonly #packer: Packer
@@ -39,7 +40,7 @@ export class KeptEpoch {
     this.globals = epoch.globals
     this.size = epoch.size
     this.polls = epoch.polls
-    this.calls = epoch.calls
+    this.#calls = packer.pack(epoch.calls)
     this.#image = image
     this.#packer = packer
     this.#inputs = packer.pack(encodeInputs(epoch.inputs, image, brought))
@@ -50,12 +51,11 @@ export class KeptEpoch {
     return this.#inputs.length + this.locals.length + this.globals.length * 8 + 16
   }
   get callBytes(): number {
-    let sum = 0
-    for (const call of this.calls) {
-      sum += 4
-      for (const write of call.writes) sum += 'bytes' in write ? 6 + write.bytes.length : 14
-    }
-    return sum
+    return this.#calls.length
+  }
+
+  calls(): CallReader {
+    return new CallReader(this.#packer.unpack(this.#calls).slice())
   }
 
   putInputs(memory: Uint8Array, read: ReadSource): void {
@@ -126,9 +126,10 @@ export class Brought {
     this.#read = read
   }
 
-  add(calls: readonly HostCall[]): void {
-    for (const { writes } of calls)
-      for (const write of writes) {
+  add(calls: Uint8Array): void {
+    const reader = new CallReader(calls)
+    for (let call = reader.next(); call !== undefined; call = reader.next())
+      for (const write of call.writes) {
         if ('bytes' in write) continue
         const { at, source, offset, length } = write
         const last = this.#ranges.at(-1)

@@ -77,6 +77,7 @@ export const globalNames = [
   'live',
   'log',
   'copies',
+  'skipped',
 ] as const
 export type GlobalName = (typeof globalNames)[number]
 

@@ -6,16 +6,17 @@
 import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
-import { bufferAt, arena, call3, exitNow, getAddress, nr } from '../sys/ffi.ts'
+import { bufferAt, arena, call3, exitNow, getAddress, nr, trimHeap } from '../sys/ffi.ts'
 import { EEXIST, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
 import { Brought, Image, KeptEpoch } from './epochs.ts'
-import { Later } from './later.ts'
+import { Later, mostTrials } from './later.ts'
 import { Packer } from './pack.ts'
 import { Pressure } from './pressure.ts'
 import { Lenses, pageBytes, type Part, type Piece, type Recipe, residualOf, whole } from './lenses.ts'
 import {
+  backlogOf,
   type Epoch,
   type FromKeeper,
   type KeeperData,
@@ -38,12 +39,28 @@ const leastAhead = 8
 const mostAhead = 64
 /** Drops are asked for in groups. */
 const group = 256
-/** A page is tried again when it was not written for so many epochs. */
+/** A page is tried again when it was not written for so many epochs; many of them together, or when no epoch has come for some time (ms). */
 const quietFor = 6
+const lullAfter = 150
 /** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
 const mostKept = 0.35
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
+
+/** Packed residuals from here on are compared with what an older epoch would leave over; above the second, others are tried later. */
+const littleResidual = 64
+const muchResidual = 700
+/** Words of a page that an epoch must have made so that they are remembered for the next, and how many pages are. */
+const leastHalf = 128
+const mostHalves = 256
+
+/** Memory that is free is given back to the system when so many epochs were looked at and nothing waits. */
+const epochsPerTrim = 32
+
+interface Half {
+  readonly epoch: number
+  readonly bytes: Uint8Array
+}
 
 class Keeper {
   readonly #data: KeeperData
@@ -65,6 +82,8 @@ class Keeper {
   readonly #lenses: Lenses
   readonly #later: Later
   readonly #epochs = new Map<number, KeptEpoch>()
+  /** What an epoch made of pages that were written after it already. */
+  readonly #halves = new Map<number, Half>()
   readonly #queue: Epoch[] = []
   #askPages: number[] = []
   #askBefore: number[] = []
@@ -72,6 +91,8 @@ class Keeper {
   readonly #came: number[] = []
   readonly #before: Uint32Array
   readonly #pressure: Pressure
+  #lastEpoch = 0
+  #trimmed = 0
   #lastFault = -1
   #ahead = leastAhead
   #running = true
@@ -109,14 +130,12 @@ class Keeper {
     this.#poller.add(data.uffd)
     this.#poller.add(data.wake)
     this.#poller.add(this.#sources.descriptor)
-    Atomics.store(this.#shared.control, word.keeper, 1)
-    Atomics.notify(this.#shared.control, word.keeper)
   }
 
   run(): void {
     while (this.#running) {
-      const busy = this.#queue.length > 0 || this.#later.ready > 0
-      const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : 200)
+      const busy = this.#queue.length > 0 || this.#again
+      const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : lullAfter)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#data.uffd) this.#faults()
@@ -127,22 +146,41 @@ class Keeper {
         }
       }
       this.#pressure.look(performance.now())
+      this.#evict()
       if (this.#reportWanted && performance.now() > this.#deadline) {
         this.#counts.unlooked += this.#queue.length
         this.#queue.length = 0
         this.#later.forget()
       }
       const epoch = this.#queue.shift()
-      if (epoch !== undefined) this.#take(epoch)
-      else if (this.#later.ready > 0) this.#tryAgain()
+      if (epoch !== undefined) {
+        this.#take(epoch)
+        Atomics.sub(this.#shared.control, word.backlog, backlogOf(epoch))
+        Atomics.notify(this.#shared.control, word.backlog)
+      } else if (this.#again) this.#tryAgain()
       else {
         this.#ask(true)
+        this.#giveBack()
         this.#later.look(this.#shared, quietFor)
         // Pages that are asked for are neither virtual nor physical yet.
         const settled = this.#later.ready === 0 && Atomics.load(this.#shared.control, word.asked) === 0
         if (settled && this.#reportWanted) this.#report()
       }
     }
+  }
+
+  /** Each epoch that is replayed for older pages is replayed for all of them: there should be many. */
+  get #again(): boolean {
+    const { ready } = this.#later
+    if (ready === 0 || ready >= mostTrials) return ready > 0
+    return this.#reportWanted || performance.now() - this.#lastEpoch > lullAfter
+  }
+
+  // What epochs came in lies free in malloc's arenas.
+  #giveBack(): void {
+    if (this.#counts.epochs < this.#trimmed + epochsPerTrim) return
+    this.#trimmed = this.#counts.epochs
+    trimHeap()
   }
 
   #post(message: FromKeeper): void {
@@ -154,8 +192,10 @@ class Keeper {
       const got = receiveMessageOnPort(this.#port) as { message: ToKeeper } | undefined
       if (got === undefined) return
       const { message } = got
-      if (message.kind === 'epoch') this.#queue.push(message)
-      else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
+      if (message.kind === 'epoch') {
+        this.#lastEpoch = performance.now()
+        this.#queue.push(message)
+      } else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
       else if (message.kind === 'moved') this.#move(message)
       else if (message.kind === 'report') {
         this.#reportWanted = true
@@ -199,25 +239,50 @@ class Keeper {
     }
     this.#counts.replayable++
     const made = this.#replayer.bytes
-    const proofs: { page: number; residual: Uint8Array | undefined; hash: number }[] = []
+    const proofs: { page: number; by: number; residual: Uint8Array | undefined; hash: number }[] = []
     const tryLater: number[] = []
     for (const page of pagesOf(epoch.written)) {
       const state = shared.states[page]
       if (state !== pageState.physical || (shared.lastWritten[page] as number) > epoch.id) continue
       const at = page * pageBytes
       const wanted = this.#guest.subarray(at, at + pageBytes)
-      const residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
-      if (residual === null || (residual !== undefined && residual.length > 700)) tryLater.push(page)
-      else proofs.push({ page, residual, hash: crc32(wanted) })
+      let by = epoch.id
+      let residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
+      const half = this.#halves.get(page)
+      if (half !== undefined && (residual === null || (residual?.length ?? 0) > littleResidual)) {
+        const other = residualOf(half.bytes, wanted, this.#packer, true)
+        if (other !== null && (residual === null || (other?.length ?? 0) < (residual?.length ?? 0))) {
+          by = half.epoch
+          residual = other
+        }
+      }
+      this.#halves.delete(page)
+      if (residual === null || (residual !== undefined && residual.length > muchResidual)) tryLater.push(page)
+      else proofs.push({ page, by, residual, hash: crc32(wanted) })
     }
     this.#epochs.set(kept.id, kept)
-    for (const page of pagesOf(epoch.written)) this.#later.candidate(page, epoch.id, made)
+    for (const page of pagesOf(epoch.written)) {
+      const much = this.#later.candidate(page, epoch.id, made) > leastHalf
+      // It is being filled: what a later epoch leaves over of it may be less with what this one made.
+      if (much && (shared.lastWritten[page] as number) > epoch.id) this.#keepHalf(page, epoch.id, made)
+    }
     for (const page of tryLater) this.#later.wanted(page)
-    for (const { page, residual, hash } of proofs) {
-      this.#prove(page, { pieces: [whole(page, epoch.id)], residual, hash }, before)
+    for (const { page, by, residual, hash } of proofs) {
+      this.#prove(page, { pieces: [whole(page, by)], residual, hash }, before)
       this.#counts.provedPages++
     }
     this.#ask(false)
+  }
+
+  #keepHalf(page: number, epoch: number, made: Uint8Array): void {
+    let bytes: Uint8Array
+    if (this.#halves.size >= mostHalves) {
+      const [oldest, half] = this.#halves.entries().next().value as [number, Half]
+      this.#halves.delete(oldest)
+      bytes = half.bytes
+    } else bytes = new Uint8Array(pageBytes)
+    bytes.set(made.subarray(page * pageBytes, (page + 1) * pageBytes))
+    this.#halves.set(page, { epoch, bytes })
   }
 
   #replay(kept: KeptEpoch): boolean {
@@ -353,6 +418,7 @@ class Keeper {
       return
     }
     this.#counts.rebuilds++
+    const again = this.#before[page] !== 0
     this.#ahead =
       page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
         ? Math.min(mostAhead, this.#ahead * 2)
@@ -361,12 +427,10 @@ class Keeper {
     this.#assemble(page, this.#page.bytes)
     if (this.#pressure.high) this.#allOf(this.#replayer.holds, page)
     else this.#next(page)
-    // While the guest waits, nobody else changes the state of pages that are virtual or clean.
-    this.#evict()
     this.#install(page, this.#page.address)
     const end = performance.now()
     if (this.#times.length < 1e6) this.#times.push(end - start)
-    this.#pressure.waited(start, end)
+    if (again) this.#pressure.waited(start, end)
   }
 
   // Pages behind a faulting one that the replay has made too.
@@ -445,8 +509,9 @@ class Keeper {
     if (this.#came.length <= limit) return
     const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
     for (const page of going) {
-      if (this.#shared.states[page] !== pageState.clean) continue
-      this.#shared.states[page] = pageState.asked
+      // The guest may be writing it, or moving another to its place.
+      const { clean, asked } = pageState
+      if (Atomics.compareExchange(this.#shared.states, page, clean, asked) !== clean) continue
       this.#askPages.push(page)
       this.#askBefore.push(this.#before[page] as number)
     }

@@ -5,7 +5,7 @@ import { pageBytes, type Piece, whole } from './lenses.ts'
 import { type Epoch, pageState, type Shared, word } from './protocol.ts'
 
 /** Pages in one go. */
-const most = 512
+export const mostTrials = 512
 
 export interface Trial {
   readonly page: number
@@ -44,18 +44,19 @@ export class Later {
     }
   }
 
-  /** What an epoch made of a page. */
-  candidate(page: number, epoch: number, made: Uint8Array): void {
-    const words = new BigUint64Array(made.buffer, made.byteOffset + page * pageBytes, pageBytes / 8)
+  /** What an epoch made of a page. How many words of four bytes. */
+  candidate(page: number, epoch: number, made: Uint8Array): number {
+    const words = new Uint32Array(made.buffer, made.byteOffset + page * pageBytes, pageBytes / 4)
     let gain = 0
-    for (let i = 0; i < words.length; i++) if (words[i] !== 0n) gain++
+    for (let i = 0; i < words.length; i++) if (words[i] !== 0) gain++
     if (this.#epoch[page] === 0 || gain >= (this.#gain[page] as number)) {
       this.#epoch[page] = epoch
       this.#gain[page] = gain
       // Most of it is new: what was copied there is gone.
-      if (gain > 256) this.#copied.delete(page)
+      if (gain > 512) this.#copied.delete(page)
     }
     this.#wanted.add(page)
+    return gain
   }
 
   /** The large copies of an epoch, in their order. */
@@ -144,7 +145,7 @@ export class Later {
   /** Some of these, with what may make them. */
   take(shared: Shared, have: (epoch: number) => boolean): Trial[] {
     const trials: Trial[] = []
-    while (trials.length < most && this.#ready.length > 0) {
+    while (trials.length < mostTrials && this.#ready.length > 0) {
       const page = this.#ready.shift() as number
       if (shared.states[page] !== pageState.physical) continue
       const copied = this.#copied.get(page)

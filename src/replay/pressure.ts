@@ -1,6 +1,7 @@
 // How much of what came back may stay, and whether more may be dropped: what the guest waits for is weighed against the memory.
 //
-// A tenth of what the guest has written may stay, unless somebody said otherwise. When a guest waits for more than half of its time, it
+// A tenth of what the guest has written may stay, unless somebody said otherwise. When a guest waits for more than half of its time for
+// pages that had come back before (to keep more does not help who goes over everything once), it
 // may keep twice as much, up to all of it; then nothing is dropped either, and pages come back a whole epoch at a time. When it
 // has been calm for some time, that is taken back. A guest for which it did not help more than a few times is left alone.
 import { word } from './protocol.ts'
@@ -52,7 +53,7 @@ export class Pressure {
     return Math.max(least, Math.floor(Math.min(base * this.#factor, top)))
   }
 
-  /** The guest has waited for a page from `start` to `end`, milliseconds. */
+  /** The guest has waited, from `start` to `end` (ms), for a page that had come back before. */
   waited(start: number, end: number): void {
     this.#waited += end - start
     this.look(end)

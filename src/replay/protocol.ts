@@ -18,6 +18,7 @@
 //  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.
 //  - A large copy of virtual pages (a growing array) moves their lenses, and touches nothing: `Moved`. The guest's thread does that for
 //    places that the keeper reads never: pages that were not written yet, or are virtual or clean themselves.
+//  - A guest that is too far ahead of its keeper waits for it, at a cut.
 //  - The keeper is done with pages that it brings of its own accord before it wakes the guest.
 
 /** States of a page, in `Shared.states`. */
@@ -38,14 +39,12 @@ export const word = {
   open: 0,
   /** Drops wait for the guest. */
   asked: 1,
-  /** The keeper is at work: 1, or failed: 2. */
-  keeper: 2,
-  /** Pages that are virtual. */
-  virtual: 3,
   /** Highest page written, plus one. */
-  top: 4,
+  top: 2,
   /** Not 0: the guest comes back for too much of what was dropped, nothing more is to be dropped now. */
-  hold: 5,
+  hold: 3,
+  /** KiB of inputs and written pages of epochs that the keeper has not looked at. */
+  backlog: 4,
 } as const
 
 /** What both threads see. */
@@ -95,7 +94,8 @@ export interface Epoch {
   readonly inputs: Uint8Array
   /** Large copies: to, from, length. */
   readonly copies: Uint32Array
-  readonly calls: readonly HostCall[]
+  /** See calls.ts. */
+  readonly calls: Uint8Array
   /** Runs of pages written: first, count. */
   readonly written: Uint32Array
   /** How many of them were not written shortly before. */
@@ -105,6 +105,13 @@ export interface Epoch {
 }
 export const atStart = -1
 export const nowhere = -2
+
+/** What an epoch that waits for the keeper takes, KiB: of its inputs, and of pages that might go if it were looked at. */
+export function backlogOf({ inputs, written }: Epoch): number {
+  let pages = 0
+  for (let r = 1; r < written.length; r += 2) pages += written[r] as number
+  return (inputs.length >> 10) + pages * 4
+}
 
 /** A file that epochs refer to by `id`. The descriptor is the keeper's from now on. */
 export interface SourceMessage {

@@ -11,13 +11,15 @@ import { addressOf } from '../sys/ffi.ts'
 import { advise, discard, page, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
+import { CallLog } from './calls.ts'
 import { unrepeatableCalls } from './host-calls.ts'
+import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
   atStart,
+  backlogOf,
   type Drops,
   type Epoch,
-  type HostCall,
   type HostWrite,
   nowhere,
   pageState,
@@ -54,6 +56,11 @@ const mostCostly = 6
 const firstPause = 100
 const mostBrought = 8
 const longestPause = 5000
+/** How far the keeper may be behind (KiB, or an eighth of what was written), and how long (ms) it is waited for at a cut. */
+const leastBacklog = 24 << 10
+const longestWait = 400
+/** After so many cuts an activation goes on in a new one (bodies.ts). */
+const renewEvery = 8
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -88,7 +95,7 @@ export class Recorder {
   #tagAddress = 0
   base = 0
   #begun: Begun = { id: 0, point: nowhere, locals: new Uint8Array(0), globals: [], size: 0, budget: 0 }
-  #calls: HostCall[] = []
+  readonly #calls = new CallLog()
   #writes: HostWrite[] = []
   #forbidden: string | undefined
   /** Runs of pages that scans within the epoch have found, and how many of these were not written recently. */
@@ -122,6 +129,7 @@ export class Recorder {
     moved: 0,
     costly: 0,
     pauses: 0,
+    waitedMs: 0,
   }
 
   constructor(parts: RecorderParts) {
@@ -169,7 +177,7 @@ export class Recorder {
         this.#writes = []
       },
       after: (name, _args, result) => {
-        this.#calls.push({ name, result, writes: this.#writes })
+        this.#calls.add({ name, result, writes: this.#writes })
         this.#writes = []
         if (unrepeatableCalls.has(name) || !callKinds.has(name)) this.#forbidden ??= name
       },
@@ -230,14 +238,14 @@ export class Recorder {
     return id
   }
 
-  // A traced activation is at a point, its locals are saved, and the budget is used up. 1: it shall go on plain.
+  // A traced activation is at a point, its locals are saved, and the budget is used up. 0, or in which body it shall go on.
   #cut(point: number): number {
     if (!this.#tracking) {
       this.#set('budget', this.#budget)
-      return 1
+      return goOnPlain
     }
     this.counts.cuts++
-    const used = this.#begun.budget - this.#get('budget')
+    const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const depth = this.#get('depth')
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
@@ -252,10 +260,10 @@ export class Recorder {
     this.#drop()
     if (this.#rate(time) < quietRate || this.#tooCostly(costly)) {
       this.#plain()
-      return 1
+      return goOnPlain
     }
     this.#begin(point)
-    return 0
+    return this.counts.cuts % renewEvery === 0 ? goOnTraced : 0
   }
 
   // Bytes that the epoch has read of before, but for those that a file has. Where it matters, by a sample of the log.
@@ -318,7 +326,7 @@ export class Recorder {
   // The activation that the epoch began in has returned.
   #left(): void {
     this.counts.left++
-    const used = this.#begun.budget - this.#get('budget')
+    const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const written = this.#scan()
     this.#post(0, false, written)
     this.#rate(this.#lap())
@@ -327,19 +335,20 @@ export class Recorder {
     this.#begin(nowhere)
   }
 
-  // A plain phase: nothing is recorded. 1: the activation shall go on traced.
+  // A plain phase: nothing is recorded. 0, or in which body the activation shall go on.
   #plainCut(): number {
     this.counts.plainCuts++
     const time = this.#lap()
     if (!this.#tracking) this.#adapt(this.#budget, time)
     this.#set('budget', this.#budget)
-    if (this.#tracking) return 1
+    if (this.#tracking) return goOnTraced
+    const on = this.counts.plainCuts % renewEvery === 0 ? goOnPlain : 0
     this.#paused = Math.max(0, this.#paused - time)
     const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
     const look = this.#paused > 0 ? 64 : 8
     if (!asked && this.counts.plainCuts % look !== 0) {
       this.#time += time
-      return 0
+      return on
     }
     this.#scan()
     Atomics.add(this.#parts.shared.control, word.open, 1)
@@ -348,11 +357,11 @@ export class Recorder {
     const rate = this.#rate(time)
     this.#scanned = []
     this.#fresh = 0
-    if (rate < busyRate || this.#paused > 0) return 0
+    if (rate < busyRate || this.#paused > 0) return on
     this.#tracking = true
     this.#set('tracking', 1)
     this.#begin(nowhere)
-    return 1
+    return goOnTraced
   }
 
   #plain(): void {
@@ -380,7 +389,7 @@ export class Recorder {
       size: this.#get('size'),
       budget,
     }
-    this.#calls = []
+    this.#calls.take()
     this.#scanned = []
     this.#fresh = 0
     this.#forbidden = undefined
@@ -389,6 +398,7 @@ export class Recorder {
     this.#set('low', point === nowhere ? 0 : this.#get('depth'))
     this.#set('log', logAt)
     this.#set('copies', 0)
+    this.#set('skipped', 0)
     if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
   }
 
@@ -408,12 +418,28 @@ export class Recorder {
           ? new Uint8Array(0)
           : new Uint8Array(state).slice(logAt, this.#get('log')),
       copies: new Uint32Array(state).slice(copiesAt / 4, (copiesAt + this.#get('copies')) / 4),
-      calls: this.#calls,
+      calls: this.#calls.take(),
       written,
       fresh: this.#fresh,
       forbidden: last ? 'the end of the run' : this.#forbidden,
     }
+    Atomics.add(this.#parts.shared.control, word.backlog, backlogOf(epoch))
     this.#parts.post(epoch)
+    if (!last) this.#await()
+  }
+
+  // What is not looked at yet takes memory.
+  #await(): void {
+    const { control } = this.#parts.shared
+    const most = Math.max(leastBacklog, (control[word.top] as number) / 2)
+    const until = performance.now() + longestWait
+    for (;;) {
+      const now = performance.now()
+      const backlog = Atomics.load(control, word.backlog)
+      if (backlog <= most || now >= until) return
+      Atomics.wait(control, word.backlog, backlog, until - now)
+      this.counts.waitedMs += performance.now() - now
+    }
   }
 
   /** Notes which pages were written since the last scan, and protects them again. Gives all that the epoch wrote. */

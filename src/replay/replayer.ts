@@ -8,8 +8,9 @@ import {
 } from '../guest/engine.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { discard } from '../sys/memory.ts'
+import { CallReader } from './calls.ts'
 import type { KeptEpoch } from './epochs.ts'
-import { atStart, type HostCall, type KeeperData, type ReadSource } from './protocol.ts'
+import { atStart, type KeeperData, type ReadSource } from './protocol.ts'
 
 /** Thrown by the last poll of an epoch. */
 const ended = { replay: 'ended' }
@@ -27,8 +28,7 @@ export class Replayer {
   readonly #address: number
   readonly #read: ReadSource
   readonly #globals: Record<string, EngineGlobal>
-  #calls: readonly HostCall[] = []
-  #call = 0
+  #calls = new CallReader(new Uint8Array(0))
   #touched = 0
   /** The epoch whose outcome is in memory. */
   holds = -1
@@ -66,8 +66,7 @@ export class Replayer {
     set('budget', epoch.polls > 0 ? epoch.polls : 0x7fff_ffff)
     set('tracking', 0)
     set('live', 0)
-    this.#calls = epoch.calls
-    this.#call = 0
+    this.#calls = epoch.calls()
     let name = '_start'
     if (epoch.point !== atStart) {
       const { func, number } = this.#data.points[epoch.point] as { func: number; number: number }
@@ -83,7 +82,7 @@ export class Replayer {
       polled = true
     }
     if (polled !== epoch.polls > 0) throw new Divergence('the replay returned where the guest did not')
-    if (this.#call !== this.#calls.length) throw new Divergence('the replay made fewer calls of the host')
+    if (this.#calls.next() !== undefined) throw new Divergence('the replay made fewer calls of the host')
     this.holds = epoch.id
   }
 
@@ -107,7 +106,7 @@ export class Replayer {
   }
 
   #answer(name: string): number | undefined {
-    const call = this.#calls[this.#call++]
+    const call = this.#calls.next()
     if (call?.name !== name)
       throw new Divergence(`the replay calls ${name}, the guest called ${call?.name ?? 'nothing'}`)
     for (const write of call.writes)

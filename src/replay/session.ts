@@ -59,7 +59,7 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     }
   }
   const post = (message: ToKeeper): void => {
-    port.postMessage(message)
+    port.postMessage(message, message.kind === 'epoch' ? [message.inputs.buffer as ArrayBuffer] : [])
     fds.signalEvent(wake)
   }
   const recorder = new Recorder({
@@ -89,7 +89,6 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
       budget: options.budget ?? 0,
     }
     worker = startKeeper(data, theirs)
-    Atomics.wait(shared.control, word.keeper, 0)
     options.ready?.(running)
   }
   const ending = run(guest, {
@@ -101,6 +100,7 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     imports: { ...recorder.imports, ...options.imports },
     observer: { ...recorder.observer, ...options.observer },
     ready,
+    keepCode: true,
   })
   recorder.finish()
   post({ kind: 'report', within: Math.max(leastAtEnd, mostAtEnd * (performance.now() - began)) })
@@ -129,7 +129,7 @@ const leastAtEnd = 1500
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '2'
+const revision = '5'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {

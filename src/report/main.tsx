@@ -1,6 +1,6 @@
 /**
  * The report of an audit: one page, made from the document that stands in it. Sections from top to bottom: what could be given
- * back and what that costs; where the memory is; its pages in order of address; how it was copied, and from what; whether pages are too
+ * back and what that costs; where the memory is; who asked for it, if it was recorded; its pages in order of address; how it was copied, and from what; whether pages are too
  * coarse; what is left.
  */
 import { render } from 'preact'
@@ -10,6 +10,7 @@ import { Head } from './head.tsx'
 import { Left } from './left.tsx'
 import { PageMapCard } from './page-map.tsx'
 import { Files, Patterns } from './patterns.tsx'
+import { Sites } from './sites.tsx'
 import { Where } from './where.tsx'
 import './style.css'
 
@@ -20,6 +21,7 @@ function App({ report }: { readonly report: AuditReport }) {
       <Head report={report} />
       <main>
         <Where report={report} />
+        {report.sites === undefined ? null : <Sites report={report} sites={report.sites} />}
         <PageMapCard report={report} />
         <div class="pair">
           <Patterns report={report} />

@@ -2,114 +2,10 @@
 import { hierarchy, type HierarchyRectangularNode, treemap } from 'd3-hierarchy'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { AuditReport } from '../audit/audit.ts'
-import { formatBytes, PAGE, percent } from '../audit/words.ts'
-import {
-  baseName,
-  kindColours,
-  kindNames,
-  type Kind,
-  mappingName,
-  patternColours,
-  patternNames,
-} from './kinds.ts'
+import { formatBytes, percent } from '../audit/words.ts'
+import { baseName } from './kinds.ts'
+import { bySite, groupings, leavesBySite, leavesOf, type Node, tree } from './leaves.ts'
 import { Tip, type TipPlace } from './tip.tsx'
-
-/** A part of the memory that has one origin in one mapping. */
-interface Leaf {
-  readonly mapping: string
-  readonly file: string
-  readonly folder: string
-  readonly lens: string
-  readonly pattern: string
-  readonly colour: string
-  readonly bytes: number
-}
-
-export interface Node {
-  readonly name: string
-  readonly detail?: string
-  readonly colour?: string
-  readonly bytes: number
-  readonly children?: readonly Node[]
-}
-
-type Key = 'mapping' | 'file' | 'pattern' | 'lens' | 'folder'
-
-const groupings: readonly { readonly name: string; readonly keys: readonly Key[] }[] = [
-  { name: 'Mapping', keys: ['mapping', 'file', 'lens'] },
-  { name: 'File', keys: ['folder', 'file', 'mapping'] },
-  { name: 'Lens', keys: ['pattern', 'lens', 'file'] },
-]
-/** Children of one node beyond so many are one. */
-const MOST_CHILDREN = 60
-
-export function leavesOf({ mappings, files, parts }: AuditReport): Leaf[] {
-  const leaves: Leaf[] = []
-  for (const part of parts) {
-    const file = files[part.file]
-    const mapping = mappings[part.mapping]
-    if (file === undefined || mapping === undefined) continue
-    leaves.push({
-      mapping: mappingName(mapping),
-      file: file.path || 'zeros',
-      folder: file.path.slice(0, file.path.lastIndexOf('/')) || '/',
-      lens: file.lens,
-      pattern: patternNames[file.pattern],
-      colour: patternColours[file.pattern],
-      bytes: part.bytes,
-    })
-  }
-  const others: readonly Kind[] = ['zero', 'duplicate', 'unexplained']
-  for (const mapping of mappings)
-    for (const kind of others) {
-      if (mapping[kind] === 0) continue
-      const name = kindNames[kind]
-      leaves.push({
-        mapping: mappingName(mapping),
-        file: name,
-        folder: name,
-        lens: name,
-        pattern: name,
-        colour: kindColours[kind],
-        bytes: mapping[kind] * PAGE,
-      })
-    }
-  return leaves
-}
-
-export function tree(leaves: readonly Leaf[], keys: readonly Key[], name = 'all'): Node {
-  const bytes = leaves.reduce((sum, leaf) => sum + leaf.bytes, 0)
-  const [key, ...rest] = keys
-  const colour = leaves[0]?.colour
-  const uniform = leaves.every(leaf => leaf.colour === colour)
-  if (key === undefined) return { name, bytes, ...(colour === undefined ? {} : { colour }) }
-  const groups = new Map<string, Leaf[]>()
-  for (const leaf of leaves) {
-    const group = groups.get(leaf[key])
-    if (group === undefined) groups.set(leaf[key], [leaf])
-    else group.push(leaf)
-  }
-  // A level that says nothing new is left out.
-  if (groups.size === 1 && name !== 'all') {
-    const [only = name] = groups.keys()
-    const node = tree(leaves, rest, name)
-    return node.children === undefined && only !== name ? { ...node, detail: node.detail ?? only } : node
-  }
-  const all = [...groups].map(([child, some]) => tree(some, rest, child)).sort((a, b) => b.bytes - a.bytes)
-  const tail = all.slice(MOST_CHILDREN)
-  const children =
-    tail.length < 2
-      ? all
-      : [
-          ...all.slice(0, MOST_CHILDREN),
-          {
-            name: `${tail.length} more`,
-            bytes: tail.reduce((sum, one) => sum + one.bytes, 0),
-            colour: 'var(--soft)',
-          },
-        ]
-  return { name, bytes, children, ...(uniform && colour !== undefined ? { colour } : {}) }
-}
 
 const short = (name: string): string => (name.startsWith('/') && name.length > 1 ? baseName(name) : name)
 
@@ -125,8 +21,13 @@ export function Where({ report }: { readonly report: AuditReport }) {
     watch.observe(box.current)
     return () => watch.disconnect()
   }, [])
-  const leaves = useMemo(() => leavesOf(report), [report])
-  const root = useMemo(() => tree(leaves, groupings[grouping]?.keys ?? []), [leaves, grouping])
+  const choices = report.sites === undefined ? groupings : [...groupings, bySite]
+  const chosen = choices[grouping]
+  const leaves = useMemo(
+    () => (chosen === bySite ? leavesBySite(report) : leavesOf(report)),
+    [report, chosen === bySite],
+  )
+  const root = useMemo(() => tree(leaves, chosen?.keys ?? []), [leaves, grouping])
   let shown = root
   for (const name of path) shown = shown.children?.find(child => child.name === name) ?? shown
   const height = Math.max(300, Math.min(460, width * 0.4))
@@ -165,7 +66,7 @@ export function Where({ report }: { readonly report: AuditReport }) {
       <h2>
         Where the memory is
         <span class="choices">
-          {groupings.map(({ name }, i) => (
+          {choices.map(({ name }, i) => (
             <button
               key={name}
               type="button"

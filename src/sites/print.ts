@@ -1,11 +1,13 @@
 /** Sites for people: a line or two each, those with most explained bytes first. */
 import { basename } from 'node:path'
 import { styleText } from 'node:util'
+import type { AuditSites } from '../audit/audit.ts'
 import { formatBytes } from '../audit/words.ts'
 import type { Site, SitesReport } from './sites.ts'
 import type { Frame } from './symbols.ts'
 
 const MOST_SITES = 12
+const MOST_ON_PAGE = 200
 /** A site that explains less than this share is not worth a line. */
 const LEAST = 0.005
 const MOST_CALLERS = 3
@@ -71,6 +73,19 @@ export function describe(site: Site): string {
   const callers = frames.slice(at).filter((frame, i) => i === 0 || own(frame))
   const shown = callers.slice(0, MOST_CALLERS).map(frame => `${frameName(frame)}${place(frame)}`)
   return [...callee, ...shown].join(' ← ')
+}
+
+/** What the page of an audit shows of sites. */
+export function forAudit({ sites, complete }: SitesReport): AuditSites {
+  const list = sites
+    .filter(({ explained }) => explained > 0)
+    .slice(0, MOST_ON_PAGE)
+    .map(({ frames, ...site }) => ({
+      ...site,
+      name: describe({ frames, ...site }),
+      stack: frames.map(frame => `${frameName(frame)}${place(frame)}`),
+    }))
+  return { list, complete }
 }
 
 /** What could be done about bytes that a lens makes. */

@@ -79,7 +79,16 @@ export function findSites(
   options: ExplainProcessOptions = {},
 ): SitesReport {
   const began = performance.now()
-  const found = explainProcess(pid, options)
+  return sitesOf(pid, table, explainProcess(pid, options), began)
+}
+
+/** The same for explanations that are there already; `began`: when looking for them began (`performance.now()`). */
+export function sitesOf(
+  pid: number,
+  table: Table | undefined,
+  found: ProcessExplanations,
+  began: number,
+): SitesReport {
   const accounts = table === undefined ? new Map<number, Account>() : account(found, table)
   const sites = table === undefined ? [] : named(pid, table, accounts, found)
   const sum = (of: (site: Site) => number): number => sites.reduce((total, site) => total + of(site), 0)

@@ -23,6 +23,8 @@ export interface Variable {
   /** In bytes; `undefined` for a type without a size. */
   readonly size: number | undefined
   readonly type: string
+  /** Names the type to `DebugInfo.textAt`; -1: it has none. */
+  readonly typeEntry: number
   readonly parameter: boolean
   readonly file: string | undefined
   readonly line: number | undefined
@@ -61,17 +63,36 @@ export interface DebugInfo {
   readonly subprograms: readonly Subprogram[]
   /** Variables of files, static ones of functions too, that have an address. */
   readonly globals: readonly Variable[]
+  /**
+   * The array of characters that is a member of a struct, or of an array's element, and holds the byte at `offset` of a variable of this
+   * type, with those that follow it directly; counted from the variable's start. Not what may be one of several (unions), nor a last
+   * member, which may go on behind its end.
+   */
+  readonly textAt: (typeEntry: number, offset: number) => Extent | undefined
+}
+
+/** A part of a variable. */
+export interface Extent {
+  readonly name: string
+  readonly start: number
+  readonly length: number
 }
 
 const Tag = {
   array: 0x01,
   formal: 0x05,
   block: 0x0b,
+  member: 0x0d,
   compileUnit: 0x11,
+  struct: 0x13,
+  typedef: 0x16,
   subrange: 0x21,
   inlined: 0x1d,
+  base: 0x24,
+  const: 0x26,
   subprogram: 0x2e,
   variable: 0x34,
+  volatile: 0x35,
 } as const
 const At = {
   location: 0x02,
@@ -83,6 +104,7 @@ const At = {
   upperBound: 0x2f,
   abstractOrigin: 0x31,
   count: 0x37,
+  memberLocation: 0x38,
   declFile: 0x3a,
   declLine: 0x3b,
   declaration: 0x3c,
@@ -155,7 +177,14 @@ class InfoReader {
       }
     for (const root of roots) for (const child of root.children) this.#top(child)
     this.#subprograms.sort((a, b) => (a.ranges[0]?.low ?? 0) - (b.ranges[0]?.low ?? 0))
-    return { subprograms: this.#subprograms, globals: this.#globals }
+    return {
+      subprograms: this.#subprograms,
+      globals: this.#globals,
+      textAt: (typeEntry, offset) => {
+        const type = this.#entries.get(typeEntry)
+        return type === undefined || offset < 0 ? undefined : this.#textAt(type, offset, 0)
+      },
+    }
   }
 
   #unit(r: SectionReader, start: number, offsetSize: 4 | 8, end: number, roots: Entry[]): void {
@@ -355,6 +384,7 @@ class InfoReader {
       name,
       size: type === undefined ? undefined : this.#size(type, 0),
       type: type === undefined ? 'void' : this.#typeName(type, 0),
+      typeEntry: type === undefined ? -1 : (numberOf(this.#inherited(entry, At.type)?.value) ?? -1),
       parameter: entry.tag === Tag.formal,
       file: this.#file(this.#inherited(entry, At.declFile)),
       line: numberOf(this.#inherited(entry, At.declLine)?.value),
@@ -405,6 +435,61 @@ class InfoReader {
       total *= number(child, At.count) ?? (upper === undefined ? 0 : upper + 1)
     }
     return total
+  }
+
+  /** A type without its typedefs, const and volatile. */
+  #bare(type: Entry): Entry | undefined {
+    let bare: Entry | undefined = type
+    for (let steps = 0; bare !== undefined && steps < 32; steps++) {
+      if (bare.tag !== Tag.typedef && bare.tag !== Tag.const && bare.tag !== Tag.volatile) return bare
+      bare = this.#reference(this.#inherited(bare, At.type))
+    }
+    return undefined
+  }
+
+  #textAt(type: Entry, offset: number, depth: number): Extent | undefined {
+    const bare = this.#bare(type)
+    if (bare === undefined || depth > 16) return undefined
+    if (bare.tag === Tag.array) {
+      const element = this.#reference(this.#inherited(bare, At.type))
+      const size = element === undefined ? undefined : this.#size(element, 0)
+      if (element === undefined || size === undefined || size === 0) return undefined
+      const first = offset - (offset % size)
+      const found = this.#textAt(element, offset - first, depth + 1)
+      return found === undefined ? undefined : { ...found, start: first + found.start }
+    }
+    if (bare.tag !== Tag.struct) return undefined
+    const members = bare.children.filter(({ tag }) => tag === Tag.member)
+    for (const [i, member] of members.entries()) {
+      const inner = this.#reference(this.#inherited(member, At.type))
+      const start = number(member, At.memberLocation) ?? 0
+      const length = inner === undefined ? undefined : this.#size(inner, 0)
+      if (inner === undefined || length === undefined || offset < start || offset >= start + length) continue
+      if (this.#isText(inner)) return this.#textRun(members, i, start, length)
+      const found = this.#textAt(inner, offset - start, depth + 1)
+      return found === undefined ? undefined : { ...found, start: start + found.start }
+    }
+    return undefined
+  }
+
+  #textRun(members: readonly Entry[], first: number, start: number, length: number): Extent | undefined {
+    let end = start + length
+    for (const member of members.slice(first + 1)) {
+      const inner = this.#reference(this.#inherited(member, At.type))
+      const size = inner === undefined ? undefined : this.#size(inner, 0)
+      if (inner === undefined || number(member, At.memberLocation) !== end || !this.#isText(inner))
+        return { name: this.#text(members[first] as Entry, At.name) ?? '', start, length: end - start }
+      end += size ?? 0
+    }
+    return undefined
+  }
+
+  #isText(type: Entry): boolean {
+    const array = this.#bare(type)
+    if (array?.tag !== Tag.array) return false
+    const element = this.#reference(this.#inherited(array, At.type))
+    const bare = element === undefined ? undefined : this.#bare(element)
+    return bare?.tag === Tag.base && number(bare, At.byteSize) === 1
   }
 
   #typeName(type: Entry, depth: number): string {

@@ -4,7 +4,7 @@ import type { CheckFinding } from '../../src/check/index.ts'
 import { parseSuppressions, sarifReport } from '../../src/check/index.ts'
 import { scanTargets } from '../../src/check/scanf.ts'
 import { root } from '../cli-helpers.ts'
-import { cannotCompile, checked, compiled } from './programs.ts'
+import { cannotCompile, checked, compiled, optimised, stripped } from './programs.ts'
 
 const why = cannotCompile()
 const when = test.skipIf(why !== undefined)
@@ -83,6 +83,13 @@ when.each([
   ['global', ['invalid-write'], 'behind the global variable numbers'],
   ['alloca', ['invalid-write'], 'behind a block of the stack'],
   ['returned', ['dead-local'], 'local of leave'],
+  ['member', ['invalid-write'], 'the last byte is behind name (8 bytes), a member of the local variable two'],
+  [
+    'appended',
+    ['invalid-write'],
+    'the last 2 are behind name (8 bytes), a member of the global variable records',
+  ],
+  ['whole', [], ''],
   ['clean', [], ''],
 ] as const)('frames.c %s gives %j', (what, kinds, words) => {
   const { findings } = checked(compiled('test/guests/check/frames.c', '-O0'), [what])
@@ -104,6 +111,24 @@ when.each([
   },
   30_000,
 )
+
+when('code that keeps its variables below the stack pointer is silent inside of other functions, too', () => {
+  const { findings, out } = checked(stripped('test/guests/check/leaf.c'), [])
+  expect(findings).toEqual([])
+  expect(out).toBe('1\n5\n')
+})
+
+when.each([
+  ['3', 3, 4],
+  ['100', 0, 0],
+] as const)('a program that ends with %s holds what its locals hold', (arg, exitCode, held) => {
+  const result = checked(optimised('test/guests/check/exits.c', '-O2'), [arg])
+  expect(brief(result.findings)).toEqual(['leak-definite'])
+  expect(result.exitCode).toBe(exitCode)
+  expect(result.out).toBe(`${arg}\n`)
+  expect(result.leaks?.definite).toEqual({ blocks: 1, bytes: 5 })
+  expect(result.leaks?.reachable.bytes).toBeGreaterThanOrEqual(16 * held)
+})
 
 when('a program prints the same checked as not', () => {
   const guest = compiled('test/guests/check/values.c', '-O0')
@@ -143,23 +168,26 @@ when('SARIF names the rule, the file and the line', () => {
 // Counting what the heap holds is glibc's.
 const stubs = ['-I', join(root, 'test/guests/check/include')]
 
-// The lecture's bugs: those whose error is one with memory on this machine. The others (06: a pointer is moved instead of a number;
-// 07: the steps that are too long end inside of the array; 03: an int is as long as a pointer here; 05: one member of a struct runs
-// into the next) touch nothing that is not theirs.
+// The lecture's bugs: the first finding, where it is, what it touches of which block, and where that was taken or is known from.
 when.each([
-  ['01-bad-pointer', 'null-pointer', 7],
-  ['02-uninitialised', 'uninitialised-branch', 9],
-  ['04-off-by-one', 'invalid-write', 9],
-  ['08-address-of-local', 'dead-local', 20],
-  ['09-double-free', 'double-free', 13],
-  ['10-use-after-free', 'use-after-free', 11],
-  ['11-leak', 'leak-definite', 16],
-] as const)('examples/bugs/%s.c: %s', (name, kind, line) => {
+  ['01-bad-pointer', 'null-pointer', 7, 4, undefined, undefined],
+  ['02-uninitialised', 'uninitialised-branch', 22, undefined, 'a block of 24 bytes', 9],
+  ['03-element-size', 'invalid-write', 16, 4, '0 bytes behind a block of 400 bytes', 12],
+  ['04-off-by-one', 'invalid-write', 9, 4, '0 bytes behind a block of 12 bytes', 7],
+  ['05-string-limit', 'invalid-write', 14, 12, 'the last 4 are behind name (8 bytes)', undefined],
+  ['06-pointer-not-object', 'invalid-read', 23, 4, '4 bytes before the local variable size of', undefined],
+  ['07-pointer-arithmetic', 'invalid-read', 6, 4, '8 bytes behind the global variable numbers', undefined],
+  ['08-address-of-local', 'dead-local', 20, 4, 'the local variable', undefined],
+  ['09-double-free', 'double-free', 13, undefined, 'a block of 400 bytes that was freed', 8],
+  ['10-use-after-free', 'use-after-free', 11, 4, '20 bytes into a block of 40 bytes that was freed', 8],
+  ['11-leak', 'leak-definite', 16, undefined, undefined, undefined],
+] as const)('examples/bugs/%s.c: %s at line %i', (name, kind, line, size, block, taken) => {
   const { findings } = checked(compiled(`examples/bugs/${name}.c`, '-O0', ...stubs), [])
-  const [first] = findings
-  expect(first?.kind).toBe(kind)
-  const lines = [...(first?.frames ?? []), ...(first?.notes ?? []).flatMap(note => note.frames)]
-    .filter(frame => frame.file?.endsWith(`${name}.c`))
-    .map(frame => frame.line)
-  expect(lines).toContain(line)
+  const [first] = findings as [CheckFinding]
+  const file = `${name}.c`
+  expect(first).toMatchObject({ kind, size })
+  expect(lineOf(first, file)).toBe(line)
+  expect(first.notes[0]?.text ?? '').toContain(block ?? '')
+  const known = first.notes[0]?.frames.find(frame => frame.file?.endsWith(file))?.line
+  expect(known).toBe(taken)
 })

@@ -37,6 +37,34 @@ export function compiled(source: string, ...flags: string[]): Guest {
   return guest
 }
 
+/** The guest of a source that was optimised when it was compiled, not when it was linked: names stay. */
+export function optimised(source: string, level: string): Guest {
+  const key = `${source} ${level} -c`
+  const known = made.get(key)
+  if (known !== undefined) return known
+  const object = join(folder, `${basename(source)}-${made.size}.o`)
+  run('clang', '--target=wasm32-wasi', '-g', '-w', level, '-c', join(root, source), '-o', object)
+  const out = object.replace(/o$/, 'wasm')
+  run('clang', '--target=wasm32-wasi', object, '-o', out)
+  const guest = load(out)
+  made.set(key, guest)
+  return guest
+}
+
+/** The guest of a source that went through wasm-opt, without names. */
+export function stripped(source: string): Guest {
+  const plain = join(folder, `${basename(source)}-${made.size}-0.wasm`)
+  run('clang', '--target=wasm32-wasi', '-w', '-O0', join(root, source), '-o', plain)
+  const out = plain.replace('-0.', '-3.')
+  run(join(root, 'node_modules/.bin/wasm-opt'), '-O3', '--strip-debug', plain, '-o', out)
+  return load(out)
+}
+
+function run(command: string, ...words: string[]): void {
+  const { status, stderr } = spawnSync(command, words, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${command} ${words.join(' ')}:\n${stderr}`)
+}
+
 export interface Checked extends CheckResult {
   readonly out: string
 }

@@ -9,7 +9,9 @@ import { MachineRun } from '../../src/guest/machine.ts'
 import { run } from '../../src/guest/instance.ts'
 import { load } from '../../src/guest/load.ts'
 import { findMalloc } from '../../src/guest/malloc-functions.ts'
+import { GuestFiles } from '../../src/guest/malloc-explain.ts'
 import { MallocWatch } from '../../src/guest/malloc-sites.ts'
+import { together } from '../../src/guest/together.ts'
 import { machineConfig } from '../../src/machine/configure.ts'
 import { guest, lethe, whyNoGuests } from './guests.ts'
 
@@ -153,11 +155,13 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
     })
 
   test('watched says which places took how much, by their stacks, and changes nothing', () => {
-    const watch = new MallocWatch(findMalloc(load(guest('pages')).module))
+    const { module } = load(guest('pages'))
+    const files = new GuestFiles()
+    const watch = new MallocWatch(module, findMalloc(module), files.explain)
     const out: Buffer[] = []
     const stdout = (part: Uint8Array): void => void out.push(Buffer.from(part))
     run(load(guest('pages')), {
-      ...watch.options,
+      ...together({ observer: files.observer }, watch.options),
       args: [data, '12', '6', 'hold'],
       dirs: [{ host: folder, guest: folder }],
       stdin: () => 0,
@@ -172,6 +176,29 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
     for (const site of [bytes, numbers, list]) expect(site?.stack.map(frame => frame.name)).toContain('main')
     expect(new Set(sites.slice(0, 3).map(site => site.stack[0]?.offset)).size).toBe(3)
     expect(watch.strange).toBe(0)
+    // The file is read by the host, in pieces of the C library's, and gone over three times and once more; numbers are written and gone over.
+    expect(bytes?.writers[0]?.name).toBe('fd_read')
+    expect(bytes?.written).toBeGreaterThanOrEqual(12 * megabyte)
+    expect(bytes?.written).toBeLessThan(12 * megabyte + 10_000)
+    expect(bytes?.readers.map(one => one.name)).toEqual(['main'])
+    expect(numbers?.writers.map(one => one.name)).toEqual(['main'])
+    expect(numbers?.written).toBe(6 * megabyte + 3 * Math.ceil((6 * megabyte) / 4 / 7001) * 4)
+    // Texts are written by functions below snprintf, and measured by strlen, which counts for main.
+    expect(list?.writers.map(one => one.name)).toContain('main')
+    expect(list?.writers.length).toBeGreaterThan(1)
+    expect(list?.readers.map(one => one.name)).toEqual(['main'])
+    // One page in 48 was changed in each of three rounds.
+    expect(bytes?.looked).toBe(12 * megabyte)
+    expect((bytes?.explained ?? 0) / 12 / megabyte).toBeGreaterThan(0.9)
+    expect((bytes?.explained ?? 0) / 12 / megabyte).toBeLessThan(0.96)
+    expect(numbers?.explained).toBe(0)
+  })
+
+  test('is told of by the functions that touch it, without those of the allocator', () => {
+    const { stdout, stderr } = lethe(['--malloc', 'observe', guest('heap'), '--', '3000'])
+    expect(stdout).toBe(lethe([guest('heap'), '--', '3000']).stdout)
+    expect(stderr).toMatch(/ written .* by (main|fill|calloc).*; read .* by/)
+    expect(stderr).not.toMatch(/by .*(dlmalloc|dlfree|dispose_chunk)/)
   })
 
   test('without names needs to be told where malloc is, and a wrong index is refused', () => {

@@ -2,20 +2,22 @@
 import { expect, test } from 'vitest'
 import { type DineroCache, DineroSimulator, results } from '../../src/machine/dinero.ts'
 import { DineroEngine } from '../../src/machine/dinero-engine.ts'
+import { randomSource } from '../../src/machine/dinero-random.ts'
 import { Random } from '../../src/machine/sets.ts'
 
 function randomLevels(random: Random): DineroCache[][] {
   const pick = <T>(of: readonly T[]): T => of[random.below(of.length)] as T
-  const cache = (name: string): DineroCache => {
+  const cache = (level: number, type: DineroCache['type']): DineroCache => {
     const block = pick([4, 16, 32, 64])
     const ways = pick([1, 2, 3, 4])
     return {
-      name,
+      name: `l${level}-${type}cache`,
+      type,
       size: block * ways * pick([1, 4, 16]),
       block,
       subBlock: block,
       ways,
-      replacement: pick(['l', 'f']),
+      replacement: pick(ways === 3 ? ['l', 'f'] : ['l', 'f', 'p']),
       prefetch: 'd',
       distance: 1,
       abort: 0,
@@ -27,7 +29,8 @@ function randomLevels(random: Random): DineroCache[][] {
   let unified = false
   return Array.from({ length: 1 + random.below(3) }, (_, i) => {
     unified ||= random.below(2) === 0
-    return (unified ? ['u'] : ['i', 'd']).map(type => cache(`l${i + 1}-${type}cache`))
+    const types: DineroCache['type'][] = unified ? ['u'] : ['i', 'd']
+    return types.map(type => cache(i + 1, type))
   })
 }
 
@@ -71,4 +74,57 @@ test('caches with what only Dinero has are not for the fast machine', () => {
     { classify: true },
   ] as const)
     expect(DineroEngine.for([[{ ...cache, ...own }]]), JSON.stringify(own)).toBeUndefined()
+})
+
+const plainCache: DineroCache = {
+  name: 'l1-dcache',
+  type: 'd',
+  size: 32_768,
+  block: 64,
+  subBlock: 64,
+  ways: 8,
+  replacement: 'l',
+  prefetch: 'd',
+  distance: 1,
+  abort: 0,
+  allocate: 'a',
+  writeBack: 'a',
+  classify: false,
+}
+
+// Nine lines of one set of eight ways; counts of Dinero IV (the version of atos-tools, which has PLRU).
+test.each([
+  ['l', 11],
+  ['p', 10],
+] as const)('replacement %s misses %i times', (replacement, misses) => {
+  const simulator = new DineroSimulator([[{ ...plainCache, replacement }]])
+  for (const line of [1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 1, 2, 4]) simulator.reference(0, line * 4096, 4)
+  // There is no cache for instructions: they go to memory, and nobody counts them.
+  simulator.reference(2, 4096, 4)
+  expect(simulator.levels[0]?.fetches.reduce((a, b) => a + b)).toBe(13)
+  expect(simulator.levels[0]?.misses[0]).toBe(misses)
+})
+
+test('a level may have a number of sets that is no power of two', () => {
+  const simulator = new DineroSimulator([[{ ...plainCache, size: 13 * 11 * 64, ways: 11 }]])
+  // Every 13th line shares a set of 11: twelve of them push each other out, eleven do not.
+  for (const [lines, misses] of [
+    [11, 11],
+    [12, 24],
+  ] as const) {
+    const before = simulator.levels[0]?.misses[0] ?? 0
+    for (let round = 0; round < 2; round++)
+      for (let i = 0; i < lines; i++) simulator.reference(0, (i * 13 + lines) * 64, 4)
+    expect((simulator.levels[0]?.misses[0] ?? 0) - before).toBe(misses)
+  }
+})
+
+test('random numbers are those of Dinero IV', () => {
+  const first = (name: 'minstd' | 'libc'): number[] => {
+    const source = randomSource(name)
+    return Array.from({ length: 4 }, () => source.next())
+  }
+  // What C says: state * 48271 % 2147483647 from 1 on, and random() of the GNU C library.
+  expect(first('minstd')).toEqual([48271, 182605794, 1291394886, 1914720637])
+  expect(first('libc')).toEqual([1804289383, 846930886, 1681692777, 1714636915])
 })

@@ -125,6 +125,30 @@ describe('sharing', () => {
 })
 
 describe('replacement', () => {
+  test('a page that may be used again needs a table for its entry, even where memory is full', () => {
+    const machine = new Machine({
+      virtualBits: 14,
+      physicalBits: 13,
+      pageSize: 64,
+      frames: 12,
+      pageTable: { levels: [4, 4], entry: 'p6', placement: 'frames' },
+      caches: [],
+      tlb: null,
+      itlb: null,
+    })
+    const { pid } = machine.open('a')
+    machine.store(pid, 0, Uint8Array.of(7))
+    machine.store(pid, 64, Uint8Array.of(8))
+    machine.mprotect(pid, 0, 64, { read: false, write: false, execute: false })
+    // The last entry of that table goes, and the table with it; the page stays in its frame.
+    machine.munmap(pid, 64, 64)
+    for (let i = 0; machine.memory.free > 0; i++) machine.store(pid, 8192 + i * 64, Uint8Array.of(i))
+    machine.mprotect(pid, 0, 64, { read: true, write: true, execute: false })
+    check(machine, 2)
+    expect(machine.load(pid, 0, 1).bytes[0]).toBe(7)
+    check(machine, 2)
+  })
+
   test('an address space larger than memory works, and only dirty pages are written', () => {
     const machine = new Machine({ ...small, frames: 16 })
     const { pid } = machine.spawn('a', { bss: 40 * page })

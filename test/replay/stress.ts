@@ -85,9 +85,9 @@ for (let n = 0; pages < wanted && performance.now() < until; n++, seed++) {
   const place = join(folder, 'data')
   mkdirSync(place, { recursive: true })
   const data = join(place, 'data')
-  write(name, data, seed, 0.15 + (seed % 5) * 0.1)
+  write(name, data, seed, 0.3 + (seed % 5) * 0.15)
   const json = join(folder, 'explain.json')
-  const args = ['--dir', place, compiled(name, level), '--', data, '30000', '300']
+  const args = ['--dir', place, compiled(name, level), '--', data, '300000', '300']
   const plain = await run(args)
   const replayed = await run(['--explain', '--budget', '256K', '--json', json, ...args], () => {
     // Other bytes where the old ones were, and then another file.

@@ -8,29 +8,33 @@
  *
  * Precise: an object's first word is its type, and a type is a list of the distances of its pointers, or ARRAY: every word
  * but the first is one. Conservative: every word that names an object's begin (or, as an option, any byte of it) counts as a pointer.
+ * To find the begin of an object from its inside, *cover* has a word for each 4 KiB of heap: the object that had its first byte, last.
  *
- *   tables:  start bits · mark bits · types (TYPES words) · stack
+ *   tables:  start bits · mark bits · types (TYPES words) · cover · stack
  *
  * Both marking and sweeping can be done in steps. While marking goes on, new objects are marked, and writePointer marks what is
  * written (Dijkstra's barrier). While sweeping goes on, new objects that the sweep has yet to pass are marked.
  *
  * Variables, by their distance from state(): */
-export const TABLES: i32 = 968
-export const BITS: i32 = 972
-export const STACK: i32 = 976
-export const STACK_END: i32 = 980
-export const DEPTH: i32 = 984
-export const OVERFLOWED: i32 = 988
-export const MODE: i32 = 992
-export const PHASE: i32 = 996
-export const CURSOR: i32 = 1000
-/** Objects marked, reclaimed, and bytes of blocks reclaimed since the collection began; bytes allocated since it ended. */
-export const MARKED: i32 = 1004
-export const RECLAIMED: i32 = 1008
-export const RECLAIMED_BYTES: i32 = 1012
-export const ALLOCATED_BYTES: i32 = 1016
-/** Objects that are alive or not yet reclaimed. */
-export const OBJECTS: i32 = 1020
+export const TABLES: i32 = 960
+export const BITS: i32 = 964
+export const STACK: i32 = 968
+export const STACK_END: i32 = 972
+export const DEPTH: i32 = 976
+export const OVERFLOWED: i32 = 980
+export const MODE: i32 = 984
+export const PHASE: i32 = 988
+export const CURSOR: i32 = 992
+/** Objects marked, reclaimed, and bytes reclaimed since the collection began; bytes allocated since it ended. */
+export const MARKED: i32 = 996
+export const RECLAIMED: i32 = 1000
+export const RECLAIMED_BYTES: i32 = 1004
+export const ALLOCATED_BYTES: i32 = 1008
+/** Objects that are alive or not yet reclaimed, and the bytes that they can use. */
+export const OBJECTS: i32 = 1012
+export const LIVE_BYTES: i32 = 1020
+/** Once so many bytes have been allocated since a collection ended, what asks with `UnlessDue` gets 0. */
+export const DUE: i32 = 1016
 
 export const PRECISE: i32 = 0
 export const CONSERVATIVE: i32 = 1
@@ -42,9 +46,11 @@ export const SWEEPING: i32 = 2
 /** Words for types. */
 export const TYPES: i32 = 16384
 export const ARRAY: i32 = -1
+const MOST: i32 = 0x7fffffff
 
-import { free, malloc, usableSize } from './best.ts'
-import { ctz32, clz32, load32, state, store32, zero } from './words.ts'
+import { expand } from './best-realloc.ts'
+import { alignedAlloc, free, malloc, usableSize } from './best.ts'
+import { ctz32, clz32, load32, move, state, store32, zero } from './words.ts'
 
 /** The begin of what the bits are about. */
 function origin(): i32 {
@@ -57,12 +63,24 @@ function set(name: i32, value: i32): void {
   store32(state() + name, value)
 }
 
-/** Tables at `tables` for a heap of at most `limit` bytes, with a stack of `stack` bytes: 2 · limit / 64 + 4 · TYPES + stack in all. */
+/** Bytes of the tables for a heap of at most `limit` bytes, with a stack of `stack` bytes. */
+export function tablesSize(limit: i32, stack: i32): i32 {
+  return 2 * bitsSize(limit) + 4 * TYPES + coverSize(limit) + stack
+}
+function bitsSize(limit: i32): i32 {
+  return (limit >>> 6) + 4
+}
+function coverSize(limit: i32): i32 {
+  return ((limit >>> 12) + 2) << 2
+}
+
+/** The tables at `tables`. */
 export function setupCollector(tables: i32, limit: i32, stack: i32, mode: i32): void {
-  const bits = (limit >> 6) + 4
+  const bits = bitsSize(limit)
   set(TABLES, tables)
   set(BITS, bits)
-  const at = tables + 2 * bits + 4 * TYPES
+  set(DUE, MOST)
+  const at = tables + 2 * bits + 4 * TYPES + coverSize(limit)
   set(STACK, at)
   set(STACK_END, at + stack)
   set(DEPTH, at)
@@ -75,7 +93,11 @@ export function setupCollector(tables: i32, limit: i32, stack: i32, mode: i32): 
 /** A new object of zeros, or 0. */
 export function allocateObject(bytes: i32): i32 {
   const p = malloc(bytes)
-  if (p === 0) return 0
+  return p === 0 ? 0 : adopt(p)
+}
+
+// Makes an object of a block.
+function adopt(p: i32): i32 {
   const usable = usableSize(p)
   zero(p, usable)
   const index = (p - origin()) >> 3
@@ -87,9 +109,59 @@ export function allocateObject(bytes: i32): i32 {
     const mark = word + get(BITS)
     store32(mark, load32(mark) | bit)
   }
-  set(ALLOCATED_BYTES, get(ALLOCATED_BYTES) + usable + 4)
+  grown(p, usable, usable)
   set(OBJECTS, get(OBJECTS) + 1)
   return p
+}
+
+// An object has `usable` bytes now, `by` more than it had.
+function grown(p: i32, usable: i32, by: i32): void {
+  set(ALLOCATED_BYTES, get(ALLOCATED_BYTES) + by)
+  set(LIVE_BYTES, get(LIVE_BYTES) + by)
+  if (get(MODE) !== INTERIOR) return
+  const from = origin()
+  const last = (p + usable - 1 - from) >> 12
+  for (let chunk = ((p - from) >> 12) + 1; chunk <= last; chunk++) store32(coverOf(chunk), p)
+}
+function coverOf(chunk: i32): i32 {
+  return get(TABLES) + 2 * get(BITS) + 4 * TYPES + (chunk << 2)
+}
+
+function isDue(): boolean {
+  return get(ALLOCATED_BYTES) >= get(DUE)
+}
+
+/** As allocateObject; also 0 where a collection is due. */
+export function allocateUnlessDue(bytes: i32): i32 {
+  return isDue() ? 0 : allocateObject(bytes)
+}
+
+/** The same at a multiple of `align`, a power of two. */
+export function allocateAlignedUnlessDue(align: i32, bytes: i32): i32 {
+  if (isDue()) return 0
+  const p = alignedAlloc(align, bytes)
+  return p === 0 ? 0 : adopt(p)
+}
+
+/**
+ * An object of at least `bytes` bytes with what `p` has: `p` itself if there is room and not far too much, else a new one, and `p` stays
+ * as it is. Or 0, as above.
+ */
+export function reallocateUnlessDue(p: i32, bytes: i32): i32 {
+  if (p === 0) return allocateUnlessDue(bytes)
+  const old = usableSize(p)
+  if (bytes >= old >> 1 && expand(p, bytes)) {
+    const usable = usableSize(p)
+    if (usable > old) {
+      zero(p + old, usable - old)
+      grown(p, usable, usable - old)
+    }
+    return p
+  }
+  const q = allocateUnlessDue(bytes)
+  if (q === 0) return bytes <= old ? p : 0
+  move(q, p, old < bytes ? old : bytes)
+  return q
 }
 
 /** Whether an object begins at `p`. */
@@ -105,18 +177,21 @@ export function objectAt(p: i32): i32 {
   if (isObject(p)) return p
   const from = origin()
   if (get(MODE) !== INTERIOR || p < from || p >= load32(state() + 4)) return 0
-  // The nearest start below.
+  // The nearest start below in these 4 KiB, or else what covers their begin.
   const index = (p - from) >> 3
   const first = get(TABLES)
+  const last = first + (((p - from) >> 12) << 6)
   let word = first + ((index >> 5) << 2)
   let bits = load32(word) & (-1 >>> (31 - (index & 31)))
-  while (bits === 0) {
-    if (word === first) return 0
+  while (bits === 0 && word > last) {
     word -= 4
     bits = load32(word)
   }
-  const start = from + (((((word - first) >> 2) << 5) + (31 - clz32(bits))) << 3)
-  return p < start + usableSize(start) ? start : 0
+  const start =
+    bits === 0
+      ? load32(coverOf((p - from) >> 12))
+      : from + (((((word - first) >> 2) << 5) + (31 - clz32(bits))) << 3)
+  return isObject(start) && p < start + usableSize(start) ? start : 0
 }
 
 export function isMarked(p: i32): boolean {
@@ -164,6 +239,18 @@ export function markWord(word: i32): void {
 /** Marks what the words from `from` up to `to` name. */
 export function markRange(from: i32, to: i32): void {
   for (let at = from; at + 4 <= to; at += 4) markWord(load32(at))
+}
+
+/**
+ * The same for words of a stack. A pointer behind the last byte of an object is all that a loop over it may have of it: so what ends
+ * where a word points to counts too.
+ */
+export function markStack(from: i32, to: i32): void {
+  for (let at = from; at + 4 <= to; at += 4) {
+    const word = load32(at)
+    markWord(word)
+    markWord(word - 1)
+  }
 }
 
 /** Scans up to `budget` objects; whether there are more. */
@@ -284,8 +371,10 @@ export function sweepSome(budget: i32): boolean {
       const bit = ctz32(dead)
       dead &= dead - 1
       const p = from + ((cursor * 32 + bit) << 3)
+      const bytes = usableSize(p)
       store32(s + RECLAIMED, load32(s + RECLAIMED) + 1)
-      store32(s + RECLAIMED_BYTES, load32(s + RECLAIMED_BYTES) + usableSize(p) + 4)
+      store32(s + RECLAIMED_BYTES, load32(s + RECLAIMED_BYTES) + bytes)
+      store32(s + LIVE_BYTES, load32(s + LIVE_BYTES) - bytes)
       store32(s + OBJECTS, load32(s + OBJECTS) - 1)
       free(p)
     }

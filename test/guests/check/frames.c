@@ -6,6 +6,34 @@
 int before[4], numbers[4], behind[4];
 static int *volatile gone;
 
+struct record {
+  int number;
+  char before[4];
+  char name[8];
+  union {
+    char letters[4];
+    int value;
+  } kind;
+  char rest[4];
+};
+struct record records[2];
+
+/* What is a string is one in its member; bytes may be copied over all of it, and a last member may go on. */
+static int members(const char *what, const char *text) {
+  struct record two[2];
+  memset(two, 0, sizeof two);
+  if (!strcmp(what, "member")) strcpy(two[1].name, "12345678");
+  if (!strcmp(what, "appended")) strcpy(records[1].name, "1234567"), strcat(records[1].name, "89");
+  if (!strcmp(what, "whole")) {
+    memcpy(two[0].name, "123456789abcdef", 16);
+    strncpy(two[0].name, text, sizeof two[0].name);
+    strcpy(two[0].before, "12345678");
+    strcpy(two[0].kind.letters, "1234567");
+    strcpy((char *)&two[1], "all of one record");
+  }
+  return two[0].number + two[1].number;
+}
+
 static void fill(int *to, int count) {
   for (int i = 0; i < count; i++) to[i] = i;
 }
@@ -53,6 +81,7 @@ int main(int argc, char **argv) {
     int *end = second + 4; /* may be made, not used */
     while (end > second) *--end = 0;
   }
+  members(what, argc > 1 ? argv[0] : "");
   printf("%d\n", first[0] + second[0] + third[0] + numbers[0] + before[0] + behind[0]);
   return 0;
 }

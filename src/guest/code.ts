@@ -1,0 +1,83 @@
+// Machine code that V8 has made of a module, kept from run to run: a second run begins with code that is optimized already.
+//
+// Node has no door to V8's cache of WebAssembly code, but V8 has two functions for its own tests that do what Chrome's cache does. They
+// are reached by a flag that is on while their names are read. V8 itself refuses code of another version, or of other flags; where
+// anything of this is missing, a module is compiled as ever.
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import type { EngineModule } from './engine.ts'
+import { cacheDirectory } from './load.ts'
+
+type Export = (...args: never) => unknown
+interface Engine {
+  readonly serialize: (module: EngineModule) => ArrayBuffer
+  readonly deserialize: (code: ArrayBuffer, bytes: Uint8Array) => EngineModule | undefined
+  readonly optimize: (exported: Export) => void
+}
+
+let doors: Engine | null | undefined
+function engine(): Engine | null {
+  if (doors !== undefined) return doors
+  try {
+    setFlagsFromString('--allow-natives-syntax')
+    doors = {
+      serialize: new Function('m', 'return %SerializeWasmModule(m)') as Engine['serialize'],
+      deserialize: new Function('c', 'b', 'return %DeserializeWasmModule(c, b)') as Engine['deserialize'],
+      optimize: new Function('f', '%WasmTierUpFunction(f)') as Engine['optimize'],
+    }
+  } catch {
+    doors = null
+  } finally {
+    setFlagsFromString('--no-allow-natives-syntax')
+  }
+  return doors
+}
+
+const checkBytes = 32
+const most = 2 ** 26
+/** Code is kept anew when there is so much more of it. */
+const growth = 1.1
+
+const fileOf = (bytes: Uint8Array): string =>
+  join(
+    cacheDirectory(),
+    `${createHash('sha256').update(bytes).digest('hex')}.${process.versions.v8}-${process.arch}.code`,
+  )
+const check = (code: Uint8Array): Buffer => createHash('sha256').update(code).digest()
+
+/** A module with the code that an earlier run of it has left. */
+export function keptCode(bytes: Uint8Array): EngineModule | undefined {
+  const v8 = engine()
+  if (v8 === null) return undefined
+  try {
+    const file = readFileSync(fileOf(bytes))
+    const code = file.subarray(checkBytes)
+    // V8 believes what it is given.
+    if (!check(code).equals(file.subarray(0, checkBytes))) return undefined
+    return v8.deserialize(new Uint8Array(code).buffer, new Uint8Array(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+/** Keeps the code of a module that has run, if there is more of it than is kept. `exported`: any of its functions. */
+export function keepCode(bytes: Uint8Array, module: EngineModule, exported: unknown): void {
+  const v8 = engine()
+  if (v8 === null || typeof exported !== 'function') return
+  try {
+    const file = fileOf(bytes)
+    // V8 ends the process if it is to give the code of a module of which it has optimized nothing.
+    v8.optimize(exported as Export)
+    const code = new Uint8Array(v8.serialize(module))
+    if (code.length > most) return
+    const before = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+    if (code.length < growth * before) return
+    mkdirSync(cacheDirectory(), { recursive: true })
+    writeFileSync(`${file}.${process.pid}`, Buffer.concat([check(code), code]))
+    renameSync(`${file}.${process.pid}`, file)
+  } catch {
+    // A cache that can't be written is none.
+  }
+}
