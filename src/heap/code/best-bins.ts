@@ -26,8 +26,8 @@ export const BINS: i32 = 64
 /** 32 tries' roots. */
 export const ROOTS: i32 = 320
 /** The same for the large free blocks of the zone: bits, roots. */
-export const ZONE_TRIES: i32 = 832
-export const ZONE_ROOTS: i32 = 836
+export const ZONE_TRIES: i32 = 1292
+export const ZONE_ROOTS: i32 = 832
 
 /** Flags in a header: this block is allocated, the block before it is, this is a free block of 8 bytes. */
 export const ALLOCATED: i32 = 1

@@ -88,23 +88,6 @@ function reallocBlock(p: i32, old: i32, size: i32, bare: i32): i32 {
   return q
 }
 
-/** Makes a block at least `bytes` large where it is; whether that could be done. What it has beyond stays its own. */
-export function expand(p: i32, bytes: i32): boolean {
-  if (bytes < 0 || bytes > MOST) return false
-  if (!inZone(p)) {
-    const run = runOf(p)
-    if (run !== 0) return bytes <= slotSize(run)
-  }
-  const size = sizeAt(p, blockSize(bytes), bareSize(bytes))
-  const old = sizeOf(p)
-  if (size <= old) return true
-  if (p + old === load32(state() + TOP) && !reach(p + size)) return false
-  if (!growInPlace(p, old, size)) return false
-  count(p, old, -1)
-  count(p, sizeOf(p), 1)
-  return true
-}
-
 // Into the free block, or the part of the top, that follows.
 function growInPlace(p: i32, old: i32, size: i32): boolean {
   const s = state()
@@ -133,6 +116,23 @@ function keep(p: i32, whole: i32, size: i32): void {
     tell(next, 0)
     insert(p + size, whole - size)
   }
+}
+
+/** Makes a block at least `bytes` large where it is; whether that could be done. What it has beyond stays its own. */
+export function expand(p: i32, bytes: i32): boolean {
+  if (bytes < 0 || bytes > MOST) return false
+  if (!inZone(p)) {
+    const run = runOf(p)
+    if (run !== 0) return bytes <= slotSize(run)
+  }
+  const size = sizeAt(p, blockSize(bytes), bareSize(bytes))
+  const old = sizeOf(p)
+  if (size <= old) return true
+  if (p + old === load32(state() + TOP) && !reach(p + size)) return false
+  if (!growInPlace(p, old, size)) return false
+  count(p, old, -1)
+  count(p, sizeOf(p), 1)
+  return true
 }
 
 // The last block before the top, or the break: moves down into a free block before it, then the break moves. What grows, grows on; so some of

@@ -572,7 +572,7 @@ export function freeBlock(p: i32): void {
 
 // The others
 
-export { expand, realloc } from './best-realloc.ts'
+export { realloc } from './best-realloc.ts'
 
 /** Gives back what an allocated block of `old` bytes has beyond `size`. */
 export function trim(p: i32, old: i32, size: i32): void {

@@ -16,25 +16,25 @@
  * written (Dijkstra's barrier). While sweeping goes on, new objects that the sweep has yet to pass are marked.
  *
  * Variables, by their distance from state(): */
-export const TABLES: i32 = 968
-export const BITS: i32 = 972
-export const STACK: i32 = 976
-export const STACK_END: i32 = 980
-export const DEPTH: i32 = 984
-export const OVERFLOWED: i32 = 988
-export const MODE: i32 = 992
-export const PHASE: i32 = 996
-export const CURSOR: i32 = 1000
+export const TABLES: i32 = 960
+export const BITS: i32 = 964
+export const STACK: i32 = 968
+export const STACK_END: i32 = 972
+export const DEPTH: i32 = 976
+export const OVERFLOWED: i32 = 980
+export const MODE: i32 = 984
+export const PHASE: i32 = 988
+export const CURSOR: i32 = 992
 /** Objects marked, reclaimed, and bytes reclaimed since the collection began; bytes allocated since it ended. */
-export const MARKED: i32 = 1004
-export const RECLAIMED: i32 = 1008
-export const RECLAIMED_BYTES: i32 = 1012
-export const ALLOCATED_BYTES: i32 = 1016
+export const MARKED: i32 = 996
+export const RECLAIMED: i32 = 1000
+export const RECLAIMED_BYTES: i32 = 1004
+export const ALLOCATED_BYTES: i32 = 1008
 /** Objects that are alive or not yet reclaimed, and the bytes that they can use. */
-export const OBJECTS: i32 = 1020
-export const LIVE_BYTES: i32 = 964
-/** Once so many bytes have been allocated since a collection ended, what asks with `UnlessDue` gets 0. (In the place of best's class of size 0, which is none.) */
-export const DUE: i32 = 704
+export const OBJECTS: i32 = 1012
+export const LIVE_BYTES: i32 = 1020
+/** Once so many bytes have been allocated since a collection ended, what asks with `UnlessDue` gets 0. */
+export const DUE: i32 = 1016
 
 export const PRECISE: i32 = 0
 export const CONSERVATIVE: i32 = 1
@@ -48,7 +48,8 @@ export const TYPES: i32 = 16384
 export const ARRAY: i32 = -1
 const MOST: i32 = 0x7fffffff
 
-import { alignedAlloc, expand, free, malloc, usableSize } from './best.ts'
+import { expand } from './best-realloc.ts'
+import { alignedAlloc, free, malloc, usableSize } from './best.ts'
 import { ctz32, clz32, load32, move, state, store32, zero } from './words.ts'
 
 /** The begin of what the bits are about. */
