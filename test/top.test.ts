@@ -102,7 +102,9 @@ describe.skipIf(reason !== undefined)(
       const { code, out, err } = spawnSample(mixed.pid)
       expect(code, err).toBe(0)
       const { explained, sampled, pages } = JSON.parse(out) as Record<string, number>
-      expect(sampled).toBe(192 * 16)
+      // A page that is gone when its turn comes is no sample.
+      expect(sampled).toBeGreaterThan(190 * 16)
+      expect(sampled).toBeLessThanOrEqual(192 * 16)
       expect(pages).toBeGreaterThan((60 * MiB) / PAGE)
       expect(Math.abs((explained ?? 0) - full)).toBeLessThan(0.05)
       expect(desk.run('attach', String(mixed.pid), '--once').code).toBe(0)
@@ -127,8 +129,10 @@ describe.skipIf(reason !== undefined)(
       expect(stdout).toContain('\x1b[?1049h')
       expect(stdout.trimEnd().endsWith('\x1b[?1049l')).toBe(true)
       expect(stdout).toContain('EXPL▾')
-      // Its supervisor names the pid too.
-      expect(stdout).toMatch(/[12] processes/)
+      // Its pager and its supervisor name the pid too, if it has them; most processes do not.
+      const counts = [...stdout.matchAll(/(\d+) processes/g)].map(([, count]) => Number(count))
+      expect(counts.at(-1)).toBeGreaterThan(0)
+      expect(counts.at(-1)).toBeLessThan(Math.max(...counts) - 3)
       expect(stdout).toMatch(new RegExp(` ${mixed.pid} root`))
     })
 
@@ -144,7 +148,7 @@ describe.skipIf(reason !== undefined)(
 
 // A terminal of its own for top: keys go in when what they change is on the screen.
 const keys = `
-import fcntl, os, pty, select, struct, sys, termios, time
+import fcntl, os, pty, re, select, struct, sys, termios, time
 pid, fd = pty.fork()
 if pid == 0:
     os.environ['TERM'] = 'xterm'
@@ -162,7 +166,10 @@ until(b'ANON')
 os.write(fd, b's')
 until('EXPL\\u25be'.encode())
 os.write(fd, b'/' + sys.argv[2].encode() + b'\\r')
-until(b'1 processes')
+end = time.time() + 20
+def counts(): return [int(n) for n in re.findall(rb'(\\d+) processes', out)]
+while counts()[-1] > max(counts()) - 4 and time.time() < end:
+    if select.select([fd], [], [], 0.2)[0]: out += os.read(fd, 65536)
 os.write(fd, b'q')
 until(b'?1049l')
 sys.stdout.buffer.write(out)
