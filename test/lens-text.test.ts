@@ -93,6 +93,14 @@ describe('utf8-latin1', () => {
     )
     expect(made(textLens('utf8-latin1'), new Uint8Array([65, 0xc3, 65]))).toEqual(latin1('A'))
   })
+
+  it('characters of two bytes may begin anywhere', () => {
+    for (let before = 0; before < 130; before++) {
+      const text = `${'a'.repeat(before)}${'é'.repeat(60)}`
+      expect(made(textLens('utf8-latin1'), utf8(text)), String(before)).toEqual(latin1(text))
+      expect(made(textLens('utf8-utf16'), utf8(text)), String(before)).toEqual(utf16(text))
+    }
+  })
 })
 
 describe('utf16-utf8', () => {

@@ -252,7 +252,12 @@ function threes<T>(p: v128, out: usize): usize {
     v128.or(v128.and(p, i32x4.splat(0x7f)), i32x4.shr_u(v128.and(p, i32x4.splat(0x3f00)), 2)),
     i32x4.shr_u(v128.and(p, i32x4.splat(0x0f0000)), 4),
   )
-  v128.store(out, sizeof<T>() == 2 ? i16x8.narrow_i32x4_u(lanes, lanes) : lanes)
+  if (sizeof<T>() == 4) v128.store(out, lanes)
+  else {
+    const half = i16x8.narrow_i32x4_u(lanes, lanes)
+    // Latin-1 comes here too: when the last end of six characters of two bytes is not known yet.
+    v128.store(out, sizeof<T>() == 2 ? half : i8x16.narrow_i16x8_u(half, half))
+  }
   return out + 4 * sizeof<T>()
 }
 
