@@ -4,7 +4,16 @@
 // are reached by a flag that is on while their names are read. V8 itself refuses code of another version, or of other flags; where
 // anything of this is missing, a module is compiled as ever.
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import type { EngineModule } from './engine.ts'
@@ -47,12 +56,24 @@ const fileOf = (bytes: Uint8Array): string =>
   )
 const check = (code: Uint8Array): Buffer => createHash('sha256').update(code).digest()
 
+// It will run: a file that somebody else could have written is none of ours.
+function readOwn(path: string): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    const { uid, mode } = fstatSync(fd)
+    if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) throw new Error(`${path} is not ours`)
+    return readFileSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /** A module with the code that an earlier run of it has left. */
 export function keptCode(bytes: Uint8Array): EngineModule | undefined {
   const v8 = engine()
   if (v8 === null) return undefined
   try {
-    const file = readFileSync(fileOf(bytes))
+    const file = readOwn(fileOf(bytes))
     const code = file.subarray(checkBytes)
     // V8 believes what it is given.
     if (!check(code).equals(file.subarray(0, checkBytes))) return undefined
@@ -75,7 +96,7 @@ export function keepCode(bytes: Uint8Array, module: EngineModule, exported: unkn
     const before = statSync(file, { throwIfNoEntry: false })?.size ?? 0
     if (code.length < growth * before) return
     mkdirSync(cacheDirectory(), { recursive: true })
-    writeFileSync(`${file}.${process.pid}`, Buffer.concat([check(code), code]))
+    writeFileSync(`${file}.${process.pid}`, Buffer.concat([check(code), code]), { mode: 0o600 })
     renameSync(`${file}.${process.pid}`, file)
   } catch {
     // A cache that can't be written is none.
