@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { WASI } from 'node:wasi'
 import { decode } from '../src/wasm/decode.ts'
 import { encode } from '../src/wasm/encode.ts'
+import { heedHints } from '../src/wasm/hints.ts'
 import { I32 } from '../src/wasm/module.ts'
 import { addPolls } from '../src/wasm/poll.ts'
 import { Rewriter } from '../src/wasm/rewrite.ts'
@@ -132,6 +133,7 @@ function timed(module: object, args: readonly string[]): number {
 
 function costs({ rounds }: BenchOptions): Table {
   const bytes = compileGuest()
+  heedHints()
   const compiled = new Map(
     Object.keys(passes).map(pass => [pass, new WebAssembly.Module(rewrite(bytes, pass))]),
   )

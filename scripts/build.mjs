@@ -81,7 +81,7 @@ function run(command, args, part) {
 function buildKernels() {
   const sources = filesBelow(join(kernels, 'assembly'))
   const options = ['-O3', '--enable', 'simd', '--runtime', 'stub', '--noAssert', '--disableWarning', '112']
-  const names = 'pages search text elements numbers inflate png table records machine pieces grain'
+  const names = 'pages search text elements numbers inflate lzf png tiff table records machine pieces grain'
   for (const name of names.split(' ')) {
     const wasm = join(kernels, `${name}.wasm`)
     const entry = join(kernels, 'assembly', `${name}.ts`)

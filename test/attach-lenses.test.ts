@@ -3,6 +3,9 @@
  * memory back, answers the same, survives the death of its pager, and has all of it back after detach.
  */
 import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cannotAttach, Desk, Holder, MiB } from './cli-helpers.ts'
@@ -22,7 +25,7 @@ const python = '/usr/bin/python3'
 const has = (...command: string[]): boolean =>
   spawnSync(command[0] ?? '', command.slice(1), { stdio: 'ignore' }).status === 0
 const missing = (program: string): string | undefined =>
-  program === 'numpy' || program === 'h5py'
+  ['numpy', 'h5py', 'PIL.Image'].includes(program)
     ? has(python, '-c', `import ${program}`)
       ? undefined
       : `no ${program}`
@@ -60,6 +63,22 @@ with h5py.File(b, 'w') as f:
   f.create_dataset('deep/v', data=numpy.random.default_rng(1).normal(size=(4096, 512)), chunks=(64, 128), compression='gzip', compression_opts=1, shuffle=True)
 sys.stdout.buffer.write(b.getvalue())`
   return spawnSync(python, ['-c', make], { maxBuffer: 64 * MiB }).stdout
+}
+
+/** An image of 2400 × 1800 pixels, as libtiff writes it with LZW and differences. */
+function tiff(): Uint8Array {
+  const make = `
+import sys
+from PIL import Image
+a, b = Image.effect_mandelbrot((2400, 1800), (-2, -1, 1, 1), 90), Image.effect_noise((2400, 1800), 9)
+Image.merge('RGB', (a, b, a.transpose(0))).save(sys.argv[1], 'TIFF', compression='tiff_lzw', tiffinfo={317: 2})
+sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())`
+  const path = join(tmpdir(), `lethe-tiff-${process.pid}`)
+  try {
+    return spawnSync(python, ['-c', make, path], { maxBuffer: 64 * MiB }).stdout
+  } finally {
+    rmSync(path, { force: true })
+  }
 }
 
 /** A python program that makes `d` and answers each line with a checksum of `bytes`. */
@@ -159,6 +178,19 @@ const cases: readonly Case[] = [
     least: 15 * MiB,
   },
   {
+    what: 'numpy holds numbers whose byte order it has changed',
+    program: python,
+    needs: 'numpy',
+    words: py("import numpy\nd = numpy.fromfile(path, '>f4').astype('f4')", 'd.tobytes()'),
+    file: () => {
+      const values = new DataView(randomBytes(8 * MiB, 6).buffer)
+      for (let at = 0; at < 8 * MiB; at += 4) values.setUint8(at, 0x3f | (values.getUint8(at) & 0x80))
+      return new Uint8Array(values.buffer)
+    },
+    lens: /^swap32$/,
+    least: 7 * MiB,
+  },
+  {
     what: 'numpy holds a table that it has parsed',
     program: python,
     needs: 'numpy',
@@ -166,6 +198,24 @@ const cases: readonly Case[] = [
     file: () => table(250_000),
     lens: /^numbers-f64$/,
     least: 7 * MiB,
+  },
+  {
+    what: 'numpy holds a table as numbers of 32 bits',
+    program: python,
+    needs: 'numpy',
+    words: py("import numpy\nd = numpy.loadtxt(path, delimiter=',', dtype='f4')", 'd.tobytes()'),
+    file: () => table(400_000),
+    lens: /^numbers-f32$/,
+    least: 5 * MiB,
+  },
+  {
+    what: 'Pillow holds the pixels of a TIFF image',
+    program: python,
+    needs: 'PIL.Image',
+    words: py('from PIL import Image\nd = Image.open(path)\nd.load()', 'd.tobytes()'),
+    file: tiff,
+    lens: /^tiff-rgba@/,
+    least: 15 * MiB,
   },
   {
     what: 'h5py holds a dataset that lies in compressed chunks',

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Backing } from '../src/backing/backing.ts'
@@ -48,6 +49,13 @@ interface Maker {
 const makers: readonly Maker[] = [
   { name: 'zstd', lens: unzstd, command: ['zstd', '-c'], blocks: false },
   { name: 'zstd -19 with checksum', lens: unzstd, command: ['zstd', '-19', '-C', '-c'], blocks: false },
+  { name: 'zstd --long=27', lens: unzstd, command: ['zstd', '--long=27', '-c'], blocks: false },
+  {
+    name: 'zstd in frames',
+    lens: unzstd,
+    command: ['split', '-b', '700000', '--filter=zstd -q -c', '-'],
+    blocks: false,
+  },
   { name: 'xz', lens: unxz, command: ['xz', '-0', '-c'], blocks: false },
   {
     name: 'xz -T2 in blocks',
@@ -73,6 +81,12 @@ const makers: readonly Maker[] = [
   },
   { name: 'lz4', lens: unlz4, command: ['lz4', '-c'], blocks: true },
   { name: 'lz4 -9 of 64 KiB', lens: unlz4, command: ['lz4', '-9', '-B4', '-BX', '-c'], blocks: true },
+  {
+    name: 'lz4 in frames',
+    lens: unlz4,
+    command: ['split', '-b', '700000', '--filter=lz4 -q -c', '-'],
+    blocks: true,
+  },
   { name: 'lz4 of linked blocks', lens: unlz4, command: ['lz4', '-B4', '-BD', '-c'], blocks: false },
 ]
 
@@ -116,10 +130,55 @@ for (const { name, lens, command, blocks } of makers)
     it('small files need no store', () => {
       const small = data.subarray(4_990_000, 5_020_000)
       expect(Buffer.compare(readWhole(lens, bytesBacking(compressed(command, small))), small)).toBe(0)
-      if (name.endsWith('in streams')) return
+      if (/ in (streams|frames)$/.test(name)) return
       expect(readWhole(lens, bytesBacking(compressed(command, new Uint8Array(0))))).toHaveLength(0)
     })
   })
+
+/** As the seekable format of zstd's contrib folder has it: frames that know their size, and a table of them at the end, which readers pass over. */
+function seekable(bytes: Uint8Array, size: number): Uint8Array {
+  const frames: Uint8Array[] = []
+  const table: number[] = []
+  for (let at = 0; at < bytes.length; at += size) {
+    const part = bytes.subarray(at, at + size)
+    const frame = zstdCompressSync(part, { pledgedSrcSize: part.length })
+    frames.push(frame)
+    table.push(frame.length, part.length)
+  }
+  const entries = Buffer.from(Uint32Array.from(table).buffer)
+  const head = Buffer.alloc(8)
+  head.writeUInt32LE(0x184d2a5e, 0)
+  head.writeUInt32LE(entries.length + 9, 4)
+  const foot = Buffer.alloc(9)
+  foot.writeUInt32LE(frames.length, 0)
+  foot.writeUInt32LE(0x8f92eab1, 5)
+  return Buffer.concat([...frames, head, entries, foot])
+}
+
+describe('zstd, seekable', () => {
+  it('is read at any place without a spool', () => {
+    const backing = bytesBacking(seekable(data, 65_536))
+    const store = new FolderIndexStore(join(folder, 'index'), 2 ** 26, new Spool(join(folder, 'spool')))
+    unzstd.prepare?.(backing, store)
+    expect(unzstd.size(backing)).toBe(data.length)
+    expect(readdirSync(folder)).not.toContain('spool')
+    fc.assert(
+      fc.property(fc.nat(data.length), fc.integer({ min: 1, max: 100_000 }), (at, length) => {
+        const part = data.subarray(at, at + length)
+        const out = new Uint8Array(part.length)
+        unzstd.get(backing, at, out)
+        expect(Buffer.compare(out, part)).toBe(0)
+      }),
+      { seed: 3, numRuns: 40 },
+    )
+  })
+
+  lensContract(unzstd, {
+    backings: fc
+      .tuple(fc.uint8Array({ maxLength: 500, size: 'max' }), fc.integer({ min: 20, max: 200 }))
+      .map(([bytes, size]) => seekable(bytes, size)),
+  })
+})
 
 const small = textBytes(700, 4)
 const contracts: readonly Maker[] = makers.filter(({ name }) => ['zstd', 'xz', 'bzip2', 'lz4'].includes(name))

@@ -61,6 +61,8 @@ const views: readonly (readonly [file: string, lens: string])[] = [
   ['table', 'numbers-f64/2'],
   ['table', 'numbers-i64/1'],
   ['other table', 'numbers-f64/2'],
+  ['halves', 'swap32'],
+  ['halves', 'swap16|f16-f32'],
   ['text.gz', 'gunzip'],
   ['text.gz', 'gunzip|utf8-utf16'],
   ['text.zst', 'unzstd|utf8-utf32'],
@@ -79,6 +81,8 @@ describe('of all views those that made the memory are worth a search', () => {
     ['text.zst', 'unzstd|utf8-utf32', 0, 8 * MIB],
     ['text.gz', 'gunzip', 0, 4 * MIB],
     ['halves', 'f16-f32', 0, 10 * MIB],
+    ['halves', 'swap16|f16-f32', 0, 10 * MIB],
+    ['halves', 'swap32', MIB, 4 * MIB],
     // Only the second half of it.
     ['halves', 'f16-f32', 5 * MIB, 5 * MIB],
     ['table', 'numbers-f64', 1_800_000, 1_200_000],

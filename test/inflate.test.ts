@@ -152,6 +152,8 @@ describe('gzip files of real compressors', () => {
     'gzip -9': ['gzip', '-9'],
     'pigz -p4': ['pigz', '-p4', '-b128'],
     bgzip: ['bgzip', '-c'],
+    'gzip in members': ['split', '-b', '700000', '--filter=gzip -6', '-'],
+    'gzip, then pigz': ['sh', '-c', 'head -c 5000000 | gzip -1; pigz -9'],
     'python gzip': [
       'python3',
       '-c',

@@ -43,6 +43,8 @@ export interface ContractOptions {
   readonly step?: number
   /** What may be put, and at multiples of what; any bytes anywhere if not given. */
   readonly put?: { readonly bytes: fc.Arbitrary<Uint8Array>; readonly step: number }
+  /** Where reads begin and end; the first 400 bytes if not given. */
+  readonly positions?: fc.Arbitrary<number>
   readonly seed?: number
   readonly numRuns?: number
   /** Makes the lens of a name, where the catalogue can't because it needs more than one backing. */
@@ -107,7 +109,7 @@ export function lensContract(lens: Lens, options: ContractOptions = {}): void {
   const seed = options.seed ?? 20_260
   const numRuns = options.numRuns ?? 1000
   const named = options.named ?? lensNamed
-  const position = fc.nat(400)
+  const position = options.positions ?? fc.nat(400)
   const { bytes: wantedBytes, step } = options.put ?? {
     bytes: fc.uint8Array({ maxLength: 100, size: 'max' }),
     step: 1,

@@ -302,6 +302,12 @@ describe('a large table', () => {
       'numbers-f64:high/3',
       'numbers-f64/3',
     ])
+    expect(numberLenses(bytesBacking(text), 1, 32)).toEqual([
+      'numbers-f32',
+      'numbers-f32/0,1,3',
+      'numbers-i32/0',
+      'numbers-f32/0',
+    ])
     expect(numberLenses(bytesBacking(new Uint8Array(1000)))).toEqual([])
   })
 })

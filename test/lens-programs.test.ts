@@ -1,6 +1,6 @@
-/** Tables that other programs wrote, plain and compressed by other programs, against the libraries that read them. */
+/** Files that other programs wrote, plain and compressed by other programs, against the libraries that read them. */
 import { execFileSync, execSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -8,8 +8,11 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { parse } from 'csv-parse/sync'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FileBacking } from '../src/backing/file.ts'
+import { arrowLens } from '../src/lens/arrow.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
 import type { Lens } from '../src/lens/lens.ts'
+import { parquetLens } from '../src/lens/parquet.ts'
+import { tensorLens } from '../src/lens/tensors.ts'
 import { through } from '../src/lens/through.ts'
 import { csv, gunzip, matrix } from '../src/library/lenses.ts'
 
@@ -23,6 +26,40 @@ const has = (command: string): boolean => {
   }
 }
 const noPandas = has(`${python} -c 'import pandas'`) ? false : 'no pandas: apt install python3-pandas'
+
+/** A Python that has a module: $LETHE_PYTHON, the one in PATH, or the system's. */
+const pythonWith = (module: string): string | undefined =>
+  [process.env.LETHE_PYTHON ?? 'python3', 'python3', python].find(one => has(`${one} -c 'import ${module}'`))
+
+/** Files of every way in which pyarrow keeps a column, and beside them the column as doubles. */
+const PYARROW = `
+import sys, numpy as np, pyarrow as pa, pyarrow.parquet as pq, pyarrow.feather as ft
+d = sys.argv[1] + '/'
+r = np.random.default_rng(5)
+n = 20000
+columns = {'f8': r.normal(size=n), 'f4': r.random(n).astype('f4'), 'i4': r.integers(-9, 9, n, dtype='i4'), 'i8': np.arange(n) * 10 ** 9,
+  'u2': r.integers(0, 65535, n, dtype='u2'), 'hole': np.where(np.arange(n) % 3 == 0, np.nan, r.random(n)), 'few': r.integers(0, 5, n) / 4}
+for name, values in columns.items(): values.astype('f8').tofile(d + name + '.f64')
+table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()} | {'text': ['t%d' % i for i in range(n)]})
+for codec in ['none', 'snappy', 'gzip', 'zstd', 'brotli', 'lz4']:
+    for version in ['1.0', '2.0']:
+        for dictionary in [True, False]:
+            pq.write_table(table, f'{d}{codec}-{version}-{dictionary}.parquet', compression=codec, data_page_version=version, use_dictionary=dictionary,
+              row_group_size=7000, data_page_size=16384)
+pq.write_table(table, d + 'split.parquet', use_dictionary=False, use_byte_stream_split=['f8', 'f4', 'hole', 'few'])
+pq.write_table(table, d + 'delta.parquet', use_dictionary=False, column_encoding={'i4': 'DELTA_BINARY_PACKED', 'i8': 'DELTA_BINARY_PACKED'})
+for codec in ['uncompressed', 'lz4', 'zstd']: ft.write_feather(table, f'{d}{codec}.feather', compression=codec, chunksize=6000)
+with pa.ipc.new_stream(d + 'stream.arrow', table.schema) as s: s.write_table(table, max_chunksize=5000)
+`
+
+const SAFETENSORS = `
+import sys, numpy as np
+from safetensors.numpy import save_file
+r = np.random.default_rng(7)
+tensors = {'a.weight': r.normal(size=(64, 33)).astype('f4'), 'half': r.normal(size=(50, 7)).astype('f2'), 'ids': np.arange(77), 'none': np.zeros((0, 3))}
+save_file(tensors, sys.argv[1] + '/w.safetensors', metadata={'by': 'numpy'})
+for name, values in tensors.items(): values.astype('f8').tofile(sys.argv[1] + '/' + name + '.f64')
+`
 
 const PANDAS = `
 import sys, numpy as np, pandas as pd
@@ -82,15 +119,19 @@ describe('a CSV that another program wrote', () => {
     'gzip -9': 'gzip -9',
     pigz: 'pigz -p 2 -b 128',
     bgzip: 'bgzip',
+    zopfli: 'zopfli --i1',
+    'gzip, in members': 'split -b 100000 --filter=gzip',
   }
   for (const [name, command] of Object.entries(packers)) {
     const [program = ''] = command.split(' ')
+    // zopfli wants a file by its name.
+    const input = program === 'zopfli' ? '-c' : program === 'split' ? '<' : '-c <'
     it.skipIf(!has(`command -v ${program}`))(
-      `compressed by ${name} has the same values`,
+      `compressed by ${name} has the same values${has(`command -v ${program}`) ? '' : ` (${program} is not installed)`}`,
       { timeout: 30_000 },
       () => {
-        const path = at(`${name.replace(' ', '')}.gz`)
-        execSync(`${command} -c < ${at('duck.csv')} > ${path}`)
+        const path = at(`${name.replaceAll(/\W/g, '')}.gz`)
+        execSync(`${command} ${input} ${at('duck.csv')} > ${path}`)
         expect(gunzipSync(readFileSync(path)).equals(readFileSync(at('duck.csv')))).toBe(true)
         const plain = column(at('duck.csv'), csv({ column: 'wave' }))
         expect(column(path, csv({ column: 'wave' }), gunzip())).toEqual(plain)
@@ -98,4 +139,48 @@ describe('a CSV that another program wrote', () => {
       },
     )
   }
+})
+
+describe('arrays that Python wrote', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lethe-python-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  function doubles(path: string, lens: Lens): Buffer {
+    using backing = new FileBacking(join(folder, path))
+    const out = Buffer.alloc(lens.size(backing))
+    for (let from = 0; from < out.length; from += 16_384)
+      lens.get(backing, from, out.subarray(from, from + 16_384))
+    return out
+  }
+  const oracle = (name: string): Buffer => readFileSync(join(folder, `${name}.f64`))
+
+  const arrow = pythonWith('pyarrow')
+  it.skipIf(arrow === undefined)(
+    `by pyarrow are what it had${arrow === undefined ? ' (no pyarrow: pip install pyarrow)' : ''}`,
+    { timeout: 60_000 },
+    () => {
+      execFileSync(arrow ?? '', ['-c', PYARROW, folder])
+      const files = readdirSync(folder).filter(name => /parquet$|feather$|arrow$/.test(name))
+      expect(files).toHaveLength(30)
+      const differs: string[] = []
+      for (const path of files)
+        for (const name of ['f8', 'f4', 'i4', 'i8', 'u2', 'hole', 'few']) {
+          const options = { as: 'f64', column: [name] } as const
+          const lens = path.endsWith('parquet') ? parquetLens(options) : arrowLens(options)
+          if (!doubles(path, lens).equals(oracle(name))) differs.push(`${name} of ${path}`)
+        }
+      expect(differs).toEqual([])
+    },
+  )
+
+  const safe = pythonWith('safetensors')
+  it.skipIf(safe === undefined)(
+    `by safetensors are what it had${safe === undefined ? ' (no safetensors: pip install safetensors)' : ''}`,
+    { timeout: 30_000 },
+    () => {
+      execFileSync(safe ?? '', ['-c', SAFETENSORS, folder])
+      for (const name of ['a.weight', 'half', 'ids', 'none'])
+        expect(doubles('w.safetensors', tensorLens('safetensors', { as: 'f64', name }))).toEqual(oracle(name))
+    },
+  )
 })

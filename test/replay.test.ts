@@ -146,6 +146,45 @@ describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 1
     expect(epochs?.mismatches).toBe(0)
   })
 
+  test('what lies behind the memory that a guest has asked for is out of bounds', () => {
+    const source = join(folder, 'behind.c')
+    writeFileSync(
+      source,
+      `#include <stdio.h>
+      #include <stdlib.h>
+      #include <unistd.h>
+      int main(int argc, char **argv) {
+        char *end = 0;
+        for (int i = 0; i < 40; i++) {
+          __builtin_wasm_memory_grow(0, 3);
+          end = (char *)(__builtin_wasm_memory_size(0) << 16);
+          for (int k = 1; k < 196608; k += 4096) end[-k] = i;
+        }
+        printf("%d\\n", (int)write(1, end - 4, 8));
+        fflush(stdout);
+        if (atoi(argv[1]) == 0) end[atoi(argv[2])] = 1;
+        else __builtin_memset(end - 8, 1, 8 + atoi(argv[2]));
+        puts("nothing happened");
+      }`,
+    )
+    const object = join(folder, 'behind.o')
+    const guest = join(folder, 'behind.wasm')
+    execFileSync('clang', ['--target=wasm32-wasi', '-O1', '-mbulk-memory', '-w', '-c', '-o', object, source])
+    execFileSync('clang', ['--target=wasm32-wasi', '-w', '-o', guest, object])
+    for (const args of [
+      ['0', '0'],
+      ['0', '70000'],
+      ['1', '1'],
+    ]) {
+      const plain = run([guest, '--', ...args])
+      const replayed = run(['--explain', guest, '--', ...args])
+      expect({ out: replayed.out, status: replayed.status }).toEqual({ out: plain.out, status: plain.status })
+      expect(replayed.out).not.toContain('nothing happened')
+      expect(replayed.err).toContain('out of bounds')
+    }
+    expect(run(['--explain', guest, '--', '1', '0']).out).toContain('nothing happened')
+  })
+
   test('a program that comes back for everything gets all of it, and the right bytes', () => {
     const data = join(folder, 'words.txt')
     write('dictionary', data, 5, 0.3)

@@ -35,7 +35,7 @@ export function patternOf(lens: string, aligned: boolean): Pattern {
   if (last === 'packed') return 'packed'
   if (/^(numbers|csv|ndjson|scanf)\b/.test(last)) return 'parsed'
   if (/^(utf|latin|newlines)/.test(last)) return 'widened'
-  if (/^(gunzip|inflate|un[a-z0-9]+|png|bmp|git-object)\b/.test(last)) return 'decompressed'
+  if (/^(gunzip|inflate|un[a-z0-9]+|png|bmp|tiff|rdb|git-object)\b/.test(last)) return 'decompressed'
   if (/^(parquet|arrow|hdf5|npy|npz|safetensors|array)\b/.test(last)) return 'columns'
   return 'converted'
 }

@@ -53,41 +53,36 @@ function effective(out: Emitter, { base, offset }: Access, more = 0): void {
   out.op(0x6a)
 }
 
-// Leaves for the label `slow` if the address is undefined or outside of its object. An access that begins before the object and ends in it
-// passes if it is no multiple of its width away: such a one takes the slow path for its alignment, or the object has none.
-function checkAddress(out: Emitter, access: Access, slow: number): void {
+// Leaves what has to be 0 for the simple path: the address is defined, and inside of its object. False: that is certain. An access that
+// begins before the object and ends in it passes if it is no multiple of its width away: such a one takes the slow path for its
+// alignment, or the object has none. What is no tag is looked up, too: that costs less than to ask. 0 has an entry that holds everything;
+// what another T finds decides nothing, for the slow path asks.
+function addressReasons(out: Emitter, locals: Locals, access: Access): boolean {
   const { address, width, offset } = access
-  if (access.inFrame !== undefined) return
-  if (address.v >= 0 && !access.seen) {
-    out.get(address.v)
-    out.brIf(slow)
-  }
-  if (access.inside) return
-  if (address.t === NONE || address.t === -2) return
+  if (access.inFrame !== undefined) return false
+  const unseen = address.v >= 0 && !access.seen
+  if (unseen) out.get(address.v)
   // An address that is a constant and an offset that is one: the offset is the object, the constant an index.
-  if (address.t < NONE && offset >= 1024) return
-  if (address.t >= 0) {
-    out.get(address.t)
-    out.i32(8)
-    out.op(0x6b)
-    out.i32(TAG_LIMIT - 8)
-    out.op(0x49)
-    if (offset >= 1024) {
-      out.get(address.t)
-      out.i32(FRAME_TAGS)
-      out.op(0x4f, 0x71)
-    }
-    out.if()
-  }
+  const far = offset >= 1024
+  if (access.inside || address.t === NONE || address.t === -2 || (address.t < NONE && far)) return unseen
+  // Where the object begins and how long it is, in one word of 64 bits.
+  const object = locals.named('object', I64)
   effective(out, access, width - 1)
   pushT(out, address.t)
-  out.memory(0x28, CONTROL, TABLE)
-  out.op(0x6b)
-  pushT(out, address.t)
-  out.memory(0x28, CONTROL, TABLE + 4)
-  out.op(0x4f)
-  out.brIf(address.t >= 0 ? slow + 1 : slow)
-  if (address.t >= 0) out.end()
+  if (far) {
+    out.i32(0)
+    out.get(address.t)
+    out.i32(FRAME_TAGS)
+    out.op(0x4f, 0x1b)
+  }
+  out.memory(0x29, CONTROL, TABLE)
+  out.tee(object)
+  out.op(0xa7, 0x6b)
+  out.get(object)
+  out.i64(32n)
+  out.op(0x88, 0xa7, 0x4f)
+  if (unseen) out.op(0x72)
+  return true
 }
 
 // Leaves the shadow word that the first byte is in.
@@ -149,7 +144,7 @@ export function checkLoad(
   if (helper !== undefined) {
     out.block()
     out.block()
-    checkAddress(out, access, 0)
+    const reasons = addressReasons(out, locals, access)
     const wide = width === 8
     const s = locals.named('s', wide ? I64 : I32)
     if (wide) {
@@ -170,7 +165,8 @@ export function checkLoad(
       out.op(0x4f)
       if (misaligned(out, access, width - 1)) out.op(0x72)
     }
-    out.brIf(0)
+    if (reasons) out.op(0x72)
+    out.brIfRarely(0)
     out.zero(shadowType(type) ?? I32)
     out.set(v)
     if (width === 4) {
@@ -232,7 +228,13 @@ function valueReasons(out: Emitter, { v, t, type }: Value, width: number): void 
 }
 
 /** Checks a store whose base address is in `access.base`, and writes the shadow of `value` for what will be written. */
-export function checkStore(out: Emitter, context: Context, access: Access, value: Value): void {
+export function checkStore(
+  out: Emitter,
+  context: Context,
+  locals: Locals,
+  access: Access,
+  value: Value,
+): void {
   const { width } = access
   const { v, t, type } = value
   const helper = isScalar(access) && !access.stray ? context.helpers[`store ${access.opcode}`] : undefined
@@ -240,7 +242,7 @@ export function checkStore(out: Emitter, context: Context, access: Access, value
     const aligned = access.inFrame !== undefined && access.inFrame % Math.min(width, 4) === 0
     out.block()
     out.block()
-    checkAddress(out, access, 0)
+    const reasons = addressReasons(out, locals, access)
     // What was there may be undefined, too, if all of it is written. A part of a word that is defined and no pointer stays so.
     if (width >= 4 && aligned) out.i32(0)
     else if (width === 8) {
@@ -262,7 +264,8 @@ export function checkStore(out: Emitter, context: Context, access: Access, value
     }
     if (misaligned(out, access, alignment(width))) out.op(0x72)
     valueReasons(out, value, width)
-    out.brIf(0)
+    if (reasons) out.op(0x72)
+    out.brIfRarely(0)
     if (width === 8) {
       out.get(access.base)
       out.i64(LOW_WORDS)

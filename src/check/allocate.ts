@@ -16,7 +16,8 @@ export function allocatorCall(
   const take = (size: number, alignment: number): number => {
     if (size > 0x7fffffff && kind === 'malloc')
       runtime.error('bad-size', `${name} is asked for ${size | 0} bytes: a negative size`, [])
-    const block = runtime.heap.allocate(size, alignment, kind, runtime.capture())
+    const power = (alignment & (alignment - 1)) === 0 ? alignment : 16
+    const block = runtime.heap.allocate(size, power, kind, runtime.capture())
     if (block === undefined) return 0
     runtime.answerTag = block.tag
     return block.start

@@ -19,12 +19,16 @@ export class Arithmetic extends Blocks {
     const out = this.out
     const c = this.scratch('c', I32)
     if (truth) out.tee(c)
-    if (truth) this.truth(c, value.v)
-    else out.get(value.v)
-    out.if()
+    out.get(value.v)
+    out.ifRarely()
+    if (truth) {
+      this.noDefinedOne(c, value.v)
+      out.if()
+    }
     pushT(out, value.t)
     out.i32(site)
     out.call(this.context.hooks.decided)
+    if (truth) out.end()
     out.end()
   }
 
@@ -32,14 +36,20 @@ export class Arithmetic extends Blocks {
   protected truth(c: number, v: number): void {
     const out = this.out
     out.get(v)
-    out.if(I32)
+    out.ifRarely(I32)
+    this.noDefinedOne(c, v)
+    out.else()
+    out.i32(0)
+    out.end()
+  }
+
+  // Leaves whether no bit of an i32 is set for certain.
+  protected noDefinedOne(c: number, v: number): void {
+    const out = this.out
     out.get(c)
     out.get(v)
     out.i32(-1)
     out.op(0x73, 0x71, 0x45)
-    out.else()
-    out.i32(0)
-    out.end()
   }
 
   // ---- operations on values
@@ -58,6 +68,8 @@ export class Arithmetic extends Blocks {
     const pure = (a.v < 0 && (b === undefined || b.v < 0)) || this.isGuard(op, b)
     const symbol = this.symbol(op, a, b)
     if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a)) return this.alloca(cursor)
+    const room = this.room(op, a, b)
+    if (room > 0) return this.fixedAlloca(cursor, room)
     if (symbol?.kind === 'frame') {
       this.raw(cursor)
       return this.push(I32, NONE, this.derivedT(symbol.offset, a, b), symbol)
@@ -145,6 +157,25 @@ export class Arithmetic extends Blocks {
     this.push(I32, NONE, this.setT())
   }
 
+  // Bytes below the stack pointer that this sum takes after the prologue: an alloca whose size the compiler knows. Or 0.
+  protected room(op: number, a: Value, b: Value | undefined): number {
+    if (!this.plain || !this.moved || (op !== 0x6a && op !== 0x6b) || !isStackPointer(a)) return 0
+    if (b?.symbol?.kind !== 'constant') return 0
+    return op === 0x6a ? -b.symbol.value : b.symbol.value
+  }
+
+  protected fixedAlloca(cursor: Cursor, length: number): void {
+    const out = this.out
+    const start = this.scratch('base', I32)
+    this.raw(cursor)
+    out.tee(start)
+    out.get(start)
+    out.i32(length)
+    out.i32(cursor.place)
+    out.call(this.context.hooks.alloca)
+    this.push(I32, NONE, this.setT())
+  }
+
   protected symbol(op: number, a: Value, b: Value | undefined): Symbol | undefined {
     if ((op !== 0x6a && op !== 0x6b) || b === undefined) return undefined
     const known = (value: Value): { frame?: number; constant?: number } | undefined =>
@@ -217,24 +248,34 @@ export class Arithmetic extends Blocks {
       out.end()
       return this.setT()
     }
+    if (op === 0x6a) return this.mixT(a, b)
     pushT(out, b.t)
-    out.op(0x45)
-    out.if(I32)
+    out.ifRarely(I32)
     pushT(out, a.t)
+    pushT(out, b.t)
+    out.call(this.context.helpers.subTags)
     out.else()
     pushT(out, a.t)
-    pushT(out, b.t)
-    out.call(op === 0x6a ? this.context.helpers.addTags : this.context.helpers.subTags)
     out.end()
     return this.setT()
   }
 
-  // Pointers mixed bit by bit: not checked any more.
+  // Of two values that are hardly ever both pointers: the T that is one. Pointers mixed bit by bit are not checked any more.
   protected mixT(a: Value, b: Value): number {
     const out = this.out
     pushT(out, a.t)
+    out.op(0x45)
+    pushT(out, b.t)
+    out.op(0x45, 0x72, 0x45)
+    out.ifRarely(I32)
+    pushT(out, a.t)
     pushT(out, b.t)
     out.call(this.context.helpers.addTags)
+    out.else()
+    pushT(out, a.t)
+    pushT(out, b.t)
+    out.op(0x72)
+    out.end()
     return this.setT()
   }
 

@@ -1,6 +1,9 @@
 // A checked run: a guest is rewritten (pass.ts), run with our runtime behind it, and searched for leaks when it has ended.
 import type { Guest } from '../guest/load.ts'
+import { listed, type MallocFunctions } from '../guest/malloc-functions.ts'
 import { type Ending, type Observer, run, type RunOptions } from '../guest/instance.ts'
+import { heedHints } from '../wasm/hints.ts'
+import type { Module } from '../wasm/module.ts'
 import { isNothing } from './suppressions.ts'
 import type { CheckFinding, ErrorKind } from './errors.ts'
 import { findLeaks, type LeakKind } from './leaks.ts'
@@ -14,6 +17,10 @@ export type LeakCheck = 'no' | 'summary' | 'full' | 'all'
 export interface CheckOptions extends Omit<RunOptions, 'passes' | 'imports' | 'observer' | 'ready'> {
   /** no, summary: only sums; full (default): each place that lost blocks; all: what is still reachable too. */
   readonly leaks?: LeakCheck
+  /** Which leaks count as errors. Default: those that are definite or possible. */
+  readonly leakErrors?: ReadonlySet<LeakKind>
+  /** Functions that are malloc, free and so on, beside those that are named so. */
+  readonly mallocFunctions?: MallocFunctions
   /** Bytes of freed blocks that are not used again at once. Default: 16 MiB. */
   readonly quarantine?: number
   /** Findings for which it answers true are only counted. */
@@ -31,7 +38,7 @@ export interface CheckResult {
   /** The guest's exit code; undefined: it trapped. */
   readonly exitCode: number | undefined
   readonly findings: readonly CheckFinding[]
-  /** Occurrences of errors, definite and possible leaks counted once for each place. */
+  /** Occurrences of errors; leaks that count as such once for each place. */
   readonly errors: number
   readonly suppressed: number
   readonly heap: { readonly allocations: number; readonly frees: number; readonly bytes: number }
@@ -43,10 +50,12 @@ export interface CheckResult {
 }
 
 const MEBI = 1024 * 1024
+const usual: ReadonlySet<LeakKind> = new Set(['definite', 'possible'])
 
 /** Runs a guest to its end and tells what is wrong with its use of memory. */
 export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
-  const program = new Program(guest.module)
+  const functions = options.mallocFunctions ?? new Map()
+  const program = new Program(guest.module, functions)
   const runtime = new Runtime(program, {
     quarantine: options.quarantine ?? 16 * MEBI,
     suppress: options.suppress ?? isNothing,
@@ -58,23 +67,14 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     wrote: (at, length) => runtime.hostWrote(at, length),
     reads: (at, length) => runtime.hostReads(at, length),
   }
+  heedHints()
   let attached = false
   const ending = run(guest, {
     ...options,
     passes: [
       {
-        name: 'check 11',
-        apply: module =>
-          checkPass(module, {
-            stackPointer: program.stackPointer,
-            replaced: program.replaced,
-            scans: program.scans,
-            frame: func => program.frame(func),
-            variable: (func, place) => program.variableNumber(func, place),
-            globalTag: (address, plain) => program.globalTag(address, plain),
-            strayGlobal: (address, width, store) => program.strayGlobal(address, width, store),
-            stackOrigin: func => program.stackOrigin(func),
-          }),
+        name: `check 21 ${listed(functions)}`,
+        apply: module => instrumented(program, module),
       },
     ],
     imports: runtime.imports(),
@@ -89,7 +89,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
   if (ending.trap !== undefined) trapped(runtime, ending)
   // The locals of a program that has trapped are gone: what they held would be told as lost.
   const told = ending.trap === undefined ? (options.leaks ?? 'full') : 'summary'
-  const leaks = options.leaks === 'no' ? undefined : searchLeaks(runtime, told)
+  const leaks = options.leaks === 'no' ? undefined : searchLeaks(runtime, told, options.leakErrors ?? usual)
   const { heap, log } = runtime
   return {
     exitCode: ending.trap === undefined ? (runtime.exitCode ?? ending.exitCode) : undefined,
@@ -103,11 +103,30 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
   }
 }
 
+/** The module of a program with its checks. */
+export function instrumented(program: Program, module: Module): Module {
+  return checkPass(module, {
+    stackPointer: program.stackPointer,
+    replaced: program.replaced,
+    scans: program.scans,
+    globals: program.globals,
+    frame: func => program.frame(func),
+    variable: (func, place) => program.variableNumber(func, place),
+    globalTag: (address, plain) => program.globalTag(address, plain),
+    strayGlobal: (address, width, store) => program.strayGlobal(address, width, store),
+    stackOrigin: func => program.stackOrigin(func),
+  })
+}
+
 function trapped(runtime: Runtime, { trap }: Ending): void {
   runtime.error('trap', `the program was ended by the engine: ${trap?.message ?? ''}`, [])
 }
 
-function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSum> {
+function searchLeaks(
+  runtime: Runtime,
+  told: LeakCheck,
+  errors: ReadonlySet<LeakKind>,
+): Record<LeakKind, LeakSum> {
   const { heap, program, stacks, shadow } = runtime
   const top = runtime.memory.buffer.byteLength
   const ranges: { start: number; end: number }[] = []
@@ -175,9 +194,10 @@ function searchLeaks(runtime: Runtime, told: LeakCheck): Record<LeakKind, LeakSu
   for (const { kind, stack, blocks, bytes, indirect, indirectBlocks, start, size } of [
     ...groups.values(),
   ].sort((a, b) => a.bytes - b.bytes)) {
-    if (kind === 'reachable' ? told !== 'all' : kind === 'indirect' && told !== 'all') continue
     const more = indirectBlocks === 0 ? '' : ` (and ${indirect} bytes in ${indirectBlocks} blocks with them)`
-    runtime.log.record(`${kind} ${stack}`, {
+    const counts = errors.has(kind)
+    if (!counts && (kind === 'reachable' || kind === 'indirect') && told !== 'all') continue
+    runtime.log.record(`${kind} ${stack}`, counts, {
       kind: `leak-${kind}` as ErrorKind,
       message: `${bytes} bytes in ${blocks} block${blocks === 1 ? '' : 's'} are ${words[kind]}${more}, taken at`,
       size: undefined,

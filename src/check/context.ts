@@ -1,4 +1,5 @@
 // What the translation of a function has to know about the rest of the module, and what it may call.
+import type { Part } from '../wasm/dwarf.ts'
 import type { Func, FuncType, Module } from '../wasm/module.ts'
 import type { Emitter } from './emitter.ts'
 
@@ -21,10 +22,12 @@ export const hookTypes: Readonly<Record<HookName, FuncType>> = {
   grown: type('ii:'),
   // (start, length, site) -> tag: a block on the stack whose size was not known before
   alloca: type('iii:i'),
-  // (stream, format, arguments): scanf begins
   // (value): of a local of a function that is left because the program ends
   root: type('i:'),
+  // (stream, format, arguments): scanf begins
   scan: type('iii:'),
+  // (where the call stack ends, its slot among the recent ones) -> its number
+  stack: type('ii:i'),
 }
 export type HookName =
   | 'load'
@@ -38,6 +41,7 @@ export type HookName =
   | 'alloca'
   | 'scan'
   | 'root'
+  | 'stack'
 
 /** Functions that are added to the module. Those with the opcode of a load, store or comparison are its way with undefined bits. */
 export type HelperName =
@@ -60,6 +64,19 @@ export type HelperName =
   | 'fillBytes'
   | 'textLength'
   | 'difference'
+  | 'capture'
+  | 'runLength'
+  | 'binOf'
+  | 'putRun'
+  | 'growHeap'
+  | 'takeRun'
+  | 'cutRun'
+  | 'take'
+  | 'blank'
+  | 'blockAt'
+  | 'give'
+  | 'runOf'
+  | 'release'
 
 /** A function that is added. */
 export interface Helper {
@@ -85,6 +102,10 @@ export interface FrameVariable {
   readonly length: number
   /** Its type, for `Program.textAt`. */
   readonly type: number
+  /** It is one number or pointer, not an array or a struct. */
+  readonly single: boolean
+  /** What bytes of it are, counted from its start. */
+  partAt(offset: number, width: number): Part
 }
 
 /** What debug information tells of a function's frame. */
@@ -106,7 +127,9 @@ export interface Context {
   readonly helpers: HelperIndices
   /** Indices of the globals that are added. */
   readonly calls: number
+  /** The next tag for a variable, and where those of running functions end (layout.ts: RETIRED_TAGS). */
   readonly tags: number
+  readonly liveTags: number
   readonly exiting: number
   readonly exitCode: number
   /** The host's function that ends the program, or -1. */

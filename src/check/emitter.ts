@@ -9,6 +9,9 @@ export const CONTROL = 2
 export const BITS = 3
 
 export class Emitter extends Writer {
+  /** Where the branches are that are hardly ever taken (src/wasm/hints.ts), from the first byte. */
+  readonly rare: number[] = []
+
   op(...bytes: number[]): void {
     for (const byte of bytes) this.byte(byte)
   }
@@ -60,6 +63,14 @@ export class Emitter extends Writer {
   brIf(label: number): void {
     this.byte(0x0d)
     this.u32(label)
+  }
+  brIfRarely(label: number): void {
+    this.rare.push(this.length)
+    this.brIf(label)
+  }
+  ifRarely(type = 0x40): void {
+    this.rare.push(this.length)
+    this.if(type)
   }
   /** A load or store, unaligned, of a memory of ours. */
   memory(opcode: number, memory: number, offset: number): void {

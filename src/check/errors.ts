@@ -113,7 +113,7 @@ export class ErrorLog {
     const frames = this.#describe(this.#stacks.sites(stack))
     const own =
       inside === undefined ? [] : [{ func: -1, name: inside, file: undefined, line: undefined, offset: -1 }]
-    this.record(key, {
+    this.record(key, true, {
       kind: raised.kind,
       message: raised.message,
       size: raised.size,
@@ -125,14 +125,14 @@ export class ErrorLog {
     })
   }
 
-  /** A finding that is whole. False: it is suppressed. */
-  record(key: string, finding: CheckFinding): boolean {
+  /** A finding that is whole. `counts`: it is an error. False: it is suppressed. */
+  record(key: string, counts: boolean, finding: CheckFinding): boolean {
     if (this.#suppress(finding)) {
       this.suppressed++
       this.#seen.set(key, 'suppressed')
       return false
     }
-    this.errors += finding.bytes === undefined ? finding.count : 1
+    if (counts) this.errors += finding.bytes === undefined ? finding.count : 1
     this.#seen.set(key, finding)
     if (this.findings.length < MOST) {
       this.findings.push(finding)

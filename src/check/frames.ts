@@ -27,7 +27,7 @@ export interface FrameUse {
 }
 
 /** A load or store of the frame by its own address and a constant. */
-interface FrameAccess {
+export interface FrameAccess {
   readonly site: number
   /** From the frame's lower end. */
   readonly at: number
@@ -146,6 +146,9 @@ function prologue(
     }
   }
   const addressed = new Set(distances.map(distance => distance + size))
+  // A function that ends without its result answers what it never set.
+  const last = accesses.at(-1)
+  if (last?.store === false) accesses[accesses.length - 1] = { ...last, own: true }
   return { size, leaf: size > 0 && !moved, addressed, accesses }
 }
 
@@ -176,6 +179,39 @@ export interface Place {
 /** Below this a variable is hardly an array whose end somebody computes. */
 const SMALL = 8
 
+/** The variable that an access meets between two of its members, where nobody has anything to do. Copies of structs begin at members. */
+export function paddingOf(
+  { at, width }: FrameAccess,
+  variables: readonly FrameVariable[],
+): FrameVariable | undefined {
+  if (width > 4) return undefined
+  const found = variables.find(one => at >= one.start && at < one.start + one.length)
+  return found?.partAt(at - found.start, width) === 'padding' ? found : undefined
+}
+
+/** Further than this nobody is told to have left an array for a part of another variable. */
+const FAR = 64
+
+// The array or struct that a store has left which writes one part of a number or pointer: `array[constant]`. Who takes a number to pieces on
+// purpose writes more than one.
+function leftOf(
+  { at, width, store }: FrameAccess,
+  use: FrameUse,
+  variables: readonly FrameVariable[],
+): FrameVariable | undefined {
+  if (!store || width > 2) return undefined
+  const met = variables.find(one => at >= one.start && at < one.start + one.length)
+  if (met === undefined || !met.single || met.partAt(at - met.start, width) !== 'part') return undefined
+  const pieces = use.accesses.some(
+    one => one.at !== at && one.at >= met.start && one.at < met.start + met.length && one.width < met.length,
+  )
+  if (pieces) return undefined
+  const from = (one: FrameVariable): number =>
+    at >= one.start + one.length ? at - one.start - one.length : one.start - at - width
+  const near = variables.filter(one => !one.single && from(one) >= 0 && from(one) < FAR)
+  return near.sort((a, b) => from(a) - from(b))[0]
+}
+
 /**
  * Accesses of a frame that leave a variable for certain, with the variable: to bytes that are no variable's, and no value of the
  * compiler's either, since such a value is written and read. Compilers without optimisation fold `array[constant]` into an address.
@@ -184,7 +220,13 @@ function strayed(use: FrameUse, variables: readonly FrameVariable[]): Map<number
   const found = new Map<number, FrameVariable>()
   const covers = (at: number): boolean =>
     variables.some(one => at >= one.start && at < one.start + one.length)
-  for (const { site, at, width, store, own } of use.accesses) {
+  for (const access of use.accesses) {
+    const { site, at, width, store, own } = access
+    const typed = paddingOf(access, variables) ?? leftOf(access, use, variables)
+    if (typed !== undefined) {
+      found.set(site, typed)
+      continue
+    }
     if (own || covers(at) || covers(at + width - 1)) continue
     const meets = use.accesses.some(
       other => other.at < at + width && at < other.at + other.width && (other.own || other.store !== store),
@@ -226,7 +268,7 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
   const covered = (at: number): boolean => inside.some(one => at >= one.start && at < one.start + one.length)
   // What the compiler keeps for itself: up to the next variable, since where one such thing ends is not known.
   const unnamed = [...use.addressed].filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
-  const blocks = unnamed.map((start): FrameVariable => {
+  const blocks = unnamed.map((start): Omit<FrameVariable, 'single' | 'partAt'> => {
     const later = inside.filter(one => one.start > start).map(one => one.start)
     return { name: undefined, start, length: Math.min(use.size, ...later) - start, type: -1 }
   })

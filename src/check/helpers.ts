@@ -1,6 +1,6 @@
 // Small functions that are added to the module: what happens too often for the way to JavaScript.
 import type { FuncType } from '../wasm/module.ts'
-import { I32, I64 } from '../wasm/module.ts'
+import { I32, V128 } from '../wasm/module.ts'
 import type { Helper, HelperName } from './context.ts'
 import { BITS, CONTROL, type Emitter, SHADOW } from './emitter.ts'
 import {
@@ -16,6 +16,8 @@ import {
 } from './layout.ts'
 import { comparisonHelpers } from './operators.ts'
 import { rangeHelpers } from './ranges.ts'
+import { runHelpers } from './runs.ts'
+import { blockHelpers } from './take.ts'
 import { wordHelpers } from './words.ts'
 
 const i32s = (params: number, results: number): FuncType => ({
@@ -30,10 +32,12 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
   ...wordHelpers,
   ...comparisonHelpers,
   ...rangeHelpers,
+  ...runHelpers,
+  ...blockHelpers,
   // (from, to, origin): the words become undefined
   push: {
     type: i32s(3, 0),
-    locals: [{ count: 1, type: I64 }],
+    locals: [{ count: 1, type: V128 }],
     emit(out) {
       out.get(1)
       out.get(0)
@@ -45,15 +49,9 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.end()
       out.get(2)
       out.i32(UNDEFINED)
-      out.op(0x72, 0xad)
-      out.i64(0x100000001n)
-      out.op(0x7e)
+      out.op(0x72, 0xfd, 0x11)
       out.set(3)
-      loop(out, () => {
-        out.get(0)
-        out.get(3)
-        out.memory(0x37, SHADOW, 0)
-      })
+      loop(out, () => out.get(3))
     },
   },
   // (from, to): nobody may touch them any more
@@ -69,11 +67,7 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.if()
       out.op(0x0f)
       out.end()
-      loop(out, () => {
-        out.get(0)
-        out.i64(0n)
-        out.memory(0x37, SHADOW, 0)
-      })
+      loop(out, () => out.zero(V128))
     },
   },
   // (the stack pointer's new value, origin)
@@ -143,83 +137,97 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.i32(ANY)
     },
   },
-  // (address, bytes: 1 or an aligned 2) -> whether they may be touched: they are defined now. For words that are not simply defined:
-  // a block is filled in small steps, or its end is not the end of a word.
+  // (address, bytes: 1 or an aligned 2) -> whether they may be touched: they are defined now. Blocks are filled in small steps, too.
   define: {
     type: i32s(2, 1),
-    locals: [{ count: 2, type: I32 }],
+    locals: [{ count: 4, type: I32 }],
     emit(out) {
+      const [at, bytes, first, word, shift, left] = [0, 1, 2, 3, 4, 5]
       const all = MIXED | (15 << MIXED_ADDRESSABLE)
-      out.get(0)
+      out.get(at)
+      out.i32(3)
+      out.op(0x71)
+      out.set(shift)
+      out.get(at)
       out.i32(-4)
       out.op(0x71)
-      out.tee(2)
+      out.tee(first)
       out.memory(0x28, SHADOW, 0)
-      out.tee(3)
-      out.i32(0)
-      out.op(0x4e)
-      out.if()
-      out.get(3)
+      out.tee(word)
       out.i32(UNDEFINED)
       out.op(0x49)
       out.if()
-      out.i32(0)
-      out.op(0x0f)
+      out.get(word)
+      out.op(0x45)
+      fail(out)
+      out.get(first)
+      out.i32(DEFINED)
+      out.memory(0x36, SHADOW, 0)
+      succeed(out)
       out.end()
-      out.get(2)
+      // 1 or 3: as many ones as there are bytes.
+      out.get(word)
+      out.i32(0)
+      out.op(0x48)
+      out.if()
+      out.get(bytes)
+      out.get(bytes)
+      out.op(0x6a)
+      out.i32(1)
+      out.op(0x6b)
+      out.tee(left)
+      out.get(word)
+      out.i32(MIXED_ADDRESSABLE)
+      out.get(shift)
+      out.op(0x6a, 0x76)
+      out.get(left)
+      out.op(0x71, 0x47)
+      fail(out)
+      out.end()
+      // What is still undefined of the word.
       out.i32(-1)
-      out.memory(0x36, BITS, 0)
-      out.get(3)
+      out.i32(0x100)
+      out.i32(0x10000)
+      out.get(bytes)
+      out.i32(1)
+      out.op(0x46, 0x1b)
+      out.i32(1)
+      out.op(0x6b)
+      out.get(shift)
+      out.i32(3)
+      out.op(0x74, 0x74, 0x73)
+      out.set(left)
+      out.get(word)
+      out.i32(0)
+      out.op(0x48)
+      out.if()
+      out.get(left)
+      out.get(first)
+      out.memory(0x28, BITS, 0)
+      out.op(0x71)
+      out.tee(left)
+      out.op(0x45)
+      out.get(word)
+      out.i32(all)
+      out.op(0x4f, 0x71)
+      out.if()
+      out.get(first)
+      out.i32(DEFINED)
+      out.memory(0x36, SHADOW, 0)
+      succeed(out)
+      out.end()
+      out.else()
+      out.get(first)
+      out.get(word)
       out.i32(ORIGIN_MASK)
       out.op(0x71)
       out.i32(all)
       out.op(0x72)
-      out.set(3)
-      out.get(2)
-      out.get(3)
       out.memory(0x36, SHADOW, 0)
       out.end()
-      // 1 or 3: as many ones as there are bytes.
-      out.get(1)
-      out.get(1)
-      out.op(0x6a)
-      out.i32(1)
-      out.op(0x6b)
-      out.tee(1)
-      out.get(3)
-      out.i32(MIXED_ADDRESSABLE)
-      out.get(0)
-      out.i32(3)
-      out.op(0x71, 0x6a, 0x76)
-      out.get(1)
-      out.op(0x71, 0x47)
-      out.if()
-      out.i32(0)
-      out.op(0x0f)
-      out.end()
-      out.get(1)
-      out.i32(1)
-      out.op(0x46)
-      out.if()
-      out.get(0)
-      out.i32(0)
-      out.memory(0x3a, BITS, 0)
-      out.else()
-      out.get(0)
-      out.i32(0)
-      out.memory(0x3b, BITS, 0)
-      out.end()
-      out.get(2)
-      out.memory(0x28, BITS, 0)
-      out.op(0x45)
-      out.get(3)
-      out.i32(all)
-      out.op(0x4f, 0x71)
-      out.if()
-      out.get(2)
-      out.i32(DEFINED)
-      out.memory(0x36, SHADOW, 0)
-      out.end()
+      out.get(first)
+      out.get(left)
+      out.memory(0x36, BITS, 0)
       out.i32(1)
     },
   },
@@ -375,31 +383,29 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.i32(0)
     },
   },
-  // (first): the frame's tags are gone
+  // (first, where the caller's end): the frame's tags are gone
   dropTags: {
-    type: i32s(1, 0),
-    locals: [{ count: 1, type: I32 }],
-    emit(out, { tags }) {
-      out.get(0)
-      out.set(1)
+    type: i32s(2, 0),
+    locals: [],
+    emit(out, { liveTags }) {
       out.block()
       out.op(0x03, 0x40)
-      out.get(1)
-      out.globalGet(tags)
+      out.get(0)
+      out.globalGet(liveTags)
       out.op(0x4f)
       out.brIf(1)
-      out.get(1)
+      out.get(0)
       out.i64(0n)
       out.memory(0x37, CONTROL, TABLE)
-      out.get(1)
+      out.get(0)
       out.i32(8)
       out.op(0x6a)
-      out.set(1)
+      out.set(0)
       out.br(0)
       out.end()
       out.end()
-      out.get(0)
-      out.globalSet(tags)
+      out.get(1)
+      out.globalSet(liveTags)
     },
   },
 }
@@ -416,6 +422,19 @@ function whole(out: Emitter, word: number): void {
   out.op(0x76)
   out.i32(31)
   out.op(0x46, 0x72)
+}
+
+// Answers 0 if the condition on the stack holds.
+function fail(out: Emitter): void {
+  out.ifRarely()
+  out.i32(0)
+  out.op(0x0f)
+  out.end()
+}
+
+function succeed(out: Emitter): void {
+  out.i32(1)
+  out.op(0x0f)
 }
 
 // Leaves the block if any of some locals is no multiple of 4.
@@ -449,21 +468,36 @@ function words(out: Emitter, bytes: number, i: number, body: () => void): void {
   out.end()
 }
 
-// for (; $0 < $1; $0 += 8) body
-function loop(out: Emitter, body: () => void): void {
+// The words of the shadow in [$0, $1), a multiple of 8 bytes long, become those of a vector.
+function loop(out: Emitter, words: () => void): void {
   out.block()
   out.op(0x03, 0x40)
-  out.get(0)
   out.get(1)
-  out.op(0x4f)
-  out.brIf(1)
-  body()
   out.get(0)
-  out.i32(8)
+  out.op(0x6b)
+  out.i32(16)
+  out.op(0x48)
+  out.brIf(1)
+  out.get(0)
+  words()
+  out.op(0xfd, 0x0b, 0x40)
+  out.u32(SHADOW)
+  out.u32(0)
+  out.get(0)
+  out.i32(16)
   out.op(0x6a)
   out.set(0)
   out.br(0)
   out.end()
+  out.end()
+  out.get(0)
+  out.get(1)
+  out.op(0x49)
+  out.if()
+  out.get(0)
+  words()
+  out.op(0xfd, 0x1d, 0)
+  out.memory(0x37, SHADOW, 0)
   out.end()
 }
 

@@ -24,6 +24,15 @@
 //
 // The *bits memory* is the table beside: for each byte of a mixed word, at the same address, its undefined bits.
 //
+// The heap is the checker's, and so is its code (take.ts): blocks between redzones in memory that the guest's is grown by. What is known
+// of a block lies where no guest comes: in the bits memory at its front redzone, four words that end where the block begins:
+//
+//   tag | slack | kind   kind: 0 malloc, 1 new, 2 new[]. Slack (4): aligned to more than 16 bytes
+//   taken, freed         numbers of call stacks; freed: plus 1, 0: it lives
+//   size
+// and before them, if there is slack, the length and the start of the run of bytes that it has taken. A block that was freed keeps all that,
+// and a link at its start, while it is in quarantine; then its run of bytes goes to the bin of its length, linked at its 16th byte.
+//
 // Kept V is never reported; V that decides a branch, an address or a call of the host is. Passing through calls: a global for each
 // parameter and result. The *control memory*: an exchange between slow paths and the pass, the call stack (a call site per frame,
 // written by the caller), the object table.
@@ -47,16 +56,85 @@ export const ANY = 4
 export const EXCHANGE_V = 0
 export const EXCHANGE_T = 16
 export const EXCHANGE_CALLS = 20
-/** Call sites of the frames, 4 bytes each, up to the tag table. */
+/** Call sites of the frames, 4 bytes each. Before them are zeros, for who looks below the first. */
 export const CALLS = 256
 /** Which variable a tag of the frames' is: 4 bytes at FRAME_VARIABLES + T / 2. */
 export const FRAME_VARIABLES = 0x40_0000
 /** Tags of variables in frames: [FRAME_TAGS, HEAP_TAGS). Below are those of globals. */
 export const FRAME_TAGS = 0x10_0000
 export const HEAP_TAGS = 0x90_0000
-/** The object table: {start, length} of tag T at TABLE + T. */
+/**
+ * Bytes of the object table behind the tags of running functions that are passed through before one is used again: so a pointer to a
+ * variable of a function that has returned is known for what it is, and not as one of the next function's.
+ */
+export const RETIRED_TAGS = 0x800
+type HeapWord =
+  | 'top'
+  | 'end'
+  | 'kept'
+  | 'limit'
+  | 'oldest'
+  | 'newest'
+  | 'freeTag'
+  | 'nextTag'
+  | 'allocations'
+  | 'frees'
+  | 'bytes'
+  | 'ranges'
+/** The state of the heap: words by these places. The memory that was grown last is free in [top, end). */
+export const HEAP = 0x90_0000
+export const HEAP_STATE: Readonly<Record<HeapWord, number>> = {
+  top: HEAP,
+  end: HEAP + 4,
+  /** Bytes in quarantine, and how many may be; the block that came first, and the last. */
+  kept: HEAP + 8,
+  limit: HEAP + 12,
+  oldest: HEAP + 16,
+  newest: HEAP + 20,
+  /** The tag that was given back last (in its entry: the one before, plus 1), and the first that was never used. */
+  freeTag: HEAP + 24,
+  nextTag: HEAP + 28,
+  allocations: HEAP + 32,
+  frees: HEAP + 36,
+  /** 64 bits. */
+  bytes: HEAP + 40,
+  ranges: HEAP + 48,
+}
+/** Runs of free bytes by their length: the first of each. */
+export const BINS = 0x90_1000
+/** Memory that the heap has grown: [start, end) each. */
+export const HEAP_RANGES = 0x90_8000
+/** Numbers of stacks, plus 1, by a hash of their sites of so many bits. */
+export const RECENT = 0x92_0000
+export const RECENT_BITS = 18
+/** The object table: {start, length} of tag T at TABLE + T. That of 0 holds all of memory. Any T may be looked up: others find something. */
 export const TABLE = 0x100_0000
 /** Tags end here at the latest: a T from here on is an origin. */
 export const TAG_LIMIT = 0x40000000
+/** Call stacks, 64 bytes each: sites, the innermost last; how many; the size of the blocks that it took, plus 1 (all ones: they differ). */
+export const STACKS = 0x4100_0000
+export const STACK_DEPTH = 12
+export const STACK_COUNT: number = 4 * STACK_DEPTH
+export const STACK_SIZE: number = STACK_COUNT + 4
+/** Origins have no more numbers. */
+export const MOST_STACKS = 0xff_0000
 
-export const CONTROL_PAGES: number = (TABLE + HEAP_TAGS + 0x80_0000) >>> 16
+export const CONTROL_PAGES = 0x8100
+
+/** Where the added imports come from, and what the exports are called. */
+export const CHECK_MODULE = 'lethe:check'
+export const EXPORTS = {
+  shadow: 'lethe:shadow',
+  control: 'lethe:control',
+  bits: 'lethe:bits',
+  memory: 'lethe:memory',
+  calls: 'lethe:calls',
+  tags: 'lethe:tags',
+  liveTags: 'lethe:live-tags',
+  exiting: 'lethe:exiting',
+  exitCode: 'lethe:exit-code',
+  take: 'lethe:take',
+  give: 'lethe:give',
+  blockAt: 'lethe:block-at',
+  global: 'lethe:global:',
+} as const

@@ -186,7 +186,7 @@ function comparison(out: Emitter, opcode: number, a: Operand, b: Operand, helper
   const w = opcode >= 0x50 ? width64 : width32
   union(out, w, a, b)
   if (w === width64) out.op(w.eqz, 0x45)
-  out.if(I32)
+  out.ifRarely(I32)
   out.get(a.x)
   out.get(b.x)
   for (const { v } of [a, b])

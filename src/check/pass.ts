@@ -1,30 +1,16 @@
 // The pass: a module in, a module out that carries the checks of layout.ts. Imports of ours come behind the module's own, so that
 // defined functions move by as many; memories, globals, types and helper functions of ours come last.
-import type { Func, FuncType, Module, ValueType } from '../wasm/module.ts'
+import type { Data, Func, FuncType, Module, ValueType } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import { Writer } from '../wasm/bytes.ts'
 import type { Context, FrameInfo, Helper, HelperIndices, HelperName, HookName } from './context.ts'
 import { hookTypes } from './context.ts'
-import { CONTROL, Emitter } from './emitter.ts'
+import { Emitter } from './emitter.ts'
 import { helperBodies } from './helpers.ts'
-import { CALLS, CONTROL_PAGES, EXCHANGE_CALLS, EXCHANGE_T, EXCHANGE_V, FRAME_TAGS } from './layout.ts'
+import { wholeFunction } from './whole.ts'
+import { CALLS, CHECK_MODULE, CONTROL_PAGES, EXPORTS, FRAME_TAGS, TABLE } from './layout.ts'
 import { translate } from './translate.ts'
-import { shadowType } from './values.ts'
-
-/** Where the added imports come from, and what the exports are called. */
-export const CHECK_MODULE = 'lethe:check'
-export const EXPORTS = {
-  shadow: 'lethe:shadow',
-  control: 'lethe:control',
-  bits: 'lethe:bits',
-  memory: 'lethe:memory',
-  calls: 'lethe:calls',
-  tags: 'lethe:tags',
-  exiting: 'lethe:exiting',
-  exitCode: 'lethe:exit-code',
-  global: 'lethe:global:',
-} as const
 
 /** A function whose body is given to the host: by its index, under a name. */
 export interface Replaced {
@@ -36,6 +22,8 @@ export interface PassOptions {
   readonly stackPointer: number
   readonly scans: ReadonlySet<number>
   readonly replaced: readonly Replaced[]
+  /** Of the variables with tags, in the order of these: where they are. */
+  readonly globals: readonly { readonly start: number; readonly before: number; readonly length: number }[]
   frame(func: number): FrameInfo
   variable(func: number, place: number): number
   globalTag(address: number, plain: boolean): number
@@ -53,11 +41,6 @@ export class CheckError extends Error {
   }
 }
 
-const wordSlots = (index: number): number => 32 + 16 * index
-
-/** In the exchange, V and T of the argument with this index of a replaced function. */
-export const argumentPlace = (index: number): number => wordSlots(index)
-
 function refuse(module: Module): void {
   const memories = [
     ...module.memories,
@@ -69,6 +52,20 @@ function refuse(module: Module): void {
     throw new CheckError('the module has a 64-bit memory; the checker follows 32-bit addresses')
   if (memories[0]?.shared)
     throw new CheckError('the module shares its memory between threads; the checker follows one thread')
+}
+
+// The object table as it is at the start: what holds all of memory, then the global variables.
+function objectTable(memory: number, globals: PassOptions['globals']): Data {
+  const words = new Uint32Array(2 + 2 * globals.length)
+  words[1] = 0xffff_ffff
+  globals.forEach(({ start, before, length }, i) => {
+    words[2 + 2 * i] = start - before
+    words[3 + 2 * i] = before + length
+  })
+  const offset = new Emitter(8)
+  offset.i32(TABLE)
+  offset.end()
+  return { memory, offset: { bytes: offset.take(), offset: -1 }, bytes: new Uint8Array(words.buffer) }
 }
 
 /** The module with its checks. */
@@ -126,6 +123,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
   }
   const calls = global('calls', I32, CALLS)
   const tags = global('tags', I32, FRAME_TAGS)
+  const liveTags = global('live-tags', I32, FRAME_TAGS)
   const exiting = global('exiting', I32)
   const exitCode = global('exit-code', I32)
 
@@ -143,6 +141,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
     helpers,
     calls,
     tags,
+    liveTags,
     exiting,
     exitCode,
     procExit: module.imports
@@ -163,20 +162,24 @@ export function checkPass(module: Module, options: PassOptions): Module {
       { name, index: importedFunctions + hookNames.length + i },
     ]),
   )
+  // Branches of which the condition is hardly ever true (src/wasm/hints.ts).
+  const hinted = (rare: readonly number[]): Pick<Func, 'hints'> =>
+    rare.length === 0 ? {} : { hints: Uint32Array.from(rare, place => 2 * place) }
   const functions: Func[] = module.functions.map((func, i) => {
     const index = importedFunctions + i
     const to = replacedImport.get(index)
     if (to !== undefined)
-      return { ...func, locals: [], body: handOver(context, types[func.type] as FuncType, to.name, to.index) }
-    const { locals, body } = translate(context, func, index)
-    return { ...func, locals, body }
+      return { ...func, ...wholeFunction(context, types[func.type] as FuncType, to.name, to.index) }
+    const { locals, body, rare } = translate(context, func, index)
+    return { ...func, locals, body, ...hinted(rare) }
   })
   for (const name of helperNames) {
     const { type, locals, emit } = helperBodies[name] as Helper
     const out = new Emitter(128)
     emit(out, context)
     out.end()
-    functions.push({ type: typeIndex(type), locals, body: out.take(), offset: -1, original: -1 })
+    const body = { locals, body: out.take(), offset: -1, original: -1 }
+    functions.push({ type: typeIndex(type), ...body, ...hinted(out.rare) })
   }
 
   const move = (index: number): number => (index < importedFunctions ? index : index + shift)
@@ -200,7 +203,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
     memories: [
       ...module.memories,
       shadowLimits,
-      { min: CONTROL_PAGES, max: 65536, shared: false, is64: false },
+      { min: CONTROL_PAGES, max: CONTROL_PAGES, shared: false, is64: false },
       shadowLimits,
     ],
     globals: globals.map(one => ({
@@ -215,14 +218,19 @@ export function checkPass(module: Module, options: PassOptions): Module {
       { name: EXPORTS.bits, kind: 'memory', index: memoryCount + 2 },
       { name: EXPORTS.calls, kind: 'global', index: calls },
       { name: EXPORTS.tags, kind: 'global', index: tags },
+      { name: EXPORTS.liveTags, kind: 'global', index: liveTags },
       { name: EXPORTS.exiting, kind: 'global', index: exiting },
       { name: EXPORTS.exitCode, kind: 'global', index: exitCode },
+      { name: EXPORTS.take, kind: 'func', index: helpers.take },
+      { name: EXPORTS.give, kind: 'func', index: helpers.give },
+      { name: EXPORTS.blockAt, kind: 'func', index: helpers.blockAt },
       ...spaces.globals.flatMap((one, index) =>
         one.type === I32 && one.mutable
           ? [{ name: `${EXPORTS.global}${index}`, kind: 'global' as const, index }]
           : [],
       ),
     ],
+    datas: [...module.datas, objectTable(memoryCount + 1, options.globals)],
     start: module.start === undefined ? undefined : move(module.start),
     elements: module.elements.map(one => ({
       ...one,
@@ -232,88 +240,4 @@ export function checkPass(module: Module, options: PassOptions): Module {
     // Names and debug information are of the module as it came: reports read them there.
     customs: [],
   }
-}
-
-/** What needs no JavaScript: the helper, the pointers among the arguments, what comes behind (and whether the result is the first argument). */
-interface ShortWay {
-  readonly helper: 'copyBytes' | 'fillBytes' | 'textLength' | 'difference'
-  readonly pointers: readonly number[]
-  readonly more?: readonly number[]
-  readonly first?: boolean
-}
-const shortWays: Readonly<Record<string, ShortWay | undefined>> = {
-  memcpy: { helper: 'copyBytes', pointers: [0, 1], first: true },
-  memmove: { helper: 'copyBytes', pointers: [0, 1], first: true },
-  memset: { helper: 'fillBytes', pointers: [0], first: true },
-  strlen: { helper: 'textLength', pointers: [0] },
-  memcmp: { helper: 'difference', pointers: [0, 1], more: [0] },
-  bcmp: { helper: 'difference', pointers: [0, 1], more: [0] },
-  strncmp: { helper: 'difference', pointers: [0, 1], more: [1] },
-  strcmp: { helper: 'difference', pointers: [0, 1], more: [1] },
-}
-
-function shortWay(out: Emitter, context: Context, params: number, way: ShortWay, endless: boolean): void {
-  const arguments_ = Array.from({ length: params }, (_, i) => i)
-  out.block()
-  for (const i of arguments_) {
-    out.globalGet(context.parameterV(i, I32))
-    if (i > 0) out.op(0x72)
-  }
-  out.brIf(0)
-  for (const i of arguments_) out.get(i)
-  if (endless) out.i32(-1)
-  for (const i of way.pointers) out.globalGet(context.parameterT(i))
-  for (const value of way.more ?? []) out.i32(value)
-  out.call(context.helpers[way.helper])
-  out.op(0x45)
-  out.brIf(0)
-  out.i32(0)
-  out.globalSet(context.resultV(0, I32))
-  if (way.first === true) {
-    out.globalGet(context.parameterT(0))
-    out.globalSet(context.resultT(0))
-    out.get(0)
-  } else {
-    out.i32(0)
-    out.globalSet(context.resultT(0))
-    out.i32(0)
-    out.memory(0x28, CONTROL, EXCHANGE_V)
-  }
-  out.op(0x0f)
-  out.end()
-}
-
-// The body of a replaced function: the shadow of its arguments goes to the exchange, that of its result comes from there.
-function handOver(context: Context, type: FuncType, name: string, to: number): Uint8Array {
-  const out = new Emitter(64)
-  const way = shortWays[name]
-  if (way !== undefined && type.results.length === 1)
-    shortWay(out, context, type.params.length, way, name === 'strcmp')
-  type.params.forEach((param, i) => {
-    const shadow = shadowType(param)
-    if (shadow === undefined || shadow === 0x7b) return
-    out.i32(0)
-    out.globalGet(context.parameterV(i, shadow))
-    out.memory(shadow === I32 ? 0x36 : 0x37, CONTROL, argumentPlace(i))
-    out.i32(0)
-    out.globalGet(context.parameterT(i))
-    out.memory(0x36, CONTROL, argumentPlace(i) + 8)
-  })
-  out.i32(0)
-  out.globalGet(context.calls)
-  out.memory(0x36, CONTROL, EXCHANGE_CALLS)
-  type.params.forEach((_, i) => out.get(i))
-  out.call(to)
-  const result = type.results[0]
-  const shadow = result === undefined ? undefined : shadowType(result)
-  if (shadow !== undefined) {
-    out.i32(0)
-    out.memory(shadow === I32 ? 0x28 : 0x29, CONTROL, EXCHANGE_V)
-    out.globalSet(context.resultV(0, shadow))
-    out.i32(0)
-    out.memory(0x28, CONTROL, EXCHANGE_T)
-    out.globalSet(context.resultT(0))
-  }
-  out.end()
-  return out.take()
 }

@@ -26,6 +26,7 @@ export class Places {
   /** Where the stack pointer was at the start. */
   stackTop = 0
   tags!: EngineGlobal
+  liveTags!: EngineGlobal
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime

@@ -6,10 +6,12 @@ import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, Module } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
+import type { MallocFunctions } from '../guest/malloc-functions.ts'
+import { findMallocByShape } from '../guest/malloc-shape.ts'
 import { allocators } from './allocators.ts'
 import type { FrameInfo, FrameVariable } from './context.ts'
 import type { CheckFrame } from './errors.ts'
-import { type FrameUse, frameUse, type Place, places } from './frames.ts'
+import { type FrameUse, frameUse, paddingOf, type Place, places } from './frames.ts'
 import { FRAME_TAGS } from './layout.ts'
 import type { Replaced } from './pass.ts'
 import { stringFunctions } from './strings.ts'
@@ -31,6 +33,16 @@ const NEAR = 16
 /** Variables per function that have a number of their own. */
 const VARIABLES = 1024
 
+/** What the debug information tells. */
+interface Debug {
+  readonly info: DebugInfo
+  /** It is there, and of this code. */
+  readonly isThere: boolean
+  readonly subprograms: ReadonlyMap<number, Subprogram>
+  readonly globals: readonly GlobalVariable[]
+  readonly byStart: ReadonlyMap<number, GlobalVariable>
+}
+
 export class Program {
   readonly module: Module
   readonly stackPointer: number
@@ -38,22 +50,18 @@ export class Program {
   readonly hasAllocator: boolean
   /** What all of scanf's variants call: (stream, format, arguments). */
   readonly scans: ReadonlySet<number>
-  readonly globals: readonly GlobalVariable[]
   readonly importedFunctions: number
-  /** Debug information is there, and of this code. */
-  debugInfo = true
   readonly #names: Map<number, string>
   readonly #types: readonly number[]
-  readonly #debug: DebugInfo
-  /** Read when the first report needs them. */
+  /** Read when the pass or the first report needs them: a run of a module that was rewritten before may do without. */
+  #debug: Debug | undefined
   #lines: Lines | undefined
-  readonly #subprograms = new Map<number, Subprogram>()
   readonly #uses = new Map<number, FrameUse>()
   /** Where the last data segment ends. */
   readonly #lastData: number
-  readonly #byStart = new Map<number, GlobalVariable>()
 
-  constructor(module: Module) {
+  /** `given`: functions that are malloc and so on, beside those that have such names. */
+  constructor(module: Module, given: MallocFunctions = new Map()) {
     this.module = module
     this.importedFunctions = importCount(module, 'func')
     this.#types = indexSpaces(module).functions
@@ -63,31 +71,45 @@ export class Program {
       ...names.functions,
     ])
     this.stackPointer = this.#findStackPointer(names.globals)
-    this.#debug = readDebugInfo(module)
-    this.#findSubprograms()
     // A module without names may still have those of its debug information.
-    for (const [func, { name }] of this.#subprograms) if (!this.#names.has(func)) this.#names.set(func, name)
-    this.replaced = this.#findReplaced()
+    if (module.functions.some((_, i) => !this.#names.has(this.importedFunctions + i)))
+      for (const [func, { name }] of this.#read().subprograms)
+        if (!this.#names.has(func)) this.#names.set(func, name)
+    this.replaced = this.#findReplaced(given)
     this.scans = this.#findScans()
     this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
-    this.globals = this.#findGlobals()
-    for (const one of this.globals) this.#byStart.set(one.start, one)
     this.#lastData = Math.max(0, ...this.#segments().map(({ end }) => end))
+  }
+
+  #read(): Debug {
+    if (this.#debug !== undefined) return this.#debug
+    const info = readDebugInfo(this.module)
+    const subprograms = this.#findSubprograms(info)
+    const globals = subprograms === undefined ? [] : findGlobals(info)
+    const byStart = new Map(globals.map(one => [one.start, one]))
+    const isThere = subprograms !== undefined
+    this.#debug = { info, isThere, subprograms: subprograms ?? new Map(), globals, byStart }
+    return this.#debug
+  }
+
+  /** The variables with tags, in the order of their tags and addresses. */
+  get globals(): readonly GlobalVariable[] {
+    return this.#read().globals
   }
 
   // An optimiser that runs after the compiler (clang calls wasm-opt) may leave debug information behind that is of the code before: then
   // functions don't begin and end where it says, and nothing of it is believed.
-  #findSubprograms(): void {
+  #findSubprograms(info: DebugInfo): Map<number, Subprogram> | undefined {
+    const found = new Map<number, Subprogram>()
     let wrong = 0
-    for (const subprogram of this.#debug.subprograms) {
+    for (const subprogram of info.subprograms) {
       const range = subprogram.ranges[0]
       const index = this.functionAt(range?.low ?? -1)
       const func = this.module.functions[index - this.importedFunctions]
       if (func === undefined || range?.high !== func.offset + func.body.length) wrong++
-      else this.#subprograms.set(index, subprogram)
+      else found.set(index, subprogram)
     }
-    this.debugInfo = wrong * 4 <= this.#debug.subprograms.length
-    if (!this.debugInfo) this.#subprograms.clear()
+    return wrong * 4 <= info.subprograms.length ? found : undefined
   }
 
   // By name, else the first mutable i32 that a function starts by taking something off.
@@ -119,12 +141,12 @@ export class Program {
     return new Set(scans.map(([func]) => func))
   }
 
-  #findReplaced(): Replaced[] {
-    const replaced: Replaced[] = []
+  #findReplaced(given: MallocFunctions): Replaced[] {
+    const replaced: Replaced[] = [...given].map(([func, name]) => ({ func, name }))
     this.module.functions.forEach((_, i) => {
       const func = this.importedFunctions + i
       const name = this.#names.get(func)
-      if (name === undefined) return
+      if (name === undefined || given.has(func)) return
       const key = name.includes(' ') || name.includes('(') ? name : name.replace(/^__wrap_/, '')
       const known =
         allocators[key]?.params ?? (Object.hasOwn(stringFunctions, key) ? stringParams(key) : undefined)
@@ -135,30 +157,14 @@ export class Program {
     })
     // Without the functions that take memory there is nothing to give back.
     const takes = replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
-    return takes ? replaced : replaced.filter(({ name }) => allocators[name] === undefined)
-  }
-
-  #findGlobals(): GlobalVariable[] {
-    const byStart = new Map<number, { name: string; start: number; length: number; type: number }>()
-    if (!this.debugInfo) return []
-    for (const { name, size, locations, typeEntry: type } of this.#debug.globals) {
-      const location = locations.find(one => one.kind === 'memory')
-      if (location === undefined || size === undefined || size === 0 || location.value === 0) continue
-      const known = byStart.get(location.value)
-      if (known === undefined || known.length < size)
-        byStart.set(location.value, { name, start: location.value, length: size, type })
-    }
-    const ends = new Map([...byStart.values()].map(one => [one.start + one.length, one.length]))
-    return [...byStart.values()]
-      .map(one => ({ ...one, before: ends.get(one.start) ?? 0 }))
-      .sort((a, b) => a.start - b.start)
-      .slice(0, FRAME_TAGS / 8 - 1)
-      .map((one, i) => ({ ...one, tag: 8 * (i + 1) }))
+    if (takes) return replaced
+    const shaped = [...(findMallocByShape(this.module) ?? [])].map(([func, name]) => ({ func, name }))
+    return [...replaced.filter(({ name }) => allocators[name] === undefined), ...shaped]
   }
 
   /** The tag for a constant that may be a global's address. `plain`: in code that was not optimised. */
   globalTag(address: number, plain: boolean): number {
-    const found = this.#byStart.get(address)
+    const found = this.#read().byStart.get(address)
     if (found === undefined) return 0
     if (!plain && (found.length < 16 || found.before > 0)) return 0
     return found.tag
@@ -197,14 +203,30 @@ export class Program {
 
   /** Where a function is written, as a frame. */
   declared(func: number): CheckFrame[] {
-    const subprogram = this.#subprograms.get(func)
+    const subprogram = this.#read().subprograms.get(func)
     const { file, line } = subprogram ?? {}
     return [{ func, name: this.name(func), file, line, offset: -1 }]
   }
 
-  /** Whether a site is in the code that runs main. */
+  /** Whether a site is in the code that runs main: it asks for main's arguments. */
   isStartUp(site: number): boolean {
-    return site >= 0 && this.name(this.functionAt(site)) === '__main_void'
+    if (site < 0) return false
+    const func = this.functionAt(site)
+    return this.name(func) === '__main_void' || this.#asksArguments(func, 1)
+  }
+
+  // Itself, or by a function around the host's.
+  #asksArguments(func: number, around: number): boolean {
+    const body = this.module.functions[func - this.importedFunctions]
+    const host = this.module.imports.filter(({ kind }) => kind === 'func')
+    if (body === undefined) return false
+    const cursor = new Cursor(body.body, body.offset)
+    while (cursor.next())
+      if (cursor.op === 0x10) {
+        if (host[cursor.index]?.name === 'args_get') return true
+        if (around > 0 && this.#asksArguments(cursor.index, around - 1)) return true
+      }
+    return false
   }
 
   typeOf(func: number): FuncType {
@@ -243,7 +265,8 @@ export class Program {
   }
 
   frame(func: number): FrameInfo {
-    const subprogram = this.#subprograms.get(func)
+    const { info, subprograms } = this.#read()
+    const subprogram = subprograms.get(func)
     if (subprogram === undefined) return { plain: false, complete: false, variables: [] }
     let plain = subprogram.variables.length > 0 || subprogram.frameBase !== undefined
     let complete = true
@@ -253,14 +276,22 @@ export class Program {
       if (location?.kind !== 'frame' || location.range !== undefined || locations.length !== 1) {
         if (location === undefined || location.kind !== 'memory') plain = false
       } else if (size === undefined) complete = false
-      else variables.push({ name, start: location.value, length: size, type })
+      else
+        variables.push({
+          name,
+          start: location.value,
+          length: size,
+          type,
+          single: info.partAt(type, 0, 0) === 'part',
+          partAt: (offset, width) => info.partAt(type, offset, width),
+        })
     }
     return { plain: plain && variables.length > 0, complete, variables }
   }
 
   /** The member that holds a byte of a variable of this type, if it is an array of characters: from the variable's start. */
   textAt(type: number, offset: number): Extent | undefined {
-    return this.#debug.textAt(type, offset)
+    return this.#read().info.textAt(type, offset)
   }
 
   /** The global variable that holds a byte. */
@@ -296,14 +327,22 @@ export class Program {
     return { op: cursor.op, func }
   }
 
+  /** The variable of the frame that an access of constant bytes meets between its members, for certain. */
+  paddingAt(site: number): FrameVariable | undefined {
+    const func = this.functionAt(site)
+    const { plain, variables } = this.frame(func)
+    const access = plain ? this.use(func).accesses.find(one => one.site === site) : undefined
+    return access === undefined ? undefined : paddingOf(access, variables)
+  }
+
   /** Frames of sites, innermost first, with the calls that the compiler has put into their callers. */
   describe(sites: Iterable<number>): CheckFrame[] {
     const frames: CheckFrame[] = []
     for (const offset of sites) {
       const func = this.functionAt(offset)
-      if (this.debugInfo) this.#lines ??= readLines(this.module)
+      if (this.#read().isThere) this.#lines ??= readLines(this.module)
       const place = this.#lines?.at(offset)
-      const inlined = (this.#subprograms.get(func)?.inlined ?? [])
+      const inlined = (this.#read().subprograms.get(func)?.inlined ?? [])
         .filter(one => one.ranges.some(({ low, high }) => offset >= low && offset < high))
         .sort((a, b) => b.depth - a.depth)
       let file = place?.file
@@ -317,6 +356,23 @@ export class Program {
     }
     return frames
   }
+}
+
+function findGlobals(info: DebugInfo): GlobalVariable[] {
+  const byStart = new Map<number, { name: string; start: number; length: number; type: number }>()
+  for (const { name, size, locations, typeEntry: type } of info.globals) {
+    const location = locations.find(one => one.kind === 'memory')
+    if (location === undefined || size === undefined || size === 0 || location.value === 0) continue
+    const known = byStart.get(location.value)
+    if (known === undefined || known.length < size)
+      byStart.set(location.value, { name, start: location.value, length: size, type })
+  }
+  const ends = new Map([...byStart.values()].map(one => [one.start + one.length, one.length]))
+  return [...byStart.values()]
+    .map(one => ({ ...one, before: ends.get(one.start) ?? 0 }))
+    .sort((a, b) => a.start - b.start)
+    .slice(0, FRAME_TAGS / 8 - 1)
+    .map((one, i) => ({ ...one, tag: 8 * (i + 1) }))
 }
 
 function stringParams(name: string): number {

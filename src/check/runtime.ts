@@ -3,26 +3,29 @@ import type { EngineGlobal, EngineInstance, EngineMemory, ImportObject } from '.
 import { OP } from '../wasm/opcode-table.ts'
 import { effects, isStore, widths } from '../wasm/opcode-table.ts'
 import { allocatorCall } from './allocate.ts'
+import type { FrameVariable } from './context.ts'
 import { allocators } from './allocators.ts'
 import { ErrorLog, type ErrorKind, type CheckFinding, type Note } from './errors.ts'
 import { CheckedHeap } from './heap.ts'
 import {
+  CHECK_MODULE,
   DEFINED,
   EXCHANGE_CALLS,
   EXCHANGE_T,
   EXCHANGE_V,
+  EXPORTS,
   HEAP_TAGS,
   TABLE,
   TAG_LIMIT,
   UNDEFINED,
 } from './layout.ts'
-import { argumentPlace, CHECK_MODULE, EXPORTS } from './pass.ts'
 import { Places } from './places.ts'
 import type { Program } from './program.ts'
 import { Shadow } from './shadow.ts'
 import { CallStacks } from './stacks.ts'
 import { scanTargets } from './scanf.ts'
 import { type StringHost, stringFunctions } from './strings.ts'
+import { argumentPlace } from './whole.ts'
 
 export interface RuntimeOptions {
   readonly quarantine: number
@@ -40,6 +43,8 @@ interface SiteInfo {
   readonly calls: boolean
   /** What it touches right below the stack pointer may be its own. */
   readonly ownBelow: boolean
+  /** The variable that it meets between members. */
+  readonly padding: FrameVariable | undefined
 }
 
 /** How far below the stack pointer functions go that don't move it. */
@@ -64,7 +69,6 @@ export class Runtime {
   globals: EngineGlobal[] = []
   stackPointer: EngineGlobal | undefined
   readonly #options: RuntimeOptions
-  #control!: EngineMemory
   control!: Uint32Array
   bytes!: Uint8Array
   view!: DataView
@@ -90,8 +94,9 @@ export class Runtime {
   attach(instance: EngineInstance): void {
     const { exports } = instance
     this.memory = exports[EXPORTS.memory] as EngineMemory
-    this.#control = exports[EXPORTS.control] as EngineMemory
-    this.shadow = new Shadow(exports[EXPORTS.shadow] as EngineMemory, exports[EXPORTS.bits] as EngineMemory)
+    this.control = new Uint32Array((exports[EXPORTS.control] as EngineMemory).buffer)
+    const bits = exports[EXPORTS.bits] as EngineMemory
+    this.shadow = new Shadow(exports[EXPORTS.shadow] as EngineMemory, bits)
     this.globals = Object.entries(exports)
       .filter(([name]) => name.startsWith(EXPORTS.global))
       .map(([, global]) => global as EngineGlobal)
@@ -99,20 +104,23 @@ export class Runtime {
     this.#exitCode = exports[EXPORTS.exitCode] as EngineGlobal
     this.stackPointer = exports[`${EXPORTS.global}${this.program.stackPointer}`] as EngineGlobal | undefined
     const { functions } = this.program.module
-    this.stacks = new CallStacks(this.#control, exports[EXPORTS.calls] as EngineGlobal, functions.length + 1)
+    this.stacks = new CallStacks(this.control, exports[EXPORTS.calls] as EngineGlobal, functions.length + 1)
     this.log = new ErrorLog(
       this.stacks,
       sites => this.program.describe(sites),
       this.#options.suppress,
       this.#options.tell,
     )
-    this.heap = new CheckedHeap(this.memory, this.#control, this.shadow, this.stacks, {
-      ...this.#options,
-      grown: () => this.#look(),
-    })
+    this.heap = new CheckedHeap(
+      instance,
+      this.control,
+      new Uint32Array(bits.buffer),
+      this.#options.quarantine,
+    )
     this.#look()
     this.places = new Places(this)
     this.places.tags = exports[EXPORTS.tags] as EngineGlobal
+    this.places.liveTags = exports[EXPORTS.liveTags] as EngineGlobal
     this.#layOut()
   }
 
@@ -133,8 +141,6 @@ export class Runtime {
     this.shadow.setDefined(Math.min(first, 1024), heap - Math.min(first, 1024))
     if (stackFirst) this.shadow.setDefined(1024, size - 1024)
     else if (first >= 1024) this.shadow.setUnaddressable(0, 1024)
-    for (const { start, length, before, tag } of program.globals)
-      this.#setObject(tag, start - before, before + length)
     this.places.stackTop = stackFirst || top > 0 ? top : 0
   }
 
@@ -144,12 +150,10 @@ export class Runtime {
     this.control[at + 1] = length
   }
 
-  /** A memory has grown: its views are made again. */
+  /** The memory has grown: its views are made again. */
   #look(): void {
-    this.control = new Uint32Array(this.#control.buffer)
     this.bytes = new Uint8Array(this.memory.buffer)
     this.view = new DataView(this.memory.buffer)
-    this.stacks.words = this.control
   }
 
   /** What the pass imports. */
@@ -171,6 +175,7 @@ export class Runtime {
       },
       alloca: (start: number, length: number, site: number) => this.#alloca(start >>> 0, length >>> 0, site),
       root: (value: number) => this.roots.push(value),
+      stack: (top: number, slot: number) => this.stacks.captureRecent(top, slot),
       scan: (_stream: number, format: number, args: number) => this.#scan(format >>> 0, args >>> 0),
     }
     for (const { func, name } of this.program.replaced) own[`${name}#${func}`] = this.#whole(name)
@@ -191,6 +196,7 @@ export class Runtime {
         wordwise: use.wordwise,
         calls: use.calls,
         ownBelow: use.readsStackPointer && !use.leaf && !this.program.frame(func).plain,
+        padding: this.program.paddingAt(site),
       }
       this.#sites.set(site, info)
     }
@@ -277,6 +283,7 @@ export class Runtime {
     if (v !== 0) this.#undefinedAddress(t, site)
     const { shadow } = this
     const partial = info.wordwise && width >= 4 && at % width === 0
+    if (info.padding !== undefined) this.#padding(at, info.padding, info, site)
     if (!partial && this.outside(at, width, t)) return this.addressError(at, width, t, false, site)
     const bad = shadow.findUnaddressable(at, width)
     if (bad >= 0 && !(partial && anyAddressable(shadow, at, width)) && !this.#isOwnBelow(at, width, info))
@@ -304,6 +311,7 @@ export class Runtime {
     const info = this.site(site)
     const { width } = info
     if (v !== 0) this.#undefinedAddress(t, site)
+    if (info.padding !== undefined) this.#padding(at, info.padding, info, site)
     if (this.outside(at, width, t)) return this.addressError(at, width, t, true, site)
     if (shadow.findUnaddressable(at, width) >= 0 && !this.#isOwnBelow(at, width, info))
       return this.addressError(at, width, t, true, site)
@@ -335,6 +343,19 @@ export class Runtime {
       const bits = ((control[word + (i >> 2)] as number) >>> (8 * (i & 3))) & 0xff
       shadow.setByte(at + i, true, bits, valueT)
     }
+  }
+
+  // An index that has left a member for what lies between it and the next one.
+  #padding(at: number, { name }: FrameVariable, { width, store }: SiteInfo, site: number): void {
+    const what = `invalid ${store ? 'write' : 'read'} of ${width} byte${width === 1 ? '' : 's'}`
+    const text = `between the members of the local variable ${name ?? ''}, or behind the last`
+    this.error(
+      store ? 'invalid-write' : 'invalid-read',
+      `${what} at 0x${at.toString(16)}`,
+      [{ text, frames: [] }],
+      site,
+      { address: at, size: width },
+    )
   }
 
   #decided(t: number, site: number): void {
@@ -390,7 +411,7 @@ export class Runtime {
     if (tag + 8 >= HEAP_TAGS || length === 0) return 0
     this.#setObject(tag, start, length)
     this.places.alloca(tag, site)
-    tags.value = tag + 8
+    tags.value = this.places.liveTags.value = tag + 8
     return tag
   }
 

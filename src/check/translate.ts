@@ -12,7 +12,7 @@ import { type Access, checkLoad, checkStore, pushT, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { CONTROL } from './emitter.ts'
 import { type FrameUse, frameUse } from './frames.ts'
-import { FRAME_VARIABLES, TABLE } from './layout.ts'
+import { FRAME_VARIABLES, RETIRED_TAGS, TABLE } from './layout.ts'
 import { isUndefined } from './operators.ts'
 import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
@@ -20,6 +20,8 @@ export interface Translated {
   readonly locals: Func['locals']
   readonly body: Uint8Array
   readonly use: FrameUse
+  /** Where in the body the branches are that are hardly ever taken. */
+  readonly rare: readonly number[]
 }
 
 /** Translates the function with this index in the module as it came. */
@@ -38,12 +40,18 @@ export function translate(context: Context, func: Func, index: number): Translat
     const before = dirt.v.size + dirt.t.size
     const translation = new Translation(context, func, index, type, types, use, dirt)
     const body = translation.run()
-    if (dirt.v.size + dirt.t.size === before)
-      return { locals: [...func.locals, ...translation.locals.runs()], body, use }
+    if (dirt.v.size + dirt.t.size === before) {
+      const locals = [...func.locals, ...translation.locals.runs()]
+      return { locals, body, use, rare: translation.rare }
+    }
   }
 }
 
 class Translation extends Arithmetic {
+  get rare(): readonly number[] {
+    return this.out.rare
+  }
+
   run(): Uint8Array {
     const out = this.out
     this.prologue()
@@ -100,8 +108,8 @@ class Translation extends Arithmetic {
       out.globalSet(context.calls)
     }
     if (this.tags || this.allocas) {
-      out.globalGet(context.tags)
-      out.set(locals.named('tags', I32))
+      out.globalGet(context.liveTags)
+      out.set(locals.named('live', I32))
     }
     if (this.use.leaf) {
       // What lies below the stack pointer is this function's until it returns.
@@ -120,6 +128,17 @@ class Translation extends Arithmetic {
     const out = this.out
     const context = this.context
     const tags = this.locals.named('tags', I32)
+    // Not at once those of a function that has returned: who still has a pointer to its variables is to be seen.
+    const live = this.locals.named('live', I32)
+    out.get(live)
+    out.globalGet(context.tags)
+    out.tee(tags)
+    out.get(tags)
+    out.get(live)
+    out.op(0x6b)
+    out.i32(RETIRED_TAGS)
+    out.op(0x4b, 0x1b)
+    out.set(tags)
     this.places.forEach((place, i) => {
       out.get(tags)
       out.globalGet(context.stackPointer)
@@ -138,6 +157,8 @@ class Translation extends Arithmetic {
     out.i32(8 * this.places.length)
     out.op(0x6a)
     out.globalSet(context.tags)
+    out.globalGet(context.tags)
+    out.globalSet(context.liveTags)
   }
 
   protected epilogue(): void {
@@ -161,11 +182,14 @@ class Translation extends Arithmetic {
       out.call(context.helpers.pop)
     }
     if (this.tags || this.allocas) {
-      out.get(locals.named('tags', I32))
-      out.globalGet(context.tags)
+      const live = locals.named('live', I32)
+      const first = this.tags ? locals.named('tags', I32) : live
+      out.get(first)
+      out.globalGet(context.liveTags)
       out.op(0x47)
       out.if()
-      out.get(locals.named('tags', I32))
+      out.get(first)
+      out.get(live)
       out.call(context.helpers.dropTags)
       out.end()
     }
@@ -452,7 +476,7 @@ class Translation extends Arithmetic {
     }
     if (!host && op !== 0x12 && op !== 0x13) {
       out.globalGet(context.exiting)
-      out.brIf(this.labels.length)
+      out.brIfRarely(this.labels.length)
     }
     type.results.forEach((result, i) => {
       const shadow = shadowType(result)
@@ -501,7 +525,7 @@ class Translation extends Arithmetic {
     if (value.v < 0) return
     const out = this.out
     isUndefined(out, value.type, value.v)
-    out.if()
+    out.ifRarely()
     out.i32(i)
     pushT(out, value.t)
     out.i32(site)
@@ -537,7 +561,7 @@ class Translation extends Arithmetic {
     }
     const result = results[0]
     if (result === undefined && op < 0x400) {
-      checkStore(out, this.context, access, values[1] as Value)
+      checkStore(out, this.context, this.locals, access, values[1] as Value)
     } else if (op >= 0x400 || isStore(op)) {
       // Atomic: the bytes have to be addressable, what comes back counts as defined.
       const v = this.scratch('rv', result === I64 ? I64 : I32)

@@ -241,7 +241,15 @@ function store(op: number): Helper {
       refuseAddress(out, helpers, width, t, v)
       if (width < 4) {
         refuseUndefined(out, width, shadow, value, 0)
-        refuseRange(out, helpers.settle, width, 0)
+        unaligned(out, width, () => {
+          refuseRange(out, helpers.settle, width, 1)
+          out.op(0x0f)
+        })
+        out.get(AT)
+        out.i32(width)
+        out.call(helpers.define)
+        out.op(0x45)
+        out.brIf(0)
       } else {
         unaligned(out, width, () => {
           refuseUndefined(out, width, shadow, value, 1)

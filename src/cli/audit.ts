@@ -236,7 +236,7 @@ async function start(words: readonly string[], env: NodeJS.ProcessEnv = process.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => {
       child.kill(signal)
-      process.exit(128 + (signal === 'SIGINT' ? 2 : signal === 'SIGTERM' ? 15 : 1))
+      process.kill(process.pid, signal) // no longer caught: we end by it, at once
     })
   return child
 }

@@ -1,7 +1,7 @@
 // lethe check: runs a WebAssembly program and tells what it does wrong with its memory.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import type { CheckFinding, CheckResult, LeakCheck } from '../check/index.ts'
+import type { CheckFinding, CheckResult, LeakCheck, LeakKind } from '../check/index.ts'
 import { GuestError } from '../guest/errors.ts'
 import { collect, examples } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
@@ -13,6 +13,8 @@ interface CheckFlags {
   readonly env?: readonly string[]
   readonly invoke?: string
   readonly leakCheck: LeakCheck
+  readonly errorsForLeakKinds?: ReadonlySet<LeakKind>
+  readonly mallocFunctions?: string
   readonly quarantine?: number
   readonly suppressions?: readonly string[]
   readonly errorExitcode?: number
@@ -36,6 +38,15 @@ export function checkCommand(): Command {
       new Option('--leak-check <what>', 'blocks that were not given back')
         .choices(['no', 'summary', 'full', 'all'])
         .default('full'),
+    )
+    .option(
+      '--errors-for-leak-kinds <kinds>',
+      'which of them are errors: definite, indirect, possible, reachable, or none (default: definite,possible)',
+      parseKinds,
+    )
+    .option(
+      '--malloc-functions <list>',
+      'functions that are malloc, free and so on: malloc=pool_take,free=pool_give, or indices',
     )
     .option('--quarantine <size>', 'freed blocks that are not used again at once (default: 16M)', parseSize)
     .option('--suppressions <file>', 'findings that are only counted (repeatable)', collect)
@@ -63,11 +74,22 @@ function parseCode(text: string): number {
   return code
 }
 
+const leakKinds: readonly LeakKind[] = ['definite', 'indirect', 'possible', 'reachable']
+
+function parseKinds(text: string): ReadonlySet<LeakKind> {
+  const words = text === 'none' ? [] : text === 'all' ? leakKinds : text.split(',')
+  const kinds = words.map(word => leakKinds.find(kind => kind === word))
+  if (kinds.some(kind => kind === undefined))
+    throw new InvalidArgumentError(`the kinds are ${leakKinds.join(', ')}, or all, or none`)
+  return new Set(kinds as LeakKind[])
+}
+
 async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<void> {
   const { check, CheckError, findingText, jsonReport, sarifReport, summaryText } = await import(
     '../check/index.ts'
   )
   const { load } = await import('../guest/load.ts')
+  const { parseMalloc } = await import('../guest/malloc-functions.ts')
   const suppress = await suppressions(flags.suppressions ?? [])
   const json = flags.json !== undefined
   let result: CheckResult
@@ -79,10 +101,15 @@ async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<v
       env: Object.fromEntries((flags.env ?? []).map(parseEnv)),
       leaks: flags.leakCheck,
       suppress,
+      keepCode: true,
       tell: finding => {
         if (!json) tell(findingText(finding))
       },
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
+      ...(flags.errorsForLeakKinds === undefined ? {} : { leakErrors: flags.errorsForLeakKinds }),
+      ...(flags.mallocFunctions === undefined
+        ? {}
+        : { mallocFunctions: parseMalloc(guest.module, flags.mallocFunctions) }),
       ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
     })
   } catch (error) {

@@ -1,6 +1,6 @@
 // What is told of a guest's run when it has ended: to people on standard error, with --json a line for each thing.
 import { writeFileSync } from 'node:fs'
-import type { BudgetCounts } from '../guest/budget-pages.ts'
+import type { BudgetCounts, BudgetPicture } from '../guest/budget.ts'
 import type { GcCounts } from '../guest/gc.ts'
 import type { Party } from '../guest/malloc-accesses.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
@@ -11,9 +11,9 @@ import { formatSize } from './size.ts'
 
 const size = (pages: number): string => formatSize(pages * 4096)
 
-export function tellBudget(counts: BudgetCounts, flags: GuestFlags): void {
+export function tellBudget(counts: BudgetCounts, picture: BudgetPicture, flags: GuestFlags): void {
   if (flags.verbose === true) say(budgetText(counts))
-  record(flags, { type: 'budget', budget: flags.budget, ...counts })
+  record(flags, { type: 'budget', budget: flags.budget, ...counts, ...picture })
 }
 
 function budgetText(c: BudgetCounts): string {
@@ -44,6 +44,7 @@ export function tellSites(watch: MallocWatch, flags: GuestFlags): void {
   if (flags.json !== undefined) {
     record(flags, { type: 'heap', peak: watch.peak, strangeFrees: watch.strange, sites: sites.length })
     for (const site of sites) record(flags, { ...site, type: 'site' })
+    record(flags, { type: 'owners', runs: watch.map() })
     return
   }
   const line = (text: string): void => void process.stderr.write(`${text}\n`)

@@ -54,7 +54,10 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     if (flags.gc === true) {
       const { GuestCollector } = await import('../guest/gc.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
-      collector = new GuestCollector(guest.module, mallocOf(path, guest.module, flags.mallocFunctions, true))
+      collector = new GuestCollector(
+        guest.module,
+        mallocOf(path, guest.module, flags.mallocFunctions, 'collect'),
+      )
       options = together(options, collector.options)
     }
     if (flags.malloc === 'observe') {
@@ -68,7 +71,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     } else if (flags.malloc !== undefined) {
       const { allocatorPolicy, withAllocator } = await import('../guest/malloc.ts')
       const { mallocOf } = await import('../guest/malloc-functions.ts')
-      const functions = mallocOf(path, guest.module, flags.mallocFunctions, true)
+      const functions = mallocOf(path, guest.module, flags.mallocFunctions, 'replace')
       options = together(options, withAllocator(guest.module, functions, allocatorPolicy(flags.malloc)))
     }
     if (flags.mmu === 'machine') {
@@ -96,8 +99,8 @@ async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags):
       : flags.mallocFunctions === undefined
         ? findMalloc(guest.module)
         : mallocOf(guest.path, guest.module, flags.mallocFunctions)
-  const { ending, counts } = await runWithin(guest, options, flags.budget as number, functions)
-  ;(await told()).tellBudget(counts, flags)
+  const { ending, counts, picture } = await runWithin(guest, options, flags.budget as number, functions)
+  ;(await told()).tellBudget(counts, picture, flags)
   return ending
 }
 

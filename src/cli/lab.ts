@@ -1,12 +1,13 @@
-// lethe lab: serves the page of src/lab, built to dist/lab, to this machine only.
+// lethe lab: serves the page of src/lab, built to dist/lab, and files that it is to show, to this machine only.
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { extname, join, normalize } from 'node:path'
+import { basename, extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
+import { examples } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { print, printJson, say } from './output.ts'
 
@@ -24,7 +25,10 @@ const types: Readonly<Record<string, string>> = {
 
 export function labCommand(): Command {
   return new Command('lab')
-    .description('look at the machine, replacement, heaps and collection in a browser')
+    .description(
+      'look at the machine, replacement, heaps, collection and programs that have run in a browser',
+    )
+    .argument('[file...]', 'what lethe run --json FILE or lethe check --json FILE has written')
     .addOption(
       new Option('--port <number>', '0 takes a free one').default(0).argParser(text => {
         const port = /^\d+$/.test(text) ? Number(text) : Number.NaN
@@ -33,12 +37,23 @@ export function labCommand(): Command {
       }),
     )
     .addOption(new Option('--json', 'print one JSON document with the address'))
-    .action(async (flags: Flags) => lab(flags))
+    .addHelpText(
+      'after',
+      `\n${examples([
+        ['lethe lab', 'the lecture to look at and to play with'],
+        [
+          'lethe run --budget 16M --json run.json prog.wasm; lethe lab run.json',
+          'what was resident when, and why',
+        ],
+      ])}`,
+    )
+    .action(async (files: string[], flags: Flags) => lab(files, flags))
 }
 
-async function lab({ port, json }: Flags): Promise<void> {
+async function lab(files: readonly string[], { port, json }: Flags): Promise<void> {
   if (!existsSync(join(folder, 'index.html')))
     throw new CommandError(exitCode.impossible, 'The page is not built; run npm run build')
+  const records = await Promise.all(files.map(read))
   const token = randomBytes(16).toString('hex')
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
@@ -47,14 +62,31 @@ async function lab({ port, json }: Flags): Promise<void> {
     if (!local(request.headers.host) || !same(given, token))
       return refuse(response, 403, 'Open the address that lethe lab printed.')
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, 'Only GET.')
-    void send(response, rest.join('/'))
+    const [folderName, number] = rest
+    if (folderName !== 'records') return void send(response, rest.join('/'))
+    const wanted = records[Number(number)]
+    if (number !== undefined && wanted === undefined) return refuse(response, 404, 'There is no such file.')
+    deliver(response, 'application/json', wanted?.bytes ?? JSON.stringify(records.map(({ name }) => name)))
   })
   await listen(server, port)
-  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/${token}/`
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/${token}/${records.length > 0 ? '#program' : ''}`
   if (json === true) printJson({ type: 'lab', address })
   else {
     print(address)
     say('open this address in a browser; Ctrl-C ends it')
+  }
+}
+
+interface Shown {
+  readonly name: string
+  readonly bytes: Buffer
+}
+
+async function read(path: string): Promise<Shown> {
+  try {
+    return { name: basename(path), bytes: await readFile(path) }
+  } catch (error) {
+    throw new UsageError(`${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
   }
 }
 
@@ -96,13 +128,17 @@ async function send(response: ServerResponse, name: string): Promise<void> {
   if (!path.startsWith(folder) || type === undefined) return refuse(response, 404, 'There is no such file.')
   const bytes = await readFile(path).catch(() => undefined)
   if (bytes === undefined) return refuse(response, 404, 'There is no such file.')
+  deliver(response, type, bytes)
+}
+
+function deliver(response: ServerResponse, type: string, bytes: Buffer | string): void {
   response
     .writeHead(200, {
       'content-type': type,
-      'content-length': bytes.length,
+      'content-length': Buffer.byteLength(bytes),
       'cache-control': 'no-store',
       'content-security-policy':
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'none'",
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'",
       'referrer-policy': 'no-referrer',
     })
     .end(bytes)

@@ -39,6 +39,7 @@ function wholeNumber(option: string, text: string): number {
 function framesOf(text: string): number[] {
   return text.split(',').flatMap(part => {
     const [low, high] = part.split('-')
+    if (low === '' || high === '') throw new UsageError(`--frames ${part}: give a range such as 3-8`)
     if (high === undefined) return [wholeNumber('--frames', part)]
     const from = wholeNumber('--frames', low ?? '')
     const to = wholeNumber('--frames', high)

@@ -1,16 +1,29 @@
 #!/usr/bin/env node
 // lethe: only wires. Commands are in files of their own; every error ends here, as one sentence and an exit code.
-import type { CommanderError } from 'commander'
+import type { Command, CommanderError } from 'commander'
 import { codeOf } from './errors.ts'
 import { endWithReader, say } from './output.ts'
 
 try {
   endWithReader()
-  // `run` is started for short programs too: it does not load what all the others are made of.
+  // `run` is started for short programs too, and `machine` for short traces: they do not load what all the others are made of.
+  const few: Readonly<Record<string, () => Promise<Command>>> = {
+    run: async () => (await import('./run.ts')).runCommand(),
+    machine: async () => (await import('./machine.ts')).machineCommand(),
+    'machine dinero': async () => {
+      const [{ machineWith }, { dineroCommand }] = await Promise.all([
+        import('./machine-frame.ts'),
+        import('./machine-dinero.ts'),
+      ])
+      return machineWith([dineroCommand()])
+    },
+  }
+  const [, , name = '', part = ''] = process.argv
+  const one = few[`${name} ${part}`] ?? few[name]
   const lethe =
-    process.argv[2] === 'run'
-      ? (await import('./frame.ts')).withCommands([(await import('./run.ts')).runCommand()])
-      : (await import('./program.ts')).program()
+    one === undefined
+      ? (await import('./program.ts')).program()
+      : (await import('./frame.ts')).withCommands([await one()])
   await lethe.parseAsync()
 } catch (error) {
   if (isCommander(error)) {

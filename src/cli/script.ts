@@ -96,7 +96,7 @@ async function replacing(name: string, flags: GuestFlags): Promise<Part> {
         'option',
         `${guest.path} imports a memory that is shared, or another instance's: run it without --malloc ${name}`,
       )
-    const functions = mallocOf(guest.path, guest.module, flags.mallocFunctions, true)
+    const functions = mallocOf(guest.path, guest.module, flags.mallocFunctions, 'replace')
     return withAllocatorWithin(guest.module, functions, policy, room, made)
   }
 }
@@ -144,7 +144,7 @@ async function within(limit: number, flags: GuestFlags): Promise<Part> {
       'impossible',
       "A budget for a script needs the privilege to serve faults of Node's own system calls (see lethe doctor)",
     )
-  process.on('exit', () => tellBudget(budget.counts(), flags))
+  process.on('exit', () => tellBudget(budget.counts(), budget.picture(), flags))
   return guest => {
     if (isShared(guest.module))
       throw new GuestError(

@@ -54,7 +54,7 @@ interface Hand {
 export class Crew {
   readonly #data: Omit<HandData, 'port' | 'shared'>
   #size: number
-  #hands: readonly Hand[] = []
+  #hands: Hand[] = []
 
   /** So many threads, which start with their first tasks: most searches have none for them. */
   constructor(size: number, data: Omit<HandData, 'port' | 'shared'>) {
@@ -69,11 +69,10 @@ export class Crew {
 
   /** Gives each hand a task, in order; there are no more tasks than hands. */
   begin(tasks: readonly Task[]): void {
-    if (tasks.length > 0 && this.#hands.length === 0)
-      this.#hands = Array.from({ length: this.#size }, () => start(this.#data))
+    if (tasks.length > this.#size)
+      throw new RangeError(`Invalid number of tasks ${tasks.length} for ${this.#size} hands`)
     for (const [i, task] of tasks.entries()) {
-      const hand = this.#hands[i]
-      if (hand === undefined) throw new RangeError(`Invalid hand ${i} of ${this.#hands.length}`)
+      const hand = (this.#hands[i] ??= start(this.#data))
       hand.task = task
       hand.port.postMessage(task)
     }
@@ -89,12 +88,13 @@ export class Crew {
       hand.task = undefined
       if (answer !== undefined) continue
       this.#hands = this.#hands.filter(other => other !== hand)
-      this.#size = this.#hands.length
+      this.#size--
       void hand.worker.terminate()
     }
     return finished
   }
 
+  /** Every hand that there is has answered, so that none is terminated while it starts: the FFI would take the process with it. */
   close(): void {
     for (const { worker } of this.#hands) void worker.terminate()
     this.#hands = []

@@ -91,7 +91,8 @@ function canJudge(lens: string): boolean {
 
 /** How a slice must begin for a lens: with a line, or with an element. */
 function kindOf(outer: string): 'line' | 'element' {
-  return elements.has(outer.replace(/\+[0-9]$/, '')) ? 'element' : 'line'
+  const [first = ''] = outer.split('|')
+  return elements.has(first.replace(/\+[0-9]$/, '')) ? 'element' : 'line'
 }
 
 let slices = 0

@@ -1,12 +1,12 @@
 /**
  * Finds the pieces of a page: which parts of it lie in which source.
  *
- * Two ways to a piece. *It goes on*: programs put what they read next to each other, so where one piece ends in a source,
- * the next one in memory mostly begins, behind a separator. *An anchor*: at most four places are looked at, and the
- * longest wins. Either is followed both ways by comparison. Whatever is found is equal to what a read of the
+ * Three ways to a piece. *It goes on*: programs put what they read next to each other, so where one piece ends in a source,
+ * the next one in memory mostly begins, behind a separator. *Nearby*: what is left out between them is elsewhere. *An
+ * anchor*: at most four places are looked at, and the longest wins. Either is followed both ways by comparison. Whatever is found is equal to what a read of the
  * source gave just then.
  */
-import type { PieceKernel } from '../kernels/pieces.ts'
+import { type PieceKernel, WINDOW } from '../kernels/pieces.ts'
 import type { Step } from '../lens/recipe-program.ts'
 import type { Pool } from './pool.ts'
 import { columnsOf, PLANES, type Source, SourceReader } from './trial.ts'
@@ -21,6 +21,15 @@ const LEAST_ELEMENTS = 4
 const SHORT = 256
 /** A page is searched this far for what goes on. */
 const REACH = 320
+/**
+ * What a program has read piece by piece lies nearly in its order: allocators keep sizes apart, and hand out some at a time in
+ * another order. So a piece is looked for in the neighbourhood of where the last that was ENOUGH bytes long ended, whether
+ * the index knows it or not, as long as that finds some: CREDIT is how often it may be in vain. One of SURELY bytes is not looked
+ * for further.
+ */
+const ENOUGH = 64
+const SURELY = 160
+const CREDIT = 16
 /** Anchors that the index may have; its table takes 13 bytes for each. */
 const MOST_ANCHORS = 6 * MIB
 const MOST_BITS = 12
@@ -44,6 +53,9 @@ export class PieceFinder {
   readonly #planes: readonly number[]
   readonly #plain: boolean
   #bits = LEAST_BITS
+  // Where the last long piece of a page's own bytes ended, and for how many anchors it is still worth looking near there.
+  #home: { readonly source: number; readonly offset: number } | undefined
+  #credit = CREDIT
   // Where the last piece ended, by plane (-1: the page's own bytes).
   readonly #flow = new Map<number, { readonly source: number; readonly offset: number }>()
 
@@ -213,17 +225,43 @@ export class PieceFinder {
       }
       if (!piece) {
         if (anchor === PAGE) break
-        piece = this.#longest(next, end, extend)
+        piece = this.#nearby(page, anchor, end, extend) ?? this.#longest(next, end, extend)
         if (!piece || !this.#isWorth(piece, page)) {
           next++
           continue
         }
       }
       flow = { source: piece.source, offset: piece.offset + piece.length }
+      if (piece.length >= ENOUGH) {
+        this.#home = flow
+        this.#credit = Math.min(CREDIT, this.#credit + 1)
+      }
       end = piece.at + piece.length
       this.#take(piece, mask, steps)
     }
     if (flow) this.#flow.set(-1, flow)
+  }
+
+  /** A long piece with an anchor in it that lies where the last long one ended, or not far from there. */
+  #nearby(
+    page: number,
+    at: number,
+    low: number,
+    extend: (at: number, low: number, source: number, offset: number) => Piece | undefined,
+  ): Piece | undefined {
+    const home = this.#home
+    if (!home || this.#credit <= 0) return undefined
+    let best: Piece | undefined
+    for (const beside of [0, WINDOW, -WINDOW]) {
+      if (home.offset + beside < 0) continue
+      const window = this.#window(home.source, home.offset + beside)
+      const offset = window && this.#kernel.nearby(page, at, low, window)
+      const piece = offset === undefined ? undefined : extend(at, low, home.source, offset)
+      if (piece && piece.length > (best?.length ?? ENOUGH - 1)) best = piece
+      if (best && best.length >= SURELY) break
+    }
+    this.#credit += best ? CREDIT / 4 : -1
+    return best
   }
 
   /** A step for each part of a piece that nothing covers yet. */

@@ -74,12 +74,17 @@ export const textLenses: readonly string[] = [
   'utf16-latin1',
 ]
 
-/** The mark of parsed numbers: no lens by itself, because each table has its own. */
+/** The marks of parsed numbers, of 64 bits and of 32: no lenses by themselves, because each table has its own. */
 export const NUMBERS = 'numbers'
+export const NUMBERS_32 = 'numbers-32'
 
 const OUTER: readonly Outer[] = [
   ...[...textLenses, ...elements].map(narrowing),
+  // What another byte order was turned into can only be told by what it is: numbers.
+  { name: 'swap64', marks: looksParsed },
+  { name: 'swap32', marks: looksParsed32 },
   { name: NUMBERS, marks: looksParsed },
+  { name: NUMBERS_32, marks: looksParsed32 },
 ]
 
 /** Names of the outer lenses that could have made some of these pages; in a deep search, any of many more pages. */
@@ -107,7 +112,7 @@ export function marks(memory: MemorySource, runs: readonly Run[], deep = false):
 
 /**
  * Views of a file: of itself in the first round, of what is inside it in the second. In the last round what costs much for what
- * it finds: elements that begin at an odd byte, columns of tables as few programs read them. `marked`: marks that memory has.
+ * it finds: elements that begin at an odd byte or are in the other byte order, columns of tables as few programs read them. `marked`: marks that memory has.
  * Without `gates` nothing is left out because it is unlikely.
  */
 export function viewsOf(
@@ -128,18 +133,27 @@ export function viewsOf(
     const content = (): Backing => (source ??= below === '' ? file : lookInto(file, below))
     const isText = (): boolean => (text ??= gates && attempt(() => looksLikeText(content()), false))
     for (const mark of marked) {
-      if (mark === NUMBERS) continue
-      if (elements.includes(mark) && isText()) continue
+      if (mark === NUMBERS || mark === NUMBERS_32) continue
+      if ((elements.includes(mark) || mark.startsWith('swap')) && isText()) continue
       for (const [phase, name] of phases(mark).entries())
         if (attempt(() => lensNamed(name).suits?.(content()) ?? true, false))
           views.push({ lens: above(name), mark, round: phase === 0 ? at : 2 })
+      const bytes = widthOf(mark)
+      if (elements.includes(mark) && bytes > 1)
+        views.push({ lens: above(`swap${8 * bytes}|${mark}`), mark, round: 2 })
+    }
+    for (const [mark, bits] of [
+      [NUMBERS, 64],
+      [NUMBERS_32, 32],
+    ] as const) {
+      if (!marked.has(mark)) continue
+      for (const name of attempt(() => numberLenses(content(), MOST_COLUMNS, bits), [])) {
+        const column = name.includes('/') && !name.includes(',')
+        const rare = /^numbers-f[0-9]+\//.test(name)
+        views.push({ lens: above(name), mark, round: column ? (rare ? 2 : 1) : at })
+      }
     }
     if (!marked.has(NUMBERS)) continue
-    for (const name of attempt(() => numberLenses(content(), MOST_COLUMNS), [])) {
-      const column = name.includes('/') && !name.includes(',')
-      const rare = name.startsWith('numbers-f64/')
-      views.push({ lens: above(name), mark: NUMBERS, round: column ? (rare ? 2 : 1) : at })
-    }
     for (const name of attempt(() => columnLenses(content(), MOST_COLUMNS), []))
       views.push({ lens: above(name), mark: NUMBERS, round: at })
   }
@@ -157,7 +171,7 @@ export function lookInto(file: Backing, name: string): Backing {
 /** What a byte of a file costs to search through a lens, beside reading it. */
 const COSTS: readonly (readonly [RegExp, number])[] = [
   [/^unxz|^bunzip2/, 30],
-  [/^(gunzip|inflate|zlib|png|git)/, 8],
+  [/^(gunzip|inflate|zlib|png|tiff|git)/, 8],
   [/numbers/, 6],
   [/utf/, 3],
 ]
@@ -194,16 +208,15 @@ function latin(bytes: Uint8Array): boolean {
   return high * 5 < bytes.length
 }
 
+/** Bytes of the elements that a lens reads; 1 where they are bytes or characters. */
+function widthOf(name: string): number {
+  const bits = Number(/^(?:bf|f|u|i)(16|32|64)\b/.exec(name)?.[1] ?? 8)
+  return bits / 8
+}
+
 /** An element can begin at any byte of a file; the names for each phase. */
 function phases(name: string): string[] {
-  const bytes = /^(bf16|f16|u16|i16)-/.test(name)
-    ? 2
-    : /^(f32|u32|i32)-/.test(name)
-      ? 4
-      : name.startsWith('f64-')
-        ? 8
-        : 1
-  return Array.from({ length: bytes }, (_, phase) => (phase === 0 ? name : `${name}+${phase}`))
+  return Array.from({ length: widthOf(name) }, (_, phase) => (phase === 0 ? name : `${name}+${phase}`))
 }
 
 function attempt<T>(action: () => T, otherwise: T): T {
@@ -231,4 +244,17 @@ export function looksParsed(page: Uint8Array): boolean {
   }
   const all = words.length / 2
   return zeros < all * 0.9 && doubles + integers + zeros > all * 0.8
+}
+
+/** The same of floats, or whole numbers, of 32 bits. */
+export function looksParsed32(page: Uint8Array): boolean {
+  const words = new Int32Array(page.buffer, page.byteOffset, page.length / 4)
+  let usual = 0
+  let zeros = 0
+  for (const word of words) {
+    const exponent = (word >>> 23) & 0xff
+    if (word === 0) zeros++
+    else if ((exponent > 127 - 24 && exponent < 127 + 24) || (word > -(1 << 24) && word < 1 << 24)) usual++
+  }
+  return zeros < words.length * 0.9 && usual + zeros > words.length * 0.9
 }

@@ -14,6 +14,7 @@ import * as uffd from '../sys/uffd.ts'
 import { BudgetPages, BudgetShare } from './budget-pages.ts'
 import { type Ask, type BudgetData, type Note, Origins } from './budget-protocol.ts'
 import { GuestError } from './errors.ts'
+import { Timeline } from './timeline.ts'
 
 const O_CLOEXEC = 0o2000000
 const O_NONBLOCK = 0o4000
@@ -38,6 +39,7 @@ class BudgetPager {
   readonly #leased = new Map<number, number>()
   readonly #share: BudgetShare
   readonly #memories: BudgetPages[] = []
+  readonly #timeline: Timeline
   #running = true
 
   constructor(data: BudgetData, port: MessagePort) {
@@ -45,6 +47,7 @@ class BudgetPager {
     this.#port = port
     this.#share = new BudgetShare(data.limit, data.policy as PolicyName)
     this.#replies = new Int32Array(data.replies, 0, 2)
+    this.#timeline = new Timeline(data.timeline)
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
     for (const one of [fd, data.wake, this.#breaks]) this.#poller.add(one)
@@ -68,7 +71,18 @@ class BudgetPager {
           this.#requests()
         }
       }
+      const now = performance.now()
+      if (this.#timeline.due(now)) this.#sample(now)
     }
+  }
+
+  // Of the first memory, where it lies; of all, how much.
+  #sample(now: number): void {
+    const [first] = this.#memories
+    if (first === undefined) return
+    const { resident, packedBytes, faults } = this.#share.count()
+    const count = (into: Uint32Array, pages: number): number => first.count(into, pages)
+    this.#timeline.sample(now, resident, packedBytes, faults, count)
   }
 
   #drain(): void {
@@ -128,7 +142,11 @@ class BudgetPager {
         this.#memories.find(memory => memory.has(ask.ranges[0]?.[0] ?? 0))?.trim(ask.ranges)
         return 0
       case 'count':
+        this.#sample(performance.now())
         new Float64Array(this.#data.replies, 8).set(Object.values(this.#share.count()))
+        return 0
+      case 'picture':
+        this.#memories[0]?.picture(new Uint8Array(ask.into))
         return 0
       case 'stop':
         for (const memory of this.#memories) memory.close()

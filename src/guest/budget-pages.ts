@@ -23,8 +23,9 @@ import { readFully } from '../sys/fd.ts'
 import { discard, page as category, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { PageStore } from './budget-store.ts'
-import type { Origins } from './budget-protocol.ts'
+import { type Origins, pageKind } from './budget-protocol.ts'
 import { GuestError } from './errors.ts'
+import { countStates } from './timeline.ts'
 
 /** A memory that still fits is only served, which costs with each page that comes, if so many pages can go at once. */
 const worthServing = 256
@@ -137,6 +138,8 @@ export class BudgetPages implements Paged {
   readonly #postponed: (readonly [number, number])[] = []
   /** Pages from here on are served; those before only once there are more than fit. */
   #served: number
+  /** Highest page that ever came, plus one. */
+  #top = 0
 
   constructor(options: BudgetPagesOptions) {
     const { share, alone, bytes, address, size } = options
@@ -192,6 +195,7 @@ export class BudgetPages implements Paged {
     for (const [from, to] of runs)
       for (let page = from; page < to; page++) {
         this.#states[page] = state.there
+        this.#top = Math.max(this.#top, page + 1)
         this.counts.resident++
         this.#frames.admit(this, Math.floor(page / unitPages))
       }
@@ -270,6 +274,7 @@ export class BudgetPages implements Paged {
       const first = from + done / pageBytes
       const pages = uffd.completed / pageBytes
       this.#states.fill(state.there, first, first + pages)
+      this.#top = Math.max(this.#top, first + pages)
       this.counts.resident += pages
       done += uffd.completed
       if (done >= length) break
@@ -436,6 +441,39 @@ export class BudgetPages implements Paged {
     }
     const whole = Math.ceil(from / unitPages)
     for (let unit = whole; (unit + 1) * unitPages <= to; unit++) this.#frames.left(this, unit)
+  }
+
+  /** See Timeline: what is resident, into cells of `pages` pages. */
+  count(into: Uint32Array, pages: number): number {
+    if (this.#served === 0) return countStates(this.#states, this.#top, s => s === state.there, into, pages)
+    // What fits is not followed page by page: the kernel knows.
+    const { pagemap, address } = this.#options
+    let top = 0
+    scanPages(pagemap, address, this.#address(this.#served), category.present, 0, 0, (start, end) => {
+      top = (end - address) / pageBytes
+      for (let page = (start - address) / pageBytes; page < top; page++) {
+        const cell = Math.floor(page / pages)
+        if (cell < into.length) into[cell] = (into[cell] as number) + 1
+      }
+    })
+    return top
+  }
+
+  /** What each page is, of pageKind. */
+  picture(into: Uint8Array): void {
+    if (this.#served > 0) {
+      const { pagemap, address } = this.#options
+      const end = this.#address(Math.min(into.length, this.#served))
+      scanPages(pagemap, address, end, category.present, 0, 0, (start, stop) =>
+        into.fill(pageKind.resident, (start - address) / pageBytes, (stop - address) / pageBytes),
+      )
+    }
+    for (let p = 0; p < Math.min(into.length, this.#pages); p++) {
+      if (this.#states[p] === state.there) into[p] = pageKind.resident
+      if (this.#states[p] !== state.gone) continue
+      const packed = this.#packedAt[p] !== 0
+      into[p] = this.#file[p] === 0 ? pageKind.packed : packed ? pageKind.mixed : pageKind.file
+    }
   }
 
   /** Gives its files back. */

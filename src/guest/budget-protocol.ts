@@ -15,6 +15,8 @@ export interface BudgetData {
   readonly wake: number
   /** Int32: 0 a count of answers, 1 the last answer; behind them, of f64, the counts that were asked for last */
   readonly replies: SharedArrayBuffer
+  /** See Timeline. */
+  readonly timeline: SharedArrayBuffer
 }
 
 /** Bytes of `replies`. */
@@ -35,14 +37,27 @@ export type Ask =
   | { readonly kind: 'release'; readonly address: number; readonly length: number }
   /** What is in these ranges of addresses [from, to) will not be needed soon. */
   | { readonly kind: 'trim'; readonly ranges: readonly (readonly [number, number])[] }
-  /** Puts the counts, as of now, into `replies`, in the order of BudgetCounts. */
+  /** Puts the counts, as of now, into `replies`, in the order of BudgetCounts; the timeline has a sample of now. */
   | { readonly kind: 'count' }
+  /** Puts what each page of the first memory is, of `pageKind`, into these bytes, one for each. */
+  | { readonly kind: 'picture'; readonly into: SharedArrayBuffer }
   | { readonly kind: 'stop' }
 
 /** What the pager posts when it has started. */
 export type Note =
   | { readonly kind: 'ready'; readonly faults: 'all' | 'user' }
   | { readonly kind: 'unable'; readonly message: string }
+
+/** What a page of the guest is. */
+export const pageKind = {
+  /** Zeros that nobody has touched, or that were given back. */
+  zeros: 0,
+  resident: 1,
+  /** Dropped: a file makes it again, a file and packed bytes, packed bytes. */
+  file: 2,
+  mixed: 3,
+  packed: 4,
+} as const
 
 const pageBytes = 4096
 

@@ -10,10 +10,11 @@ import * as fds from '../sys/fd.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { advise } from '../sys/memory.ts'
 import { type BudgetCounts, noCounts } from './budget-pages.ts'
-import { type Ask, type BudgetData, type Note, Origins, repliesBytes } from './budget-protocol.ts'
+import { type Ask, type BudgetData, type Note, Origins, pageKind, repliesBytes } from './budget-protocol.ts'
 import type { EngineMemory } from './engine.ts'
 import { GuestError } from './errors.ts'
 import type { MemoryObserver, Provenance } from './memory.ts'
+import { Timeline, timelineBytes, type TimelineRecord } from './timeline.ts'
 
 export type { BudgetCounts } from './budget-pages.ts'
 
@@ -29,6 +30,19 @@ export interface Segment {
   readonly at: number
   readonly length: number
   readonly offset: number
+}
+
+/** Pages [from, to), in bytes, that are alike. */
+export interface PageRun {
+  readonly from: number
+  readonly to: number
+  readonly kind: keyof typeof pageKind
+}
+
+/** How the first memory under a budget was used, and what it is now, as --json has it. */
+export interface BudgetPicture {
+  readonly runs: readonly PageRun[]
+  readonly timeline: TimelineRecord
 }
 
 export class Budget {
@@ -61,6 +75,7 @@ export class Budget {
       policy,
       wake: fds.eventfd(),
       replies: new SharedArrayBuffer(repliesBytes),
+      timeline: new SharedArrayBuffer(timelineBytes),
     }
     const worker = new Worker(fileURLToPath(new URL(`./budget-pager${here.slice(-3)}`, here)), {
       workerData: data,
@@ -145,6 +160,15 @@ export class Budget {
     return Object.fromEntries(names.map((name, i) => [name, values[i]])) as unknown as BudgetCounts
   }
 
+  /** As of now. */
+  picture(): BudgetPicture {
+    this.#ask({ kind: 'count' })
+    const [memory] = this.#served.keys()
+    const into = new SharedArrayBuffer((memory?.buffer.byteLength ?? 0) / 4096)
+    this.#ask({ kind: 'picture', into })
+    return { runs: runsOf(new Uint8Array(into)), timeline: new Timeline(this.#data.timeline).record() }
+  }
+
   #ask(ask: Ask): number {
     const seen = Atomics.load(this.#replies, 0)
     this.#worker.postMessage(ask)
@@ -173,4 +197,14 @@ function reservedFrom(address: number): number {
     if (Number.parseInt(from, 16) <= end && Number.parseInt(to, 16) > end) end = Number.parseInt(to, 16)
   }
   return Math.min(end - address, mostBytes)
+}
+
+function runsOf(kinds: Uint8Array): PageRun[] {
+  const names = Object.keys(pageKind) as (keyof typeof pageKind)[]
+  const runs: PageRun[] = []
+  for (let from = 0, to = 0; to < kinds.length; from = to) {
+    while (to < kinds.length && kinds[to] === kinds[from]) to++
+    runs.push({ from: from * 4096, to: to * 4096, kind: names[kinds[from] as number] ?? 'zeros' })
+  }
+  return runs
 }

@@ -1,7 +1,7 @@
 // Machine code that V8 has made of a module, kept from run to run: a second run begins with code that is optimized already.
 //
 // Node has no door to V8's cache of WebAssembly code, but V8 has two functions for its own tests that do what Chrome's cache does. They
-// are reached by a flag that is on while their names are read. V8 itself refuses code of another version, or of other flags; where
+// are reached by a flag that is on while they are used. V8 itself refuses code of another version, or of other flags; where
 // anything of this is missing, a module is compiled as ever.
 import { createHash } from 'node:crypto'
 import {
@@ -26,22 +26,24 @@ interface Engine {
   readonly optimize: (exported: Export) => void
 }
 
-let doors: Engine | null | undefined
-function engine(): Engine | null {
-  if (doors !== undefined) return doors
+/**
+ * Calls with V8's functions, or not at all. The flag is on as long as `use` runs: V8 throws away what it has made of a function that rests,
+ * and reads its source anew when it is called again.
+ */
+function withEngine<T>(use: (engine: Engine) => T): T | undefined {
+  setFlagsFromString('--allow-natives-syntax')
   try {
-    setFlagsFromString('--allow-natives-syntax')
-    doors = {
+    return use({
       serialize: new Function('m', 'return %SerializeWasmModule(m)') as Engine['serialize'],
       deserialize: new Function('c', 'b', 'return %DeserializeWasmModule(c, b)') as Engine['deserialize'],
       optimize: new Function('f', '%WasmTierUpFunction(f)') as Engine['optimize'],
-    }
+    })
   } catch {
-    doors = null
+    // A cache that can't be read or written is none.
+    return undefined
   } finally {
     setFlagsFromString('--no-allow-natives-syntax')
   }
-  return doors
 }
 
 const checkBytes = 32
@@ -70,24 +72,19 @@ function readOwn(path: string): Buffer {
 
 /** A module with the code that an earlier run of it has left. */
 export function keptCode(bytes: Uint8Array): EngineModule | undefined {
-  const v8 = engine()
-  if (v8 === null) return undefined
-  try {
+  return withEngine(v8 => {
     const file = readOwn(fileOf(bytes))
     const code = file.subarray(checkBytes)
     // V8 believes what it is given.
     if (!check(code).equals(file.subarray(0, checkBytes))) return undefined
     return v8.deserialize(new Uint8Array(code).buffer, new Uint8Array(bytes))
-  } catch {
-    return undefined
-  }
+  })
 }
 
 /** Keeps the code of a module that has run, if there is more of it than is kept. `exported`: any of its functions. */
 export function keepCode(bytes: Uint8Array, module: EngineModule, exported: unknown): void {
-  const v8 = engine()
-  if (v8 === null || typeof exported !== 'function') return
-  try {
+  if (typeof exported !== 'function') return
+  withEngine(v8 => {
     const file = fileOf(bytes)
     // V8 ends the process if it is to give the code of a module of which it has optimized nothing.
     v8.optimize(exported as Export)
@@ -98,7 +95,5 @@ export function keepCode(bytes: Uint8Array, module: EngineModule, exported: unkn
     mkdirSync(cacheDirectory(), { recursive: true })
     writeFileSync(`${file}.${process.pid}`, Buffer.concat([check(code), code]), { mode: 0o600 })
     renameSync(`${file}.${process.pid}`, file)
-  } catch {
-    // A cache that can't be written is none.
-  }
+  })
 }

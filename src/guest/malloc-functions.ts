@@ -3,7 +3,7 @@ import type { Module } from '../wasm/module.ts'
 import { I32, importCount } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
 import { GuestError } from './errors.ts'
-import { findMallocByShape } from './malloc-shape.ts'
+import { findMallocAndFree, findMallocByShape } from './malloc-shape.ts'
 
 /** What a function of the family does. */
 export const mallocRoles = [
@@ -78,18 +78,25 @@ export function findMalloc(module: Module): MallocFunctions {
   return found
 }
 
-/** Reads `malloc=12,free=f`: indices, or names of exports. GuestError 'option'. */
+// NaN: no function has this name.
+function indexOf(module: Module, name: string): number {
+  const exported = module.exports.find(one => one.kind === 'func' && one.name === name)
+  if (exported !== undefined) return exported.index
+  for (const [index, known] of readNames(module).functions) if (known === name) return index
+  return Number.NaN
+}
+
+/** Reads `malloc=12,free=f`: indices, or names of exports or of the name section. GuestError 'option'. */
 export function parseMalloc(module: Module, text: string): MallocFunctions {
   const found = new Map<number, MallocRole>()
   for (const part of text.split(',')) {
     const [name = '', number = ''] = part.split('=')
     const role = roleOf(name.trim())
-    const exported = module.exports.find(one => one.kind === 'func' && one.name === number.trim())
-    const index = exported?.index ?? (/^\d+$/.test(number.trim()) ? Number(number) : Number.NaN)
+    const index = /^\d+$/.test(number.trim()) ? Number(number) : indexOf(module, number.trim())
     if (role === undefined || Number.isNaN(index))
       throw new GuestError(
         'option',
-        `'${part}' is not NAME=INDEX or NAME=EXPORT: the names are ${mallocRoles.join(', ')}, as in malloc=12,free=13`,
+        `'${part}' is not NAME=INDEX or NAME=FUNCTION: the names are ${mallocRoles.join(', ')}, as in malloc=12,free=13`,
       )
     if (!fits(module, index, role))
       throw new GuestError(
@@ -101,28 +108,39 @@ export function parseMalloc(module: Module, text: string): MallocFunctions {
   return found
 }
 
+/**
+ * What the functions are for: to be told of their calls, to be replaced by an allocator (none of the family may be left then that works on
+ * the old heap), or by a collector, which has to see every one of them.
+ */
+export type MallocUse = 'observe' | 'replace' | 'collect'
+
 // By names if there are enough, else by shape, which costs a look at all code.
-function namedOrShaped(module: Module, all: boolean): { found: MallocFunctions; whole: boolean } {
+function namedOrShaped(module: Module, use: MallocUse): { found: MallocFunctions; whole: boolean } {
   const named = findMalloc(module)
   const roles = new Set(named.values())
   const enough = roles.has('malloc') && roles.has('free')
-  if (enough && (!all || readNames(module).functions.size > 0)) return { found: named, whole: true }
+  if (enough && (use === 'observe' || readNames(module).functions.size > 0))
+    return { found: named, whole: true }
   const shaped = findMallocByShape(module)
-  return { found: new Map([...named, ...(shaped ?? [])]), whole: shaped !== undefined }
+  if (shaped !== undefined) return { found: new Map([...named, ...shaped]), whole: true }
+  // Others that are exported work on what these two make, as they are.
+  const two = use === 'collect' ? undefined : findMallocAndFree(module)
+  const same = [...named].every(([index, role]) => !/^(malloc|free)$/.test(role) || two?.get(index) === role)
+  if (two !== undefined && same) return { found: two, whole: true }
+  return { found: named, whole: false }
 }
 
 /**
- * The functions to be used, with malloc and free among them. `all`: they are to be replaced, so that none of the family may be left that
- * works on the old heap. GuestError 'option' where they can't be had.
+ * The functions to be used, with malloc and free among them. GuestError 'option' where they can't be had.
  */
 export function mallocOf(
   path: string,
   module: Module,
   given: string | undefined,
-  all = false,
+  use: MallocUse = 'observe',
 ): MallocFunctions {
   const { found, whole } =
-    given === undefined ? namedOrShaped(module, all) : { found: parseMalloc(module, given), whole: true }
+    given === undefined ? namedOrShaped(module, use) : { found: parseMalloc(module, given), whole: true }
   const roles = new Set(found.values())
   for (const role of ['malloc', 'free'] as const)
     if (!roles.has(role))
@@ -131,7 +149,7 @@ export function mallocOf(
         `${path} has no function named ${role} that we can find: its name section was stripped, and it is not the one of wasi-libc or Emscripten; give --malloc-functions malloc=INDEX,free=INDEX,…`,
       )
   const missing = (['calloc', 'realloc'] as const).filter(role => !roles.has(role))
-  if (all && !whole && missing.length > 0)
+  if (use !== 'observe' && !whole && missing.length > 0)
     throw new GuestError(
       'option',
       `${path} exports malloc and free and has no other names: whether it has ${missing.join(' and ')}, which would have to be replaced with them, can't be told; give --malloc-functions`,

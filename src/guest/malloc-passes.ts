@@ -1,11 +1,13 @@
 // Passes over the functions that take and give back memory.
 //
 // replaceMalloc: their bodies become calls of an allocator of ours, in an instance of its own on the guest's memory. The heap begins where the guest's
-//   memory ended at first; when the guest grows its memory itself, it gets a block of this heap.
+//   memory ended at first; when the guest grows its memory itself, it gets a block of this heap. Where only malloc and free are known (in a
+//   program without names) the rest is Doug Lea's and works on the heads of blocks (`chunk` below).
 // reportMalloc: whoever calls them calls a function of ours instead, which calls them and tells what came of it.
 import type { Code } from '../wasm/code.ts'
 import { type FuncType, I32, type Module } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
+import { readNames } from '../wasm/names.ts'
 import { Rewriter } from '../wasm/rewrite.ts'
 import { errno } from './errno.ts'
 import { GuestError } from './errors.ts'
@@ -40,7 +42,7 @@ export const importedMemory = 'memory'
  */
 export function replaceMalloc(functions: MallocFunctions): Pass {
   return {
-    name: `malloc 4 ${listed(functions)}`,
+    name: `malloc 5 ${listed(functions)}`,
     apply(module: Module): Module {
       const rewriter = new Rewriter(module)
       const memory = rewriter.memoryType(0)
@@ -61,13 +63,16 @@ export function replaceMalloc(functions: MallocFunctions): Pass {
         usableSize: call('usableSize', one),
         pages: call('pages', one),
       }
-      for (const [index, role] of placed(module, functions))
+      const family = placed(module, functions)
+      const heads = family.size === 2 && readNames(module).functions.size === 0
+      for (const [index, role] of family)
         rewriter.defineFunction(index, {
           type: signature(role),
           locals: [I32],
           body: code => {
             foreign[role]?.(code, calls, memory.min * wasmPage)
-            bodies[role](code, calls)
+            const body = (heads ? chunk[role] : undefined) ?? bodies[role]
+            body(code, calls)
           },
         })
       const grow = rewriter.addFunction({
@@ -158,6 +163,31 @@ const bodies: Readonly<Record<MallocRole, (code: Code, calls: Calls) => void>> =
     code.get(0).get(2).access(OP['i32.store'], 0).i32(0)
   },
   malloc_usable_size: (code, calls) => code.get(0).call(calls.usableSize),
+}
+
+/**
+ * Blocks with a head as Doug Lea's malloc has it for blocks that were mapped: none of its free lists knows them, so realloc takes another block,
+ * copies and frees, memalign only moves the head, calloc takes the bytes for zero. In the 16 bytes before the block:
+ *
+ *     8: how far the block is from where a mapped one begins (memalign adds to it)   12: size with 8 more, both flags 0
+ */
+const chunk: Readonly<Partial<Record<MallocRole, (code: Code, calls: Calls) => void>>> = {
+  malloc(code, calls) {
+    const made = mallocParameters.malloc
+    bounded(code, 0)
+    // A multiple of 8, and at least that.
+    code.get(0).i32(7).op(OP['i32.add']).i32(-8).op(OP['i32.and']).i32(8)
+    code.get(0).i32(8).op(OP['i32.gt_u']).op(OP.select).set(0)
+    code.get(0).i32(16).op(OP['i32.add']).call(calls.malloc).tee(made)
+    code.op(OP['i32.eqz']).block(OP.if).i32(0).op(OP.return).end()
+    code.get(made).i32(0).get(0).i32(16).op(OP['i32.add']).with(OP['memory.fill'], 0)
+    code.get(made).get(0).i32(8).op(OP['i32.add']).access(OP['i32.store'], 12)
+    code.get(made).i32(16).op(OP['i32.add'])
+  },
+  free(code, calls) {
+    code.get(0).i32(16).op(OP['i32.sub'])
+    code.get(0).i32(8).op(OP['i32.sub']).access(OP['i32.load'], 0).op(OP['i32.sub']).call(calls.free)
+  },
 }
 
 function aligned(code: Code, align: number, bytes: number, calls: Calls): void {

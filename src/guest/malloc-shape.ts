@@ -9,7 +9,9 @@
 //   usable size looks at these flags, too, and calls nobody
 //
 // All others of the family come to these. If anything is not as expected (as where a linker has made functions of its own of these),
-// nothing was found: half a family would be worse than none.
+// nothing was found: half a family would be worse than none, but for one half. malloc and free alone can be exchanged if each block has the
+// head that Doug Lea's malloc gives to one that it has mapped (replaceMalloc): all others of the family, also what a linker has put
+// into the program's functions of them, leave such a block to malloc, memcpy and free.
 import { Cursor } from '../wasm/instructions.ts'
 import { I32, importCount, type Module } from '../wasm/module.ts'
 import { isAccess, OP } from '../wasm/opcode-table.ts'
@@ -31,15 +33,11 @@ interface Shape {
 
 /** The family by its shape; undefined where it is not surely that. */
 export function findMallocByShape(module: Module): MallocFunctions | undefined {
-  const shapes = shapesOf(module)
-  const malloc = only(shapes.filter(one => one.type === '1:1' && one.numbers.has(magic)))
-  if (malloc === undefined) return undefined
-  const state = new Set([...malloc.numbers].filter(number => number >= 1024 && number !== magic))
-  const known = (one: Shape): number => [...one.numbers].filter(number => state.has(number)).length
-  const heap = shapes.filter(one => one !== malloc && known(one) >= some)
+  const { malloc, free, heap, shapes } = coreOf(module)
+  if (malloc === undefined || free === undefined) return undefined
   const of = (type: string): Shape | undefined => only(heap.filter(one => one.type === type))
-  const [free, dispose, realloc] = [of('1:0'), of('2:0'), of('2:1')]
-  if (free === undefined || (realloc !== undefined && dispose === undefined)) return undefined
+  const [dispose, realloc] = [of('2:0'), of('2:1')]
+  if (realloc !== undefined && dispose === undefined) return undefined
   if (heap.length !== [free, dispose, realloc].filter(one => one !== undefined).length) return undefined
   const found = new Map<number, MallocRole>([
     [malloc.index, 'malloc'],
@@ -60,6 +58,34 @@ export function findMallocByShape(module: Module): MallocFunctions | undefined {
     }
   }
   return found
+}
+
+/** malloc and free alone, where the rest of the family can't be told; undefined where they are not surely Doug Lea's. */
+export function findMallocAndFree(module: Module): MallocFunctions | undefined {
+  const { malloc, free } = coreOf(module)
+  if (malloc === undefined || free === undefined) return undefined
+  return new Map<number, MallocRole>([
+    [malloc.index, 'malloc'],
+    [free.index, 'free'],
+  ])
+}
+
+interface Core {
+  readonly malloc: Shape | undefined
+  readonly free: Shape | undefined
+  /** All but malloc that work on its state. */
+  readonly heap: readonly Shape[]
+  readonly shapes: readonly Shape[]
+}
+
+function coreOf(module: Module): Core {
+  const shapes = shapesOf(module)
+  const malloc = only(shapes.filter(one => one.type === '1:1' && one.numbers.has(magic)))
+  if (malloc === undefined) return { malloc, free: undefined, heap: [], shapes }
+  const state = new Set([...malloc.numbers].filter(number => number >= 1024 && number !== magic))
+  const known = (one: Shape): number => [...one.numbers].filter(number => state.has(number)).length
+  const heap = shapes.filter(one => one !== malloc && known(one) >= some)
+  return { malloc, free: only(heap.filter(one => one.type === '1:0')), heap, shapes }
 }
 
 const only = (found: readonly Shape[]): Shape | undefined => (found.length === 1 ? found[0] : undefined)

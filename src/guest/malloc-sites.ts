@@ -75,6 +75,13 @@ interface Block {
   readonly since: number
 }
 
+/** Pages [from, to), in bytes, most of which one site had: its number in `sites()`, or -1 where no block was. */
+export interface SiteRun {
+  readonly from: number
+  readonly to: number
+  readonly site: number
+}
+
 /** Finds out how many bytes of each block, of [address, bytes], files have, too. */
 export type ExplainBlocks = (
   memory: Uint8Array,
@@ -111,6 +118,8 @@ export class MallocWatch {
   /** Live bytes when files were last searched, and what came of it, by place. */
   #lookedAt = 0
   #looked = new Map<Place, { bytes: number; explained: number }>()
+  /** Whose each page was then: the place that had most of it. */
+  #owners: (Place | undefined)[] = []
   /** Most bytes that were live at a time. */
   peak = 0
   /** Frees of what was not a block. */
@@ -195,9 +204,10 @@ export class MallocWatch {
   }
 
   #look(): void {
-    if (this.#explain === undefined) return
     if (this.#live < Math.max(firstLook, this.#lookedAt * nextLook)) return
     this.#lookedAt = this.#live
+    this.#owners = ownersOf(this.#blocks)
+    if (this.#explain === undefined) return
     const blocks = [...this.#blocks]
     const explained = this.#explain(
       this.#memory(),
@@ -230,12 +240,57 @@ export class MallocWatch {
   sites(): MallocSite[] {
     if (this.#live === this.peak) this.#look()
     const accesses = this.#accesses.byPlace(this.#places.size, this.#nameOf)
-    return [...this.#places.values()]
-      .map(place => {
-        const looked = this.#looked.get(place)
-        const who = accesses[Math.min(place.number, accesses.length - 1)] as PlaceAccesses
-        return { ...place.site, ...who, looked: looked?.bytes, explained: looked?.explained }
-      })
-      .sort((a, b) => b.bytes - a.bytes)
+    return this.#sorted().map(place => {
+      const looked = this.#looked.get(place)
+      const who = accesses[Math.min(place.number, accesses.length - 1)] as PlaceAccesses
+      return { ...place.site, ...who, looked: looked?.bytes, explained: looked?.explained }
+    })
   }
+
+  #sorted(): Place[] {
+    return [...this.#places.values()].sort((a, b) => b.site.bytes - a.site.bytes)
+  }
+
+  /** Whose which pages were when the heap was near its largest. After `sites()`. */
+  map(): SiteRun[] {
+    const numbers = new Map(this.#sorted().map((place, n) => [place, n]))
+    const runs: SiteRun[] = []
+    const owners = this.#owners
+    for (let from = 0, to = 0; to < owners.length; from = to) {
+      const owner = owners[from]
+      while (to < owners.length && owners[to] === owner) to++
+      const site = owner === undefined ? -1 : (numbers.get(owner) ?? -1)
+      runs.push({ from: from * pageBytes, to: to * pageBytes, site })
+    }
+    return runs
+  }
+}
+
+const pageBytes = 4096
+
+// Blocks come in no order; a page is known to be somebody's once all were seen.
+function ownersOf(blocks: ReadonlyMap<number, Block>): (Place | undefined)[] {
+  const owners: (Place | undefined)[] = []
+  const most: number[] = []
+  let bytes = new Map<Place, number>()
+  let page = -1
+  const settle = (): void => {
+    for (const [place, sum] of bytes)
+      if (sum > (most[page] ?? 0)) {
+        most[page] = sum
+        owners[page] = place
+      }
+    bytes = new Map()
+  }
+  for (const [at, block] of [...blocks].sort((a, b) => a[0] - b[0]))
+    for (let from = at; from < at + block.bytes; ) {
+      const here = Math.floor(from / pageBytes)
+      if (here !== page) settle()
+      page = here
+      const to = Math.min(at + block.bytes, (page + 1) * pageBytes)
+      bytes.set(block.place, (bytes.get(block.place) ?? 0) + to - from)
+      from = to
+    }
+  settle()
+  return Array.from(owners)
 }

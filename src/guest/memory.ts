@@ -28,6 +28,7 @@ export class GuestMemory {
   /** System calls can't touch it. */
   bounces = false
   readonly #observer: MemoryObserver | undefined
+  #end = Infinity
   #buffer: ArrayBuffer
   #bytes: Uint8Array
   #view: DataView
@@ -49,10 +50,20 @@ export class GuestMemory {
   // A memory that has grown has a new buffer; a shared one keeps the old one valid but short.
   #look(): void {
     const { buffer } = this.memory
-    if (buffer === this.#buffer) return
+    if (buffer !== this.#buffer) this.#see(buffer)
+  }
+
+  #see(buffer: ArrayBuffer): void {
+    const length = Math.min(this.#end, buffer.byteLength)
     this.#buffer = buffer
-    this.#bytes = new Uint8Array(buffer)
-    this.#view = new DataView(buffer)
+    this.#bytes = new Uint8Array(buffer, 0, length)
+    this.#view = new DataView(buffer, 0, length)
+  }
+
+  /** The guest's memory has so many bytes now, though the engine's may have more, which nobody may touch. */
+  endsAt(end: number): void {
+    this.#end = end
+    this.#see(this.memory.buffer)
   }
 
   /** The host is going to write there what it reads from a file. */

@@ -2,7 +2,7 @@
 import { OP } from '../wasm/opcode-table.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Data, Module } from '../wasm/module.ts'
-import { Budget, type BudgetCounts, type Segment } from './budget.ts'
+import { Budget, type BudgetCounts, type BudgetPicture, type Segment } from './budget.ts'
 import type { EngineMemory } from './engine.ts'
 import { GuestError } from './errors.ts'
 import { type Ending, run, type RunOptions } from './instance.ts'
@@ -20,7 +20,7 @@ export async function runWithin(
   options: RunOptions,
   limit: number,
   functions?: MallocFunctions,
-): Promise<{ ending: Ending; counts: BudgetCounts }> {
+): Promise<{ ending: Ending; counts: BudgetCounts; picture: BudgetPicture }> {
   if (isShared(guest.module))
     throw new GuestError(
       'option',
@@ -28,6 +28,7 @@ export async function runWithin(
     )
   const budget = await Budget.open(limit)
   let counts: BudgetCounts
+  let picture: BudgetPicture
   let ending: Ending
   let memory: EngineMemory | undefined
   // It comes first: what calls malloc is told, whoever's malloc that will be.
@@ -53,9 +54,10 @@ export async function runWithin(
     }
     ending = run(guest, together(together(release, options), kept))
   } finally {
+    picture = budget.picture()
     counts = await budget.close()
   }
-  return { ending, counts }
+  return { ending, counts, picture }
 }
 
 /** Whether a memory of the module is one that can't be given a budget: shared between threads, or of 64-bit addresses. */

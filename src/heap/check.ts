@@ -8,7 +8,15 @@
 import type { Policy } from './allocator.ts'
 import * as bins from './code/best-bins.ts'
 import * as best from './code/best.ts'
-import { QUICK_BYTES } from './code/best-quick.ts'
+import {
+  QUICK,
+  QUICK_BARE,
+  QUICK_BITS,
+  QUICK_BYTES,
+  QUICK_HEADED,
+  QUICK_MAP,
+  QUICK_MOST,
+} from './code/best-quick.ts'
 import * as runs from './code/best-runs.ts'
 import * as zone from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
@@ -225,16 +233,19 @@ function checkBest(memory: HeapMemory, policy: Policy): void {
   checkZone(memory, free, lastInZone)
   const held = word(memory, base + bins.HELD)
   if (held !== 0) free.take(held, 'The held block')
-  for (let i = 1; i < 32; i++) {
-    const head = base + bins.BINS + i * 8
+  for (let size = 16; size < bins.LARGE; size += 8) {
+    const head = base + bins.BINS + (size >> 1)
     let link = head
-    for (let p = word(memory, head); p !== head; p = word(memory, p)) {
-      demand(free.take(p, `The list of ${i * 8} bytes`) === i * 8, `The list of ${i * 8} bytes has ${p}`)
+    for (let p = word(memory, head); p !== 0; p = word(memory, p)) {
+      demand(free.take(p, `The list of ${size} bytes`) === size, `The list of ${size} bytes has ${p}`)
       demand(word(memory, p + 4) === link, `The links at ${p} don't agree`)
       link = p
     }
-    const bit = (word(memory, base + bins.MAP) >> i) & 1
-    demand(bit === Number(link !== head), `The bit of the list of ${i * 8} bytes is wrong`)
+    const bits = word(memory, base + bins.MAP + (size >> 8) * 4)
+    const bit = (bits >>> ((size >> 3) & 31)) & 1
+    demand(bit === Number(link !== head), `The bit of the list of ${size} bytes is wrong`)
+    const known = (word(memory, base + bins.SUMMARY) >>> (size >> 8)) & 1
+    demand(known === Number(bits !== 0), `The bit of the lists of ${size & -256} bytes and more is wrong`)
   }
   let mini = 0
   for (let p = word(memory, base + bins.MINIS); p !== 0; p = word(memory, p) & -8) {
@@ -272,8 +283,16 @@ function checkQuick(memory: HeapMemory, policy: Policy): void {
     bytes += size
   }
   for (const at of quick.keys()) throw new Broken(`A quick list has ${at}, where no block begins`)
-  const counted = word(memory, memory.base + QUICK_BYTES)
-  demand(counted === bytes, `The quick lists have ${bytes} bytes; ${counted} are counted`)
+  const { base } = memory
+  const demandBit = (list: number, map: number, size: number): void => {
+    const bit = (word(memory, base + map + (size >> 8) * 4) >>> ((size >> 3) & 31)) & 1
+    const some = word(memory, base + list + (size >> 1)) !== 0
+    demand(bit === Number(some), `The bit of the quick list of ${size} bytes is wrong`)
+  }
+  for (let size = 8; size <= QUICK_BARE; size += 8) demandBit(QUICK, QUICK_BITS, size)
+  for (let size = 16; size <= QUICK_MOST; size += 8) demandBit(QUICK_HEADED, QUICK_MAP, size)
+  const counted = word(memory, base + QUICK_BYTES)
+  demand(counted >= bytes, `The quick lists have ${bytes} bytes; ${counted} were put there`)
 }
 
 // The lists of the zone, and where it ends.
@@ -283,6 +302,11 @@ function checkZone(memory: HeapMemory, free: Free, last: Block | undefined): voi
   if (end >= base + zone.LIMIT) {
     const cross = word(memory, base + zone.CROSS)
     demand(cross === end, `The zone's last block ends at ${end}, not at ${cross}`)
+  }
+  for (let i = 0; i < 256; i++) {
+    const bit = (word(memory, base + zone.WORDS + (i >> 5) * 4) >>> (i & 31)) & 1
+    const some = word(memory, base + zone.STARTS + i * 4) !== 0
+    demand(bit === Number(some), `The bit of word ${i} of STARTS is wrong`)
   }
   for (let i = 1; i < 32; i++) {
     const head = base + zone.ZONE_BINS + i * 8

@@ -2,7 +2,7 @@
 import { type Policy } from './allocator.ts'
 import * as best from './code/best.ts'
 import { freeSize } from './code/best-bins.ts'
-import { QUICK, QUICK_MOST } from './code/best-quick.ts'
+import { QUICK, QUICK_BARE, QUICK_HEADED, QUICK_MOST } from './code/best-quick.ts'
 import { RUN, runOf, slotAfter, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
 import { inZone } from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
@@ -50,12 +50,15 @@ export function* settled(memory: HeapMemory, policy: Policy): Generator<Block> {
 /** What is in the quick lists of `best`, with the sizes that the lists are for. Error where a list goes in circles. */
 export function quickBlocks(memory: HeapMemory): Map<number, number> {
   const found = new Map<number, number>()
-  for (let size = 8; size <= QUICK_MOST; size += 8)
-    for (let p = memory.load32(memory.base + QUICK + (size >> 1)); p !== 0; p = memory.load32(p)) {
+  const list = (head: number, size: number): void => {
+    for (let p = memory.load32(memory.base + head + (size >> 1)); p !== 0; p = memory.load32(p)) {
       if (found.has(p) || p < memory.base || p >= memory.brk)
         throw new Error(`The quick list of ${size} bytes leads to ${p}`)
       found.set(p, size)
     }
+  }
+  for (let size = 8; size <= QUICK_BARE; size += 8) list(QUICK, size)
+  for (let size = 16; size <= QUICK_MOST; size += 8) list(QUICK_HEADED, size)
   return found
 }
 

@@ -7,7 +7,7 @@
  */
 
 /** Bytes of the allocator's variables, in front of the heap; they don't count as heap. */
-export const STATE = 4096
+export const STATE = 8192
 
 export interface HeapMemory {
   /** Where the allocator's variables lie: a multiple of 16. The heap begins STATE bytes later. */

@@ -7,7 +7,7 @@ export const PIECE_PAGES = 64
 export const PIECE_BLOCK = 262_144
 /** A window of a file: this many bytes, and a page more on both sides. */
 export const WINDOW = 65_536
-const WINDOWS = 48
+export const WINDOWS = 48
 const SLACK = 64
 const PROBE = 40
 const SEQUENCE = 24
@@ -24,6 +24,7 @@ interface PiecesExports {
   tryFile(at: number, length: number, bits: number, align: number, counts: number): void
   extend(m: number, low: number, high: number, f: number, fileLow: number, fileHigh: number): number
   goesOn(m: number, high: number, f: number, fileHigh: number, reach: number): number
+  nearby(m: number, low: number, high: number, fileLow: number, fileHigh: number): number
   gather(at: number, length: number, stride: number, column: number, width: number, out: number): number
   sequences(at: number, mask: number, out: number): number
   leftOver(at: number, mask: number, out: number): number
@@ -284,6 +285,15 @@ export class PieceKernel {
       reach,
     )
     return both < 0 ? undefined : [at + (both & 0xffff), position + (both >>> 16)]
+  }
+
+  /** Where in a window do the 16 bytes at `at` of a page stand in the longest piece? */
+  nearby(page: number, at: number, low: number, window: Window): number | undefined {
+    if (at + 16 > PAGE) return undefined
+    const base = this.#memory + page * PAGE
+    const end = window.address + window.to - window.from
+    const distance = this.#wasm.nearby(base + at, base + low, base + PAGE, window.address, end)
+    return distance < 0 ? undefined : window.from + distance
   }
 
   /** Gathers the elements of a page that stand every `stride` bytes from `column` on; their number. */

@@ -5,6 +5,7 @@ import { HeapView } from './heap/heap-view.tsx'
 import { CollectorView } from './heap/collector-view.tsx'
 import { formatPlace, parsePlace, type Place } from './link.ts'
 import { MachineView } from './machine/machine-view.tsx'
+import { ProgramView } from './program/program-view.tsx'
 import { ReplacementView } from './replacement/replacement-view.tsx'
 import './style.css'
 import 'uplot/dist/uPlot.min.css'
@@ -14,6 +15,7 @@ const views = [
   { id: 'replacement', name: 'Replacement', View: ReplacementView },
   { id: 'heap', name: 'Heap', View: HeapView },
   { id: 'collector', name: 'Collector', View: CollectorView },
+  { id: 'program', name: 'Program', View: ProgramView },
 ] as const
 
 /** What a view gets: its place, and how to change it. */

@@ -58,7 +58,7 @@ export function Plot({
           axes: [
             {
               ...axis,
-              incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
+              incrs: [0, 1, 2, 3, 4, 5].flatMap(power => [1, 2, 5].map(one => one * 10 ** power)),
               label: xLabel,
               labelFont: '12px system-ui',
               labelSize: 22,

@@ -101,14 +101,13 @@ export function applyDelta(base: Uint8Array, delta: Uint8Array): Uint8Array | un
   return done === out.length ? out : undefined
 }
 
-interface KeptObject {
-  readonly backing: Backing
-  readonly offset: number
-  readonly bytes: Uint8Array
-}
-
-/** Most recently used last. */
-const kept: KeptObject[] = []
+/** Objects that were made lately, the most recently used last, by their backing's number and their offset. */
+const kept = new Map<string, Uint8Array>()
+let keptBytes = 0
+/** An object takes so much besides its bytes. */
+const EACH = 256
+let backings = 0
+const numbers = new WeakMap<Backing, number>()
 const readers = new WeakMap<Backing, ZlibReader>()
 
 function readerOf(backing: Backing): ZlibReader {
@@ -120,17 +119,28 @@ function readerOf(backing: Backing): ZlibReader {
   return reader
 }
 
-function keptObject(backing: Backing, offset: number): Uint8Array | undefined {
-  const place = kept.findIndex(object => object.offset === offset && object.backing === backing)
-  const found = place < 0 ? undefined : kept.splice(place, 1)[0]
-  if (found) kept.push(found)
-  return found?.bytes
+function keyOf(backing: Backing, offset: number): string {
+  let number = numbers.get(backing)
+  if (number === undefined) numbers.set(backing, (number = ++backings))
+  return `${number}@${offset}`
 }
 
-function keep(object: KeptObject): void {
-  kept.push(object)
-  let total = kept.reduce((sum, { bytes }) => sum + bytes.length, 0)
-  while (total > KEPT && kept.length > 1) total -= kept.shift()?.bytes.length ?? 0
+function keptObject(backing: Backing, offset: number): Uint8Array | undefined {
+  const key = keyOf(backing, offset)
+  const bytes = kept.get(key)
+  if (bytes && kept.delete(key)) kept.set(key, bytes)
+  return bytes
+}
+
+/** Keeps an object that is not kept. */
+function keep(backing: Backing, offset: number, bytes: Uint8Array): void {
+  kept.set(keyOf(backing, offset), bytes)
+  keptBytes += bytes.length + EACH
+  for (const [key, { length }] of kept) {
+    if (keptBytes <= KEPT || kept.size === 1) return
+    kept.delete(key)
+    keptBytes -= length + EACH
+  }
 }
 
 /** The whole object at an offset of a pack. */
@@ -156,13 +166,13 @@ function objectAt(backing: Backing, lens: string, offset: number): Uint8Array {
       at = entry.base
     } else {
       bytes = made
-      keep({ backing, offset: at, bytes })
+      keep(backing, at, bytes)
     }
   }
   for (const delta of deltas.toReversed()) {
     bytes = applyDelta(bytes, delta.bytes)
     if (!bytes) throw new LensError('corrupt', lens, 'a delta does not fit its base', delta.at)
-    keep({ backing, offset: delta.at, bytes })
+    keep(backing, delta.at, bytes)
   }
   return bytes
 }

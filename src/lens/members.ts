@@ -1,7 +1,7 @@
 /**
  * The streams inside a file, each as the name of a lens over the file: what `explain` decompresses forwards.
  *
- * Whole-file formats (gzip, zstd, xz, bzip2, lz4, a loose git object) give one; PNG and BMP images one for each order of
+ * Whole-file formats (gzip, zstd, xz, bzip2, lz4, a dump of Redis, a loose git object) give one; PNG, BMP and TIFF images one for each order of
  * colours; zip archives (jar, docx, npz, …) one a compressed member; PDF files one a FlateDecode stream; git packs one an
  * object. What is stored as it is needs no lens: the file itself is searched. Finding reads directories and headers only,
  * except in PDF files and packs, which are read through once. A damaged directory gives what could be read of it, never
@@ -14,6 +14,8 @@ import { framesNamed } from './frames-named.ts'
 import { gitObjects, isPack } from './git-object.ts'
 import { gunzip } from './gunzip.ts'
 import { isPng } from './png.ts'
+import { tiffViews } from './tiff.ts'
+import { isTiff, tiffDirectories } from './tiff-directory.ts'
 import { zipDirectory, zipMembers } from './zip.ts'
 
 export interface Member {
@@ -74,7 +76,7 @@ function isLoose(backing: Backing): boolean {
 function* all(backing: Backing, pause: () => void): Generator<Member, void> {
   const whole = (lens: string, size?: number): Member => ({ lens, size, offset: 0 })
   if (gunzip.suits?.(backing)) return yield whole('gunzip')
-  for (const name of ['unzstd', 'unxz', 'bunzip2', 'unlz4'])
+  for (const name of ['unzstd', 'unxz', 'bunzip2', 'unlz4', 'rdb'])
     if (framesNamed(name)?.suits?.(backing)) return yield whole(name)
   if (isPng(backing)) {
     for (const name of ['png', 'png-rgb', 'png-rgba', 'png-bgra']) yield whole(name)
@@ -82,6 +84,11 @@ function* all(backing: Backing, pause: () => void): Generator<Member, void> {
   }
   if (isBmp(backing)) {
     for (const name of ['bmp', 'bmp-rgba', 'bmp-bgra']) yield whole(name)
+    return
+  }
+  if (isTiff(backing)) {
+    for (const offset of tiffDirectories(backing))
+      for (const view of tiffViews(backing, offset)) yield { ...view, offset }
     return
   }
   if (isPack(backing)) return yield* gitObjects(backing, pause)

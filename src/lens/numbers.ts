@@ -290,17 +290,18 @@ export function numbersNamed(name: string): Lens | undefined {
 
 /**
  * The lenses that are worth a try on a backing, best first: all values, then the numeric columns together if others are
- * text, then each numeric column, as the types that programs give them. `most` bounds the number of columns tried.
+ * text, then each numeric column, as the types of so many bits that programs give them. `most` bounds the number of columns tried.
  */
-export function numberLenses(backing: Backing, most = 64): string[] {
+export function numberLenses(backing: Backing, most = 64, bits: 32 | 64 = 64): string[] {
   const kind = sniff(backing)
   if (!kind) return []
-  const names = ['numbers-f64']
+  const [float, whole] = bits === 64 ? ['numbers-f64', 'numbers-i64'] : ['numbers-f32', 'numbers-i32']
+  const names = [float]
   const { numeric, columns } = kind
   if (numeric.length > 1 && numeric.length < columns)
-    names.push(`numbers-f64/${numeric.map(field => field.column).join(',')}`)
-  if (numeric.every(field => field.integer)) names.push('numbers-i64')
+    names.push(`${float}/${numeric.map(field => field.column).join(',')}`)
+  if (numeric.every(field => field.integer)) names.push(whole)
   for (const { column, integer } of columns > 1 ? numeric.slice(0, most) : [])
-    names.push(integer ? `numbers-i64/${column}` : `numbers-f64:high/${column}`, `numbers-f64/${column}`)
+    names.push(integer ? `${whole}/${column}` : `${float}:high/${column}`, `${float}/${column}`)
   return names
 }

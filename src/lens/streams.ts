@@ -6,6 +6,7 @@ import { inflatedNamed } from './gunzip.ts'
 import type { Lens } from './lens.ts'
 import { pngNamed } from './png.ts'
 import { rangeNamed } from './range.ts'
+import { tiffNamed } from './tiff.ts'
 
 export function streamsNamed(name: string): Lens | undefined {
   return (
@@ -14,6 +15,7 @@ export function streamsNamed(name: string): Lens | undefined {
     rangeNamed(name) ??
     pngNamed(name) ??
     bmpNamed(name) ??
+    tiffNamed(name) ??
     gitObjectNamed(name)
   )
 }

@@ -18,6 +18,7 @@ export const counter = {
   writes: 6,
   /** A number of faults. */
   faults: 7,
+  huge: 8,
 } as const
 
 export type Counter = (typeof counter)[keyof typeof counter]

@@ -1,7 +1,7 @@
 /**
  * The lenses of the library, as functions: what `through` and `map` take.
  *
- *   bytes to bytes      verbatim slice gunzip zlib unzstd unlz4 unxz bunzip2 base64 toBase64 hex toHex crlf
+ *   bytes to bytes      verbatim slice gunzip zlib unzstd unlz4 unxz bunzip2 rdb base64 toBase64 hex toHex crlf
  *   to characters       utf16 utf32 latin1 (of UTF-8), widen16 widen32 (of Latin-1), utf8 (of UTF-16)
  *   to numbers          elements csv tsv whitespace matrix ndjson parquet arrow hdf5 npy npz safetensors, to records scanf
  *
@@ -70,6 +70,8 @@ export const unzstd = (): TypedLens<'u8'> => shared('unzstd')
 export const unlz4 = (): TypedLens<'u8'> => shared('unlz4')
 export const unxz = (): TypedLens<'u8'> => shared('unxz')
 export const bunzip2 = (): TypedLens<'u8'> => shared('bunzip2')
+/** A dump of Redis or Valkey, its compressed strings decompressed. */
+export const rdb = (): TypedLens<'u8'> => shared('rdb')
 
 export interface Base64Options {
   /** Characters of a line, if there are lines. */

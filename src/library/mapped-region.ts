@@ -176,6 +176,7 @@ export function statsOf(counters: Counters): RegionStats {
     dirty: bytes(counter.dirty),
     spilled: bytes(counter.spilled),
     pinned: bytes(counter.pinned),
+    huge: bytes(counter.huge),
     refilled: bytes(counter.refilled),
     evicted: bytes(counter.evicted),
     faults: counters.get(counter.faults),

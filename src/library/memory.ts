@@ -307,6 +307,7 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
       dirty: sum(one => one.dirty),
       spilled: sum(one => one.spilled),
       pinned: sum(one => one.pinned),
+      huge: sum(one => one.huge),
       refilled: sum(one => one.refilled),
       evicted: sum(one => one.evicted),
       faults: sum(one => one.faults),

@@ -21,6 +21,7 @@ import { Frames, mostPages, unitPages } from './frames.ts'
 import { Leases, takeLease } from './leases.ts'
 import type { MapRequest, Mode, PagerData, RangeRequest, Reply, Request } from './protocol.ts'
 import { BackingGuard } from './guard.ts'
+import { HugePages } from './spans.ts'
 import { open, type Opened, prepare, type Seen, type SourceData } from './source.ts'
 import { storeIn } from './store.ts'
 import { TraceRing } from './trace.ts'
@@ -49,6 +50,7 @@ class Pager {
   readonly #poller = new fds.Poller()
   readonly #frames: Frames
   readonly #drops = new Drops()
+  readonly #huge: HugePages
   readonly #leases = new Leases()
   readonly #regions: RegionPages[] = []
   readonly #served = new Map<number, { source: SourceData; guard: BackingGuard }>()
@@ -65,6 +67,8 @@ class Pager {
   /** The first job waits for such bytes too. */
   #jobsWait = false
   #undoing = false
+  /** It was quiet, and whole spans are being put on huge pages. */
+  #settling = false
   readonly #trace: Pages['trace']
   #running = true
 
@@ -76,6 +80,7 @@ class Pager {
     this.#trace = ring && ((...event) => void (ring.push(...event) && this.#post({ kind: 'traced' })))
     const { fd, faults } = openUserfaultfd()
     this.#uffd = fd
+    this.#huge = new HugePages(fd, faults === 'all')
     this.#poller.add(fd)
     const wake = fds.eventfd()
     this.#poller.add(wake)
@@ -93,7 +98,7 @@ class Pager {
     while (this.#running) {
       const busy = (this.#jobs.length > 0 && !this.#jobsWait) || this.#leases.busy
       const waiting = this.#undoing || this.#awaits()
-      const ready = this.#poller.wait(busy ? 0 : waiting ? 1 : idleWait)
+      const ready = this.#poller.wait(busy ? 0 : waiting ? 1 : this.#patience())
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#uffd) {
@@ -104,6 +109,7 @@ class Pager {
           this.#requests()
         }
       }
+      this.#settling = ready === 0 && !busy && !waiting && this.#settle()
       if (this.#awaits()) this.#serveDeferred()
       if (this.#undoing) {
         this.#undoing = false
@@ -114,6 +120,27 @@ class Pager {
     }
     // Threads that still wait go on, and find what the kernel finds.
     fds.close(this.#uffd)
+    this.#huge.close()
+  }
+
+  // How long it may sleep when there is nothing else to do, milliseconds.
+  #patience(): number {
+    if (this.#settling) return 0
+    const { wait } = this.#huge
+    return wait !== undefined && this.#regions.some(region => region.unsettled) ? wait : idleWait
+  }
+
+  // Nothing has happened for a while: puts a span on a huge page. Whether there may be more.
+  #settle(): boolean {
+    const region = this.#huge.wait === undefined ? undefined : this.#regions.find(one => one.unsettled)
+    if (region === undefined) {
+      this.#huge.relax()
+      return false
+    }
+    this.#follower.release()
+    if (region.settle() && this.#regions.some(one => one.unsettled)) return true
+    this.#huge.rest()
+    return false
   }
 
   /** Reads and handles messages until none is left. How many. */
@@ -302,6 +329,7 @@ class Pager {
         uffd: this.#uffd,
         frames: this.#frames,
         drops: this.#drops,
+        huge: this.#huge,
         buffer: this.#buffer,
         trace: this.#trace,
         trouble: ({ id }, error, fatal) => {

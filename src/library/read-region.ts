@@ -122,6 +122,7 @@ export class ReadRegion<E extends Element = Element> extends Region<E> {
       dirty: 0,
       spilled: 0,
       pinned: 0,
+      huge: 0,
       refilled: this.#refilled,
       evicted: 0,
       faults: 0,

@@ -31,6 +31,7 @@ import { type Frames, unitPages } from './frames.ts'
 import { MemoryError, plain, type PlainError } from './errors.ts'
 import { type Counter, counter, Counters } from './counters.ts'
 import type { ByteRange, Mode } from './protocol.ts'
+import { type HugePages, spanPages, Spans } from './spans.ts'
 import { Spill } from './spill.ts'
 import type { TraceKind } from './trace.ts'
 
@@ -70,6 +71,7 @@ export interface Pages {
   readonly uffd: number
   readonly frames: Frames
   readonly drops: Drops
+  readonly huge: HugePages
   /** mostPages pages, to make a cluster in. */
   readonly buffer: Arena
   /** Something happened that the region's user has to know. */
@@ -111,6 +113,7 @@ export class RegionPages {
   /** Resident pages of each unit, and how often it is pinned. */
   readonly #resident: Uint8Array
   readonly #pins: Uint16Array
+  readonly #spans: Spans
   readonly #streams = new Streams()
   readonly #writeStreams = new Streams()
   /** Our own sight of the region. Only pages that are there are touched through it. */
@@ -139,6 +142,7 @@ export class RegionPages {
     this.#states = new Uint8Array(options.pages)
     this.#resident = new Uint8Array(this.units)
     this.#pins = new Uint16Array(this.units)
+    this.#spans = new Spans(options.pages)
     this.#memory = new Uint8Array(bufferAt(options.address, options.pages * pageBytes))
   }
 
@@ -305,7 +309,7 @@ export class RegionPages {
         // A page that we took for absent is there: it can only be the program's.
         const p = page + done / pageBytes
         if (this.#states[p] === was) this.#become(p, p + 1, state.dirty)
-        uffd.writeprotect(fd, this.#at(p), pageBytes, false)
+        this.#protect(p, p + 1, false)
         done += pageBytes
       } else if (result !== -EAGAIN || ++tries > 1000) {
         this.fail(new MemoryError('internal', `Filling a page failed: ${errnoName(result)}`))
@@ -325,7 +329,7 @@ export class RegionPages {
     this.#writeStreams.brought(this.#at(page), this.#at(to))
     for (let p = page; p < to; p++) this.#become(p, p + 1, state.dirty)
     this.#count(counter.writes, to - page)
-    uffd.writeprotect(this.#shared.uffd, this.#at(page), (to - page) * pageBytes, false)
+    this.#protect(page, to, false)
   }
 
   #letThrough(page: number, address: number): void {
@@ -340,22 +344,21 @@ export class RegionPages {
     )
     this.#become(page, page + 1, state.touched)
     this.#undo.push({ page, offset, until: performance.now() + 200 })
-    uffd.writeprotect(this.#shared.uffd, this.#at(page), pageBytes, false)
+    this.#protect(page, page + 1, false)
   }
 
   /** Takes back writes that were let through. Whether there are some left. */
   undoWrites(): boolean {
-    const { uffd: fd, buffer } = this.#shared
+    const { buffer } = this.#shared
     for (let n = this.#undo.length; n > 0; n--) {
       const one = this.#undo.shift() as { page: number; offset: number; until: number }
       if (this.#states[one.page] !== state.touched) continue
-      const at = this.#at(one.page)
-      uffd.writeprotect(fd, at, pageBytes, true)
+      this.#protect(one.page, one.page + 1, true)
       try {
         this.#make(one.page, 1)
       } catch {
         // What it was is on its way.
-        uffd.writeprotect(fd, at, pageBytes, false)
+        this.#protect(one.page, one.page + 1, false)
         this.#undo.push(one)
         continue
       }
@@ -366,7 +369,7 @@ export class RegionPages {
         this.#leaveIfEmpty(one.page)
       } else {
         // The writer has not come to it yet.
-        uffd.writeprotect(fd, at, pageBytes, false)
+        this.#protect(one.page, one.page + 1, false)
         this.#undo.push(one)
       }
     }
@@ -394,17 +397,15 @@ export class RegionPages {
 
   // Puts dirty pages into the spill file. They are protected first, so that what is written is what they hold when they go.
   #keep(from: number, to: number): boolean {
-    const { uffd: fd } = this.#shared
-    const length = (to - from) * pageBytes
     const was = this.#states[from]
-    uffd.writeprotect(fd, this.#at(from), length, true)
+    this.#protect(from, to, true)
     try {
       this.#spill ??= new Spill()
-      this.#spill.write(from, this.#at(from), length)
+      this.#spill.write(from, this.#at(from), (to - from) * pageBytes)
       this.#become(from, to, state.kept)
       return true
     } catch (error) {
-      if (was === state.dirty) uffd.writeprotect(fd, this.#at(from), length, false)
+      if (was === state.dirty) this.#protect(from, to, false)
       if (!this.#spillFull) {
         this.#spillFull = true
         this.#shared.trouble(this, plain(error), false)
@@ -415,6 +416,7 @@ export class RegionPages {
 
   /** Gives back pages that are in the same state, and protected. */
   drop(from: number, to: number): void {
+    this.#scatter(from, to, true)
     discard(this.#at(from), (to - from) * pageBytes)
     this.#become(from, to, this.#states[from] === state.kept ? state.spilled : state.virtual)
     this.#count(counter.evicted, to - from)
@@ -423,6 +425,8 @@ export class RegionPages {
 
   /** Keeps the pages [from, to) from being dropped, from when they come. */
   pin(from: number, to: number): void {
+    // From now on they are never absent, not even for the moment that it would take to drop a part of their spans.
+    this.#scatter(from, to, false)
     for (let unit = Math.floor(from / unitPages); unit * unitPages < to; unit++) {
       if (this.#pins[unit] === 0) this.#shared.frames.pin(this, unit)
       this.#pins[unit] = (this.#pins[unit] as number) + 1
@@ -436,7 +440,7 @@ export class RegionPages {
     for (let p = from; p < to; p++)
       if (isProtected(this.#states[p] as number)) {
         this.#become(p, p + 1, state.dirty)
-        uffd.writeprotect(this.#shared.uffd, this.#at(p), pageBytes, false)
+        this.#protect(p, p + 1, false)
       }
   }
 
@@ -463,7 +467,7 @@ export class RegionPages {
       let to = at + 1
       while (to < this.pages && states[to] === was) to++
       if (was === state.dirty) {
-        uffd.writeprotect(this.#shared.uffd, this.#at(at), (to - at) * pageBytes, true)
+        this.#protect(at, to, true)
         this.#become(at, to, state.settled)
       }
       if (was === state.dirty || was === state.settled || was === state.kept || was === state.spilled) {
@@ -488,6 +492,78 @@ export class RegionPages {
       else if (was === state.spilled) this.#become(p, p + 1, state.virtual)
     }
     this.#collected = undefined
+  }
+
+  /** Whether `settle` has something to do. */
+  get unsettled(): boolean {
+    return this.#spans.waiting && !this.failed
+  }
+
+  /** Puts a span that is all there on a huge page. False if there was no huge page to be had. */
+  settle(): boolean {
+    const span = this.#spans.take()
+    if (span === undefined) return true
+    const first = span * spanPages
+    const was = this.#states[first] as number
+    if ((was !== state.dirty && !isProtected(was)) || !this.#isAlike(first, was)) return true
+    const bytes = this.#memory.subarray(first * pageBytes, (first + spanPages) * pageBytes)
+    if (was === state.dirty) this.#protect(first, first + spanPages, true)
+    const gathered = this.#shared.huge.gather(this.#at(first), bytes, was !== state.dirty)
+    if (gathered === undefined) {
+      if (was === state.dirty) this.#protect(first, first + spanPages, false)
+      return false
+    }
+    if (gathered.huge) this.#spans.gathered(span)
+    else this.#spans.scattered(span)
+    this.#countHuge()
+    for (const n of gathered.written) {
+      const page = first + n
+      this.#count(counter.writes, 1)
+      if (this.mode === 'readonly') this.#letThrough(page, this.#at(page))
+      else {
+        this.#become(page, page + 1, state.dirty)
+        this.#protect(page, page + 1, false)
+      }
+    }
+    return true
+  }
+
+  // Whether the pages of a span are all in one state, and none is pinned.
+  #isAlike(first: number, was: number): boolean {
+    for (let p = first; p < first + spanPages; p++) if (this.#states[p] !== was) return false
+    for (let unit = first / unitPages; unit * unitPages < first + spanPages; unit++)
+      if (this.isPinned(unit)) return false
+    return true
+  }
+
+  // Spans that hold some of [from, to) leave their huge pages. `gone`: what lies in [from, to) need not come back.
+  #scatter(from: number, to: number, gone: boolean): void {
+    const spans = this.#spans
+    for (let first = from - (from % spanPages); first < to; first += spanPages) {
+      const span = first / spanPages
+      if (!spans.onHuge(span)) continue
+      spans.scattered(span)
+      const begin = gone ? Math.max(0, from - first) : 0
+      const end = gone ? Math.min(spanPages, to - first) : 0
+      if (end - begin === spanPages) continue
+      const bytes = this.#memory.subarray(first * pageBytes, (first + spanPages) * pageBytes)
+      const isProtectedHere = (n: number): boolean => isProtected(this.#states[first + n] as number)
+      if (!this.#shared.huge.scatter(this.#at(first), bytes, begin, end, isProtectedHere))
+        this.fail(new MemoryError('internal', 'The kernel has no memory for pages that were there'))
+    }
+    this.#countHuge()
+  }
+
+  /** Protects pages, or takes that away and wakes who waits to write to them. */
+  #protect(from: number, to: number, on: boolean): void {
+    uffd.writeprotect(this.#shared.uffd, this.#at(from), (to - from) * pageBytes, on)
+    this.#spans.protect(from, to)
+    this.#countHuge()
+  }
+
+  #countHuge(): void {
+    const more = this.#spans.huge * spanPages - this.counters.get(counter.huge)
+    if (more !== 0) this.#count(counter.huge, more)
   }
 
   /** Ends it: the caller takes the memory away. */
@@ -528,6 +604,7 @@ export class RegionPages {
       const unit = Math.floor(at / unitPages)
       const stop = Math.min(to, (unit + 1) * unitPages)
       this.#resident[unit] = (this.#resident[unit] as number) + there * (stop - at)
+      this.#spans.count(at, there * (stop - at))
       at = stop
     }
   }

@@ -23,6 +23,8 @@ export interface RegionStats {
   /** Written, and in the spill file. */
   readonly spilled: number
   readonly pinned: number
+  /** On huge pages of 2 MiB, in one piece. */
+  readonly huge: number
   /** Bytes brought into memory, and dropped from it, since the start. */
   readonly refilled: number
   readonly evicted: number

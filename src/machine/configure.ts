@@ -14,7 +14,9 @@ import { MachineError } from './errors.ts'
 type Plain = Readonly<Record<string, unknown>>
 
 function wrong(what: string, value: unknown, remedy: string): MachineError {
-  return new MachineError('config', `${what} is ${JSON.stringify(value)}: ${remedy}`)
+  const text = JSON.stringify(value) ?? 'nothing'
+  const shown = text.length > 80 ? `${text.slice(0, 79)}…` : text
+  return new MachineError('config', `${what} is ${shown}: ${remedy}`)
 }
 
 /** A number as people write it: 64, "0x40", "64k". */
@@ -293,7 +295,11 @@ function tableOf(given: unknown, vpnBits: number, pageSize: number): MachineConf
 function cachesOf(given: unknown): CacheLevel[] {
   const levels = Array.isArray(given) ? given : isObject(given) ? Object.values(given) : undefined
   if (levels === undefined || levels.length > 3)
-    throw wrong('caches', given, 'give a list of none to three levels')
+    throw wrong(
+      'caches',
+      given,
+      `give a list of none to three levels${levels === undefined ? '' : `, not ${levels.length}`}`,
+    )
   const checked = levels.map((level, i) => levelOf(`caches.${i}`, level))
   checked.forEach((level, i) => {
     if (level.unified === undefined && i > 0 && checked[i - 1]?.unified !== undefined)

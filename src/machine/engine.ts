@@ -269,9 +269,14 @@ export class TraceEngine {
     const address = (high & 0xffff) * 2 ** 32 + low
     const { translation, virtualBits, physicalBits } = this.config
     const bits = translation ? virtualBits : physicalBits
+    const what =
+      address < 2 ** bits
+        ? `${(high >>> 16) & 0xfff} bytes at ${hex(address)} go beyond the last address`
+        : `address ${hex(address)} does not exist`
+    const remedy = bits < 48 ? '; take a machine with more, such as --preset x86-64' : ''
     return new MachineError(
       'range',
-      `Record ${this.#done + record + 1} of the trace: address ${hex(address)} does not exist, this machine's have ${bits} bits; take a machine with more, such as --preset x86-64`,
+      `Record ${this.#done + record + 1} of the trace: ${what}, this machine's have ${bits} bits${remedy}`,
     )
   }
 

@@ -13,14 +13,15 @@ import { createPolicy, isPolicyName, policyNames } from '../policy/index.ts'
 import { state } from '../pager/decide.ts'
 import type { Backing } from '../backing/backing.ts'
 import type { Lens } from '../lens/lens.ts'
-import { through } from '../lens/through.ts'
 import type { Access, AccessKind, Eviction, Verdict } from './access.ts'
+import { AddressSpaces, type Mapping } from './address-spaces.ts'
 import type { MachineConfig } from './config.ts'
 import { entryFormat, machineConfig } from './configure.ts'
 import { count, type Counters, counters } from './counters.ts'
-import { MemoryFile, type Source } from './disk.ts'
+import type { Source } from './disk.ts'
 import { hex, MachineError } from './errors.ts'
 import { Kernel } from './kernel.ts'
+import { type Image, layOut } from './layout.ts'
 import { Memory } from './memory.ts'
 import { Mmu } from './mmu.ts'
 import { PageTable } from './page-table.ts'
@@ -34,31 +35,6 @@ export interface Reference {
   /** What a write stores; else a byte that counts up. */
   readonly data?: Uint8Array
 }
-
-/** What a new process is loaded with. Numbers are sizes in bytes, of zeros. */
-export interface Image {
-  readonly text?: number | Source
-  readonly data?: Uint8Array | Source
-  readonly bss?: number
-  readonly heap?: number
-  /** Most that the stack may grow to. */
-  readonly stack?: number
-  /** Shared libraries: their code is in memory once. */
-  readonly libraries?: readonly Source[]
-}
-
-export interface Mapping {
-  readonly length: number
-  /** Default: the lowest gap of the region for libraries and mappings. */
-  readonly at?: number
-  readonly name?: string
-  readonly protection?: Partial<Protection>
-  readonly shared?: boolean
-  readonly source?: Source
-  readonly offset?: number
-}
-
-const everything: Protection = { read: true, write: true, execute: true }
 
 export class Machine {
   readonly config: MachineConfig
@@ -75,11 +51,9 @@ export class Machine {
   /** Whether a segmentation fault or a bus error ends the process, as it does unless a program handles the signal. */
   signalsEnd = true
   readonly #programs = new Map<number, Iterator<Reference>>()
-  readonly #sharedWritable = new Map<Backing, number>()
-  readonly #lensed = new Map<Backing, number>()
+  readonly #spaces: AddressSpaces
   #current: Process | undefined
   #pids = 0
-  #sources = 0
   #stored = 0
 
   constructor(config: object = {}) {
@@ -98,6 +72,7 @@ export class Machine {
     this.kernel = new Kernel(this.config, this.mmu, (_, frames, seed) =>
       createPolicy(policy, frames, { seed }),
     )
+    this.#spaces = new AddressSpaces(this.config, this.kernel)
   }
 
   // --- processes ---
@@ -136,65 +111,10 @@ export class Machine {
     return process
   }
 
-  /** A new process with the lecture's layout; see process.ts. */
+  /** A new process with the lecture's layout; see layout.ts. */
   spawn(name: string, image: Image = {}): Process {
-    const { pageSize, virtualBits } = this.config
-    const V = 2 ** virtualBits
     const process = this.#newProcess(name, 0)
-    const up = (bytes: number): number => Math.ceil(bytes / pageSize) * pageSize
-    let at = up(V / 32)
-    const put = (what: string, bytes: number, rights: Partial<Protection>, source?: Source): void => {
-      if (bytes === 0) return
-      process.add({
-        start: at,
-        end: at + up(bytes),
-        name: what,
-        read: true,
-        write: false,
-        execute: false,
-        ...rights,
-        shared: false,
-        offset: 0,
-        ...(source === undefined ? {} : { source }),
-      })
-      at += up(bytes)
-    }
-    const { text = pageSize, data, bss = 0, heap = 0, libraries = [] } = image
-    if (typeof text === 'number') put('text', text, { execute: true })
-    else put('text', text.backing.size, { execute: true }, text)
-    const dataSource = data instanceof Uint8Array ? this.file(`${name}, data`, data) : data
-    if (dataSource !== undefined) put('data', dataSource.backing.size, { write: true }, dataSource)
-    put('bss', bss, { write: true })
-    process.heap = { start: at, end: at }
-    if (heap > 0) this.brk(process.pid, at + heap)
-    const top = up((V * 3) / 4)
-    const most = Math.max(pageSize, up(image.stack ?? V / 16))
-    process.add({
-      start: top - pageSize,
-      end: top,
-      name: 'stack',
-      ...everything,
-      execute: false,
-      shared: false,
-      offset: 0,
-      growsTo: top - most,
-    })
-    process.add({
-      start: top,
-      end: V,
-      name: 'kernel',
-      ...everything,
-      shared: false,
-      offset: 0,
-      kernel: true,
-    })
-    for (const library of libraries)
-      this.mmap(process.pid, {
-        length: library.backing.size,
-        name: library.name,
-        source: library,
-        protection: { write: false, execute: true },
-      })
+    layOut(this.#spaces, process, image)
     return process
   }
 
@@ -205,7 +125,9 @@ export class Machine {
       start: 0,
       end: 2 ** this.config.virtualBits,
       name: source?.name ?? 'memory',
-      ...everything,
+      read: true,
+      write: true,
+      execute: true,
       shared: false,
       offset: 0,
       ...(source === undefined ? {} : { source }),
@@ -219,7 +141,7 @@ export class Machine {
     const child = this.#newProcess(parent.name, pid)
     child.regions = [...parent.regions]
     child.heap = { ...parent.heap }
-    for (const region of child.regions) this.#holds(region, 1)
+    for (const region of child.regions) this.#spaces.holds(region, 1)
     for (const page of parent.pages.values()) {
       const region = parent.regionAt(page.vpn * this.config.pageSize) as Region
       const copy = new Page(child, page.vpn, region.source !== undefined)
@@ -233,7 +155,7 @@ export class Machine {
   exit(pid: number, why = 'it has exited'): void {
     const process = this.process(pid)
     for (const page of process.pages.values()) this.kernel.drop(page)
-    for (const region of process.regions) this.#holds(region, -1)
+    for (const region of process.regions) this.#spaces.holds(region, -1)
     process.regions = []
     process.table.release()
     this.mmu.forget(pid)
@@ -255,128 +177,25 @@ export class Machine {
     this.#current = process
   }
 
-  // --- address spaces ---
+  // --- address spaces: see address-spaces.ts ---
 
   /** A file on the machine's disk. Bytes are taken as they are, not copied. */
   file(name: string, content: Uint8Array | Backing): Source {
-    const backing = content instanceof Uint8Array ? new MemoryFile(content) : content
-    const id = ++this.#sources
-    if (!(backing instanceof MemoryFile)) return { id, name, kind: 'file', backing }
-    return {
-      id,
-      name,
-      kind: 'file',
-      backing,
-      write(offset, bytes) {
-        backing.write(offset, bytes)
-      },
-    }
+    return this.#spaces.file(name, content)
   }
 
   /** What a lens makes of a file: to be mapped like one. */
   lens(file: Source, lens: Lens): Source {
-    return {
-      id: ++this.#sources,
-      name: `${lens.name} of ${file.name}`,
-      kind: 'lens',
-      backing: through(file.backing, lens),
-    }
-  }
-
-  // A lens stands for bytes that stay: its file must not change under it.
-  #holds(region: Region, change: 1 | -1): void {
-    const { source } = region
-    if (source === undefined) return
-    const backing =
-      source.kind === 'lens' ? (source.backing as ReturnType<typeof through>).backing : source.backing
-    const writable = source.kind === 'file' && region.shared && region.write
-    const mine = source.kind === 'lens' ? this.#lensed : writable ? this.#sharedWritable : undefined
-    const theirs = source.kind === 'lens' ? this.#sharedWritable : this.#lensed
-    if (mine === undefined) return
-    if (change > 0 && (theirs.get(backing) ?? 0) > 0)
-      throw new MachineError(
-        'process',
-        `${source.name} can't be mapped: a file that a lens makes pages from must not be writable through a shared mapping; unmap one of the two first`,
-      )
-    mine.set(backing, (mine.get(backing) ?? 0) + change)
-  }
-
-  #bounds(start: number, length: number): number {
-    const { pageSize, virtualBits } = this.config
-    const end = start + Math.ceil(length / pageSize) * pageSize
-    if (
-      !(length > 0) ||
-      !Number.isInteger(start) ||
-      start < 0 ||
-      start % pageSize !== 0 ||
-      end > 2 ** virtualBits
-    )
-      throw new MachineError(
-        'process',
-        `${length} bytes at ${hex(Math.max(0, Math.floor(start)))} are no pages of an address space of ${virtualBits} bits: start at a multiple of ${pageSize}`,
-      )
-    return end
+    return this.#spaces.lens(file, lens)
   }
 
   /** Maps pages; the address of the first. MachineError 'process' where that is not possible. */
   mmap(pid: number, mapping: Mapping): number {
-    const process = this.process(pid)
-    const { pageSize, virtualBits } = this.config
-    const V = 2 ** virtualBits
-    const length = Math.ceil(mapping.length / pageSize) * pageSize
-    const at = mapping.at ?? process.gap(Math.ceil(V / 4 / pageSize) * pageSize, length, V)
-    if (at === undefined)
-      throw new MachineError('process', `Process ${pid} has no gap of ${length} bytes; map less`)
-    const end = this.#bounds(at, mapping.length)
-    let { source } = mapping
-    const shared = mapping.shared ?? false
-    // Shared memory without a file is a file without a name.
-    if (shared && source === undefined) source = this.file('shared memory', new Uint8Array(length))
-    const region: Region = {
-      start: at,
-      end,
-      name: mapping.name ?? source?.name ?? 'mapping',
-      read: true,
-      write: true,
-      execute: false,
-      ...mapping.protection,
-      shared: shared && source?.kind !== 'lens',
-      offset: mapping.offset ?? 0,
-      ...(source === undefined ? {} : { source }),
-    }
-    this.#holds(region, 1)
-    try {
-      process.add(region)
-    } catch (error) {
-      this.#holds(region, -1)
-      throw error
-    }
-    return at
+    return this.#spaces.mmap(this.process(pid), mapping)
   }
 
   munmap(pid: number, start: number, length: number): void {
-    const process = this.process(pid)
-    const end = this.#bounds(start, length)
-    const before = process.regions.filter(region => region.start < end && region.end > start)
-    this.#dropRange(process, start, end)
-    process.cut(start, end)
-    for (const region of before) this.#holds(region, -1)
-    for (const region of process.regions)
-      if (before.some(old => region.start >= old.start && region.end <= old.end)) this.#holds(region, 1)
-  }
-
-  #dropRange(process: Process, start: number, end: number): void {
-    const { pageSize } = this.config
-    const first = start / pageSize
-    const last = end / pageSize
-    if (last - first < process.pages.size) {
-      for (let vpn = first; vpn < last; vpn++) {
-        const page = process.pages.get(vpn)
-        if (page !== undefined) this.kernel.drop(page)
-      }
-    } else
-      for (const page of process.pages.values())
-        if (page.vpn >= first && page.vpn < last) this.kernel.drop(page)
+    this.#spaces.munmap(this.process(pid), start, length)
   }
 
   /**
@@ -384,12 +203,7 @@ export class Machine {
    * lens only explains memory, so what it made is gone too.
    */
   remove(pid: number, start: number, length: number): void {
-    const process = this.process(pid)
-    const { pageSize } = this.config
-    const end = this.#bounds(start, length)
-    this.#dropRange(process, start, end)
-    for (let at = start; at < end; at += pageSize)
-      if (process.regionAt(at)?.source?.kind === 'lens') this.kernel.remove(process, at / pageSize)
+    this.#spaces.remove(this.process(pid), start, length)
   }
 
   /** Drops one page that a file, a lens or swap makes again; whether it was clean, and so could be dropped. */
@@ -400,56 +214,12 @@ export class Machine {
 
   /** Changes what may be done with mapped pages. */
   mprotect(pid: number, start: number, length: number, protection: Protection): void {
-    const process = this.process(pid)
-    const end = this.#bounds(start, length)
-    const old = process.regions.filter(region => region.start < end && region.end > start)
-    for (const part of process.cut(start, end)) process.add({ ...part, ...protection })
-    for (const region of old) this.#holds(region, -1)
-    for (const region of process.regions)
-      if (old.some(was => region.start >= was.start && region.end <= was.end)) this.#holds(region, 1)
-    for (let vpn = start / this.config.pageSize; vpn < end / this.config.pageSize; vpn++) {
-      const page = process.pages.get(vpn)
-      const region = page && process.regionAt(vpn * this.config.pageSize)
-      if (page !== undefined && region !== undefined) this.kernel.reprotect(page, region)
-    }
+    this.#spaces.mprotect(this.process(pid), start, length, protection)
   }
 
   /** Moves the end of the heap; what is behind it is gone. */
   brk(pid: number, end: number): void {
-    const process = this.process(pid)
-    const { heap } = process
-    const { pageSize } = this.config
-    const up = (address: number): number => Math.ceil(address / pageSize) * pageSize
-    if (end < heap.start)
-      throw new MachineError(
-        'process',
-        `The heap of process ${pid} begins at ${hex(heap.start)}, behind ${hex(end)}`,
-      )
-    const from = up(heap.end)
-    const to = up(end)
-    if (to < from) {
-      this.#dropRange(process, to, from)
-      process.cut(to, from)
-    } else if (to > from) {
-      const there = process.cut(heap.start, from)[0]
-      const region: Region = there ?? {
-        start: heap.start,
-        end: heap.start,
-        name: 'heap',
-        read: true,
-        write: true,
-        execute: false,
-        shared: false,
-        offset: 0,
-      }
-      try {
-        process.add({ ...region, end: to })
-      } catch (error) {
-        if (there !== undefined) process.add(there)
-        throw error
-      }
-    }
-    heap.end = end
+    this.#spaces.brk(this.process(pid), end)
   }
 
   // --- accesses ---

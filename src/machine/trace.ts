@@ -296,6 +296,12 @@ export class TraceReader {
     return low
   }
 
+  /** A number that is no address: all of it, or -1. */
+  #whole(bytes: Uint8Array, at: number, end: number, base: 10 | 16): number {
+    const low = this.#number(bytes, at, end, base)
+    return low < 0 ? low : this.#high * 2 ** 32 + low
+  }
+
   #skip(bytes: Uint8Array, at: number, end: number): number {
     let p = at
     while (p < end && (bytes[p] === space || bytes[p] === 9)) p++
@@ -313,7 +319,7 @@ export class TraceReader {
       throw this.#wrong(
         `'${this.#text(bytes, start, end)}' is no record: ' L address,size' with L, S, M or I`,
       )
-    const size = this.#number(bytes, this.#at + 1, end, 10)
+    const size = this.#whole(bytes, this.#at + 1, end, 10)
     if (size < 0 || this.#skip(bytes, this.#at, end) !== end)
       throw this.#wrong(`'${this.#text(bytes, start, end)}' has no size`)
     if (letter === 76) this.#emit(low, high, size, kinds.read)
@@ -326,7 +332,7 @@ export class TraceReader {
   }
 
   #din(bytes: Uint8Array, first: number, end: number): void {
-    const label = this.#number(bytes, first, end, 16)
+    const label = this.#whole(bytes, first, end, 16)
     const at = label < 0 ? end : this.#skip(bytes, this.#at, end)
     const low = this.#number(bytes, at, end, 16)
     const high = this.#high
@@ -342,7 +348,7 @@ export class TraceReader {
     const letter = (bytes[first] as number) | 32
     const low = this.#number(bytes, this.#skip(bytes, first + 1, end), end, 16)
     const high = this.#high
-    const size = low < 0 ? -1 : this.#number(bytes, this.#skip(bytes, this.#at, end), end, 16)
+    const size = low < 0 ? -1 : this.#whole(bytes, this.#skip(bytes, this.#at, end), end, 16)
     const kind =
       letter === 114 ? kinds.read : letter === 109 ? kinds.other : letter === 119 ? kinds.write : kinds.fetch
     if (low < 0 || size < 0 || (kind === kinds.fetch && letter !== 105))
@@ -367,7 +373,7 @@ export class TraceReader {
         `'${this.#text(bytes, first, end)}' is no record: an address such as 0x1f80, with R, W or I behind it and a process like 3: before it if need be`,
       )
     if (low >= 0 && bytes[this.#at] === 58) {
-      const process = this.#number(bytes, first, end, 10)
+      const process = this.#whole(bytes, first, end, 10)
       if (process < 1 || process >= 2 ** 20) throw this.#wrong(`process ${process}: there are 1 to 1048575`)
       this.#switchTo(process)
       low = this.#number(bytes, this.#skip(bytes, this.#at + 1, end), end, this.#format === 'hex' ? 16 : 10)

@@ -128,6 +128,8 @@ export class Controller {
   readonly #extra = new Map<string, SeenFile>()
   #onEnd: (() => void) | undefined
   #leaving = false
+  /** Ends the search that is under way. */
+  #looking: AbortController | undefined
   #packs = 0
   #keeper: Named | undefined
   #predecessor: Journal['keeper'] | undefined
@@ -424,19 +426,26 @@ export class Controller {
     return dropped
   }
 
+  /** Ends the search that is under way; who began it hears an error. */
+  stopLooking(): void {
+    this.#looking?.abort()
+  }
+
   async #explain(what: Pick<ExplainRequest, 'level' | 'pack' | 'recipe'>): Promise<Explained> {
     const skip: [number, number][] = []
     eachRun(this.#journal, (start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
     })
-    const explained = await explain({
+    this.#looking = new AbortController()
+    const request: ExplainRequest = {
       pid: this.pid,
       skip,
       backings: this.options.backings,
       files: [...this.#extra.values()],
       ...what,
       ...(this.hurried ? {} : { cpuShare: Math.max(this.options.cpu * 4, 0.25) }),
-    })
+    }
+    const explained = await explain(request, this.#looking.signal)
     this.passes++
     this.cpuUsed += explained.cpu
     return explained

@@ -45,12 +45,14 @@ export interface ExplainRequest {
 const here = fileURLToPath(import.meta.url)
 const program = fileURLToPath(new URL(`../explain/child${here.slice(-3)}`, import.meta.url))
 
-/** Runs the explainer on a process. Rejects when it fails; the target is never touched by it. */
-export async function explain(request: ExplainRequest): Promise<Explained> {
+/** Runs the explainer on a process. Rejects when it fails, or is ended by `signal`; the target is never touched by it. */
+export async function explain(request: ExplainRequest, signal: AbortSignal): Promise<Explained> {
   const child = spawn(process.execPath, ['--max-semi-space-size=4', program], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
   })
+  const end = (): boolean => child.kill('SIGKILL')
+  signal.addEventListener('abort', end)
   const backings: FoundBacking[] = []
   const guesses: Guess[] = []
   const zero: { start: number; pages: number }[] = []
@@ -76,6 +78,7 @@ export async function explain(request: ExplainRequest): Promise<Explained> {
     }
   }
   const code = await ended
+  signal.removeEventListener('abort', end)
   if (!done)
     throw new Error(failure === '' ? `the explainer ended with code ${code} before it was done` : failure)
   return { backings, guesses, zero, cpu }

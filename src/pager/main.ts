@@ -213,7 +213,10 @@ async function answer(question: Question): Promise<object> {
       return status()
     case 'detach':
       await passes.stop()
-      await c.detach()
+      await c.detach().catch(error => {
+        passes.resume()
+        throw error
+      })
       return { type: 'detached', pid }
     case 'files':
       return { type: 'files', added: c.addFiles(question.files) }

@@ -54,9 +54,15 @@ export class Passes {
     return this.#running
   }
 
+  /** Ends the pass that runs, whose search may take long, and makes no other until `resume`. */
   async stop(): Promise<void> {
     this.#stopped = true
+    this.#controller.stopLooking()
     await this.#running
+  }
+
+  resume(): void {
+    this.#stopped = false
   }
 
   async #pass(): Promise<void> {
@@ -89,11 +95,12 @@ export class Passes {
   // A part of a pass. What goes wrong in it does not keep the others from what they can find.
   async #stage(does: () => Promise<unknown>): Promise<void> {
     const c = this.#controller
-    if (c.ended !== undefined) return
+    if (c.ended !== undefined || this.#stopped) return
     try {
       await does()
     } catch (error) {
-      if (c.ended === undefined) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
+      if (c.ended === undefined && !this.#stopped)
+        console.error(`lethe: process ${c.pid}: a pass failed:`, error)
     }
   }
 

@@ -66,7 +66,7 @@ export interface ServerData {
   /** Our keeper, to be put down in the journal when we serve, and that of who served before, if any. */
   keeper: { pid: number; start: number; own: readonly [number, number, number] }
   before: { pid: number; start: number }
-  /** 0: requests to hold, 1: acknowledged, 2: let go, 3: the CPU that the server keeps to when it is held, 4: its thread */
+  /** 0: requests to hold, 1: acknowledged, 2: let go, 3: the CPU that the server keeps to when it is held, 4: its thread, 5: it ends */
   shared: SharedArrayBuffer
   /** Children of a predecessor: their descriptors and numbers. */
   children: { fd: number; n: number }[]
@@ -74,7 +74,7 @@ export interface ServerData {
   backings: (ServedBacking & { lost?: string })[]
 }
 
-export const shared = { request: 0, acknowledged: 1, released: 2, cpu: 3, thread: 4 } as const
+export const shared = { request: 0, acknowledged: 1, released: 2, cpu: 3, thread: 4, end: 5 } as const
 
 /** Milliseconds of the monotonic clock, which all processes share, when performance.now() was 0 in this thread. */
 const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now()

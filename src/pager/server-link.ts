@@ -54,11 +54,15 @@ export class ServerLink {
     fds.signalEvent(this.#wake)
   }
 
-  /** Ends the server. What it was asked and has not answered is answered with -1. */
+  /**
+   * Ends the server, which leaves its loop by itself: a thread that is terminated while the FFI defines or converts something takes
+   * the process with it. What it was asked and has not answered is answered with -1.
+   */
   end(): void {
     for (const resolve of this.#waiting.values()) resolve({ result: -1 })
     this.#waiting.clear()
-    void this.#worker.terminate()
+    Atomics.store(this.#shared, shared.end, 1)
+    this.wake()
   }
 
   /** Throws PagerError `journal` when the server could not do it. */

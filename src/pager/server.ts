@@ -8,6 +8,8 @@
 // Messages are read into the journal's inbox. A slot is zeroed once its message has been handled; what a
 // predecessor left there is handled first of all.
 import { openSync } from 'node:fs'
+// Not the global: that one is looked up, by a getter, at every use, which takes as long as a short system call.
+import { performance } from 'node:perf_hooks'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EAGAIN, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
@@ -336,6 +338,10 @@ export class Server {
 
   /** Requests of the controller. */
   #requests(): void {
+    if (Atomics.load(this.#shared, shared.end) !== 0) {
+      this.#running = false
+      return
+    }
     const asked = Atomics.load(this.#shared, shared.request)
     if (asked !== Atomics.load(this.#shared, shared.acknowledged)) {
       for (const space of this.#spaces) this.#drain(space)

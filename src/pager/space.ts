@@ -12,6 +12,8 @@
 //   protected, clean or verifying → present, then the protection goes
 //   missing, present or clean → another fault has brought it, or else poison: a bug, or memory that vanished without an
 //                        event; loud (SIGBUS), never a page of zeros
+// See server.ts.
+import { performance } from 'node:perf_hooks'
 import type { Backing } from '../backing/backing.ts'
 import { EAGAIN, EEXIST, ENOENT, ESRCH, errnoName } from '../sys/errno.ts'
 import { readFully } from '../sys/fd.ts'

@@ -17,6 +17,8 @@ export class Arc implements Policy {
   readonly #lists = new Lists(4)
   /** The target size of T1, a real number as in the paper. */
   #p = 0
+  /** The page at the newest end of T2: most references are to it again. */
+  #newest: number = NONE
 
   constructor(frames: number) {
     this.frames = frames
@@ -29,21 +31,20 @@ export class Arc implements Policy {
     const list = this.#lists.in[page] as number
     return list === T1 || list === T2
   }
-  // Nearly always a hit in T2: nothing is looked up twice then.
   access(page: number): number {
+    if (page === this.#newest) return HIT
     const lists = this.#lists
     const list = page < lists.in.length ? (lists.in[page] as number) : 0
-    if (list === T2) lists.renew(page)
-    else if (list === T1) this.touch(page)
-    else return this.admit(page)
+    if (list !== T1 && list !== T2) return this.admit(page)
+    this.touch(page)
     return HIT
   }
   // Case I of the paper.
   touch(page: number): void {
     const lists = this.#lists
-    if (lists.in[page] === T2) return lists.renew(page)
-    lists.remove(page)
-    lists.push(T2, page)
+    if (lists.in[page] === T2) lists.renew(page)
+    else lists.move(T2, page)
+    this.#newest = page
   }
 
   admit(page: number): number {
@@ -60,6 +61,7 @@ export class Arc implements Policy {
       lists.remove(page)
       const victim = this.residents < this.frames ? NONE : this.#replace(ghost === B2)
       lists.push(T2, page)
+      this.#newest = page
       return victim
     }
     // Case IV: nothing is known of the incoming page.
@@ -88,8 +90,8 @@ export class Arc implements Policy {
     const fromT1 = (t1 > 0 && (t1 > this.#p || (inB2 && t1 === this.#p))) || lists.size[T2] === 0
     const victim = lists.oldest(fromT1 ? T1 : T2)
     if (victim === NONE) return NONE
-    lists.remove(victim)
-    lists.push(fromT1 ? B1 : B2, victim)
+    lists.move(fromT1 ? B1 : B2, victim)
+    if (victim === this.#newest) this.#newest = NONE
     return victim
   }
 
@@ -102,6 +104,7 @@ export class Arc implements Policy {
 
   forget(page: number): void {
     if (page < this.#lists.in.length && this.#lists.in[page] !== 0) this.#lists.remove(page)
+    if (page === this.#newest) this.#newest = NONE
   }
   queues(): Queue[] {
     const lists = this.#lists

@@ -68,15 +68,14 @@ export class S3Fifo implements Policy {
     for (;;) {
       const page = lists.oldest(SMALL)
       if (page === NONE) return NONE
-      lists.remove(page)
       if ((this.#uses[page] as number) < 2) {
         if (this.#ghosts > 0) {
           if ((lists.size[GHOST] as number) >= this.#ghosts) lists.remove(lists.oldest(GHOST))
-          lists.push(GHOST, page)
-        }
+          lists.move(GHOST, page)
+        } else lists.remove(page)
         return page
       }
-      lists.push(MAIN, page)
+      lists.move(MAIN, page)
       this.#uses[page] = 0
     }
   }

@@ -54,11 +54,10 @@ export class TwoQ implements Policy {
     const fromIn = (lists.size[IN] as number) > this.#inTarget || lists.size[MAIN] === 0
     const victim = lists.oldest(fromIn ? IN : MAIN)
     if (victim === NONE) return NONE
-    lists.remove(victim)
     if (fromIn && this.#outTarget > 0) {
       if ((lists.size[OUT] as number) >= this.#outTarget) lists.remove(lists.oldest(OUT))
-      lists.push(OUT, victim)
-    }
+      lists.move(OUT, victim)
+    } else lists.remove(victim)
     return victim
   }
 

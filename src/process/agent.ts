@@ -173,7 +173,9 @@ function setUp(pid: number, footing: Footing, gadgets: Gadgets, note: (made: Foo
   if (!settle(tid, 1000)) throw new ProcessError('lost', `The agent in process ${pid} did not start`)
   const registers = ptrace.getRegisters(tid)
   if (typeof registers === 'number') throw new ProcessError('lost', `The agent in process ${pid} vanished`)
-  const agent = new StoppedThread(pid, tid, gadgets, area + 64 - 8, registers, ~0n)
+  // Nobody waits for this thread. A descriptor that needs a larger table waits for the kernel (RCU), long where it is starved.
+  const now = performance.now()
+  const agent = new StoppedThread(pid, tid, gadgets, area + 64 - 8, registers, ~0n, now, 20_000)
   const pidfd = must(fds.pidfdOpen(pid), 'pidfd_open')
   const base = highDescriptors(pid)
   const make = (what: string, result: number): number => {

@@ -41,8 +41,9 @@ export class StoppedThread {
   readonly registers: BigUint64Array<ArrayBuffer>
   /** `performance.now()` at which it was told to stop. */
   readonly since: number
+  readonly #patience: number
 
-  /** `tid` must be stopped under ptrace by this thread; `landing` is where `writeLanding` put its way home. */
+  /** `tid` must be stopped under ptrace by this thread; `landing` is where `writeLanding` put its way home. `patience`: how long a call may take, milliseconds. */
   constructor(
     pid: number,
     tid: number,
@@ -51,6 +52,7 @@ export class StoppedThread {
     registers: BigUint64Array<ArrayBuffer>,
     mask: bigint,
     since: number = performance.now(),
+    patience: number = 2000,
   ) {
     this.tid = tid
     this.#pid = pid
@@ -59,6 +61,7 @@ export class StoppedThread {
     this.#mask = mask
     this.registers = registers
     this.since = since
+    this.#patience = patience
   }
 
   /** Makes one system call in the thread; its result, or minus errno. Throws ProcessError when the thread dies. */
@@ -93,7 +96,7 @@ export class StoppedThread {
   #run(what: string): void {
     for (;;) {
       this.#must(ptrace.toSyscall(this.tid), what)
-      const seen = ptrace.wait(this.tid, 2000)
+      const seen = ptrace.wait(this.tid, this.#patience)
       if (seen.kind === 'none') throw this.#lost(`wait for ${what}`, 0)
       if (seen.kind === 'gone') throw this.#lost(what, -3)
       if (seen.signal === 0x85) return // SIGTRAP | 0x80: a stop at a system call
@@ -120,7 +123,7 @@ export class StoppedThread {
   }
 
   #lost(what: string, errno: number): ProcessError {
-    const reason = errno === 0 ? 'it did not answer within 2 s' : errnoName(errno)
+    const reason = errno === 0 ? `it did not answer within ${this.#patience / 1000} s` : errnoName(errno)
     return new ProcessError('lost', `Lost thread ${this.tid} of process ${this.#pid} (${what}: ${reason})`)
   }
 }

@@ -92,10 +92,10 @@ export function loadLocals(w: Writer, types: readonly ValueType[]): void {
 export const copiesAt = 57344
 export const mostCopies = 680
 export const logAt = 65536
-/** Bytes of an entry of the log: an address and a byte. */
-export const logEntry = 8
-/** An epoch that has logged so many bytes ends: one that goes over everything would touch the tags of everything. */
-const mostLogged = 2 ** 18
+/** Bytes of an entry of the log: an address, how many bytes (1, 2, 4 or 8; four bytes each), and in eight bytes these. */
+export const logEntry = 16
+/** An epoch that has logged so many entries ends: one that goes over everything would touch the tags of everything. */
+const mostLogged = 2 ** 16
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
 /** The host is asked to make copies from here on. */
@@ -111,6 +111,8 @@ export interface HelperGlobals {
   readonly log: number
   readonly copies: number
   readonly skipped: number
+  readonly tag1: number
+  readonly tag8: number
 }
 
 export interface HelperCode {
@@ -121,69 +123,215 @@ export interface HelperCode {
   readonly body: Uint8Array
 }
 export interface HelperIndices {
+  /** Give back their three operands (to, …, length; to, from, length) if these ranges are in the guest's memory. */
+  readonly within: number
+  readonly bothWithin: number
   readonly note: number
   readonly copied: number
   readonly grow: number
   readonly expired: number
+  readonly noteByte: number
+  readonly log: number
 }
 
-export function helpers(g: HelperGlobals, at: HelperIndices, mostPages: number, move: number): HelperCode[] {
+/** Functions of the host that helpers call. */
+export interface HelperImports {
+  readonly move: number
+  readonly sized: number
+}
+
+export function helpers(
+  g: HelperGlobals,
+  at: HelperIndices,
+  mostPages: number,
+  { move, sized }: HelperImports,
+): HelperCode[] {
+  const three = [I32, I32, I32] as const
   return [
-    { name: 'note', params: [I32, I32, I32], results: [], locals: [I32, I32, I32, I32], body: note(g) },
+    { name: 'within', params: three, results: three, locals: [], body: within(g, [0]) },
+    { name: 'bothWithin', params: three, results: three, locals: [], body: within(g, [0, 1]) },
+    { name: 'note', params: [I32, I32, I32], results: [], locals: [I32, I64], body: note(g, at) },
     { name: 'copied', params: [I32, I32, I32], results: [I32], locals: [], body: copied(g, at, move) },
-    { name: 'grow', params: [I32], results: [I32], locals: [I32, I32, I32], body: grow(g, mostPages) },
+    { name: 'grow', params: [I32], results: [I32], locals: [I32, I32, I32], body: grow(g, mostPages, sized) },
     { name: 'expired', params: [], results: [I32], locals: [], body: expired(g) },
+    { name: 'noteByte', params: [I32], results: [], locals: [I32, I64], body: noteByte(g, at) },
+    { name: 'log', params: [I32, I32, I64], results: [], locals: [], body: log(g) },
   ]
 }
 
+// Bulk instructions ask the engine, whose memory may be larger than the guest's: what lies between is not to be touched, and would be.
+function within(g: HelperGlobals, starts: readonly number[]): Uint8Array {
+  const w = new Writer(64)
+  const length = 2
+  for (const start of starts) {
+    put(w, 'local.get', start)
+    put(w, 'i64.extend_i32_u')
+    put(w, 'local.get', length)
+    put(w, 'i64.extend_i32_u')
+    put(w, 'i64.add')
+    put(w, 'global.get', g.size)
+    put(w, 'i64.extend_i32_u')
+    opcode(w, OP['i64.const'])
+    w.s64(16n)
+    put(w, 'i64.shl')
+    put(w, 'i64.gt_u')
+    open(w, 'if')
+    // Out of bounds in any memory.
+    i32(w, -1)
+    access(w, 'i64.load', GUEST, 0xffff_ffff)
+    put(w, 'drop')
+    put(w, 'end')
+  }
+  for (const local of [0, 1, length]) put(w, 'local.get', local)
+  put(w, 'end')
+  return w.take()
+}
+
+const ones = 0x0101_0101_0101_0101n
+const highs = -0x7f7f_7f7f_7f7f_7f80n
+
+function i64(w: Writer, value: bigint): void {
+  opcode(w, OP['i64.const'])
+  w.s64(value)
+}
+
+const unsignedLoads: Readonly<Record<number, OpName>> = {
+  1: 'i64.load8_u',
+  2: 'i64.load16_u',
+  4: 'i64.load32_u',
+  8: 'i64.load',
+}
+const narrowStores: Readonly<Record<number, OpName>> = {
+  1: 'i64.store8',
+  2: 'i64.store16',
+  4: 'i64.store32',
+  8: 'i64.store',
+}
+
+// Sets `tags` to the tags of `n` bytes: a byte of 0 for each that is known, and bytes that are not 0 above them.
+function putTags(w: Writer, g: HelperGlobals, at: number, tags: number, n: number): void {
+  put(w, 'local.get', at)
+  access(w, unsignedLoads[n] as OpName, TAGS)
+  put(w, 'global.get', g.tag8)
+  put(w, 'i64.xor')
+  if (n < 8) {
+    i64(w, -1n << BigInt(8 * n))
+    put(w, 'i64.or')
+  }
+  put(w, 'local.set', tags)
+}
+
+// Whether none of them is known and no large copy was made in the epoch: then they are logged together.
+function putNoneKnown(w: Writer, g: HelperGlobals, tags: number): void {
+  put(w, 'local.get', tags)
+  i64(w, ones)
+  put(w, 'i64.sub')
+  put(w, 'local.get', tags)
+  i64(w, -1n)
+  put(w, 'i64.xor')
+  put(w, 'i64.and')
+  i64(w, highs)
+  put(w, 'i64.and')
+  put(w, 'i64.eqz')
+  put(w, 'global.get', g.copies)
+  put(w, 'i32.eqz')
+  put(w, 'i32.and')
+}
+
 /**
- * note(address, offset, width): logs each byte that is not known yet, and makes it known. A byte that a large copy brought
- * is logged where it was copied from: a replay makes the copy again, which would overwrite it where it is now.
+ * note(address, offset, width): logs what is not known yet of the bytes, and makes it known. Who reads one byte will read those beside it: the
+ * eight that lie in a word are logged together if none of them is known.
  */
-function note(g: HelperGlobals): Uint8Array {
-  const w = new Writer(256)
-  const [address, offset, width, i, at, copy, value] = [0, 1, 2, 3, 4, 5, 6] as const
-  open(w, 'block')
-  open(w, 'loop')
-  put(w, 'local.get', i)
-  put(w, 'local.get', width)
-  put(w, 'i32.ge_u')
-  put(w, 'br_if', 1)
+function note(g: HelperGlobals, helper: HelperIndices): Uint8Array {
+  const w = new Writer(512)
+  const [address, offset, left, at, tags] = [0, 1, 2, 3, 4] as const
   put(w, 'local.get', address)
   put(w, 'local.get', offset)
   put(w, 'i32.add')
-  put(w, 'local.get', i)
-  put(w, 'i32.add')
   put(w, 'local.set', at)
-  // Eight known bytes at once.
-  put(w, 'local.get', i)
-  i32(w, 8)
-  put(w, 'i32.add')
-  put(w, 'local.get', width)
-  put(w, 'i32.le_u')
+  put(w, 'local.get', left)
+  i32(w, 1)
+  put(w, 'i32.eq')
   open(w, 'if')
   put(w, 'local.get', at)
-  access(w, 'i64.load', TAGS)
-  opcode(w, OP['i64.const'])
-  w.s64(0x0101_0101_0101_0101n)
-  put(w, 'i64.eq')
+  i32(w, -8)
+  put(w, 'i32.and')
+  put(w, 'local.set', address)
+  putTags(w, g, address, tags, 8)
+  putNoneKnown(w, g, tags)
   open(w, 'if')
-  put(w, 'local.get', i)
+  put(w, 'local.get', address)
+  put(w, 'local.set', at)
   i32(w, 8)
-  put(w, 'i32.add')
-  put(w, 'local.set', i)
-  put(w, 'br', 2)
+  put(w, 'local.set', left)
   put(w, 'end')
   put(w, 'end')
+  for (const n of [8, 4, 2, 1]) {
+    open(w, 'block')
+    open(w, 'loop')
+    put(w, 'local.get', left)
+    i32(w, n)
+    put(w, 'i32.lt_u')
+    put(w, 'br_if', 1)
+    putTags(w, g, at, tags, n)
+    put(w, 'local.get', tags)
+    i64(w, n < 8 ? -1n << BigInt(8 * n) : 0n)
+    put(w, 'i64.ne')
+    open(w, 'if')
+    putNoneKnown(w, g, tags)
+    open(w, 'if')
+    put(w, 'local.get', at)
+    i32(w, n)
+    put(w, 'local.get', at)
+    access(w, unsignedLoads[n] as OpName, GUEST)
+    put(w, 'call', helper.log)
+    put(w, 'local.get', at)
+    put(w, 'global.get', g.tag8)
+    access(w, narrowStores[n] as OpName, TAGS)
+    put(w, 'else')
+    for (let k = 0; k < n; k++) {
+      put(w, 'local.get', at)
+      i32(w, k)
+      put(w, 'i32.add')
+      put(w, 'call', helper.noteByte)
+    }
+    put(w, 'end')
+    put(w, 'end')
+    put(w, 'local.get', at)
+    i32(w, n)
+    put(w, 'i32.add')
+    put(w, 'local.set', at)
+    put(w, 'local.get', left)
+    i32(w, n)
+    put(w, 'i32.sub')
+    put(w, 'local.set', left)
+    put(w, 'br', 0)
+    put(w, 'end')
+    put(w, 'end')
+  }
+  put(w, 'end')
+  return w.take()
+}
+
+/**
+ * noteByte(at). A byte that a large copy brought is logged where it was copied from: a replay makes the copy again, which would
+ * overwrite it where it is now.
+ */
+function noteByte(g: HelperGlobals, helper: HelperIndices): Uint8Array {
+  const w = new Writer(128)
+  const [at, copy, value] = [0, 1, 2] as const
   put(w, 'local.get', at)
   access(w, 'i32.load8_u', TAGS)
-  put(w, 'i32.eqz')
+  put(w, 'global.get', g.tag1)
+  put(w, 'i32.eq')
   open(w, 'if')
+  put(w, 'return')
+  put(w, 'end')
   put(w, 'local.get', at)
-  access(w, 'i32.load8_u', GUEST)
+  access(w, 'i64.load8_u', GUEST)
   put(w, 'local.set', value)
   put(w, 'local.get', at)
-  i32(w, 1)
+  put(w, 'global.get', g.tag1)
   access(w, 'i32.store8', TAGS)
   put(w, 'global.get', g.copies)
   put(w, 'local.set', copy)
@@ -217,16 +365,27 @@ function note(g: HelperGlobals): Uint8Array {
   put(w, 'br', 0)
   put(w, 'end')
   put(w, 'end')
-  // Room for one more entry.
+  put(w, 'local.get', at)
+  i32(w, 1)
+  put(w, 'local.get', value)
+  put(w, 'call', helper.log)
+  put(w, 'end')
+  return w.take()
+}
+
+/** log(at, width, value): one more entry. */
+function log(g: HelperGlobals): Uint8Array {
+  const w = new Writer(128)
+  const [at, width, value] = [0, 1, 2] as const
   put(w, 'global.get', g.log)
-  i32(w, 8)
+  i32(w, logEntry)
   put(w, 'i32.add')
   put(w, 'memory.size', STATE)
   i32(w, 16)
   put(w, 'i32.shl')
   put(w, 'i32.gt_u')
   open(w, 'if')
-  i32(w, 64)
+  i32(w, 16)
   put(w, 'memory.grow', STATE)
   put(w, 'drop')
   put(w, 'end')
@@ -234,10 +393,13 @@ function note(g: HelperGlobals): Uint8Array {
   put(w, 'local.get', at)
   access(w, 'i32.store', STATE)
   put(w, 'global.get', g.log)
-  put(w, 'local.get', value)
+  put(w, 'local.get', width)
   access(w, 'i32.store', STATE, 4)
   put(w, 'global.get', g.log)
-  i32(w, 8)
+  put(w, 'local.get', value)
+  access(w, 'i64.store', STATE, 8)
+  put(w, 'global.get', g.log)
+  i32(w, logEntry)
   put(w, 'i32.add')
   put(w, 'global.set', g.log)
   // The next poll is the last one, and what was left of the budget is remembered.
@@ -253,14 +415,6 @@ function note(g: HelperGlobals): Uint8Array {
   put(w, 'global.set', g.skipped)
   i32(w, 0)
   put(w, 'global.set', g.budget)
-  put(w, 'end')
-  put(w, 'end')
-  put(w, 'end')
-  put(w, 'local.get', i)
-  i32(w, 1)
-  put(w, 'i32.add')
-  put(w, 'local.set', i)
-  put(w, 'br', 0)
   put(w, 'end')
   put(w, 'end')
   put(w, 'end')
@@ -287,7 +441,7 @@ function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
   put(w, 'local.get', length)
   put(w, 'call', at.note)
   put(w, 'local.get', to)
-  i32(w, 1)
+  put(w, 'global.get', g.tag1)
   put(w, 'local.get', length)
   put(w, 'memory.fill', TAGS)
   put(w, 'else')
@@ -320,9 +474,9 @@ function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
 
 /**
  * memory.grow whose outcome a replay can make again: only `live` asks the engine. The engine's memory grows by half at a time: each time
- * it makes another ArrayBuffer as large as all of the memory, and collects garbage because of it.
+ * it makes another ArrayBuffer as large as all of the memory, and collects garbage because of it. `sized` closes what the guest has not asked for.
  */
-function grow(g: HelperGlobals, mostPages: number): Uint8Array {
+function grow(g: HelperGlobals, mostPages: number, sized: number): Uint8Array {
   const w = new Writer(128)
   const [delta, size, missing, more] = [0, 1, 2, 3] as const
   const failed = (): void => {
@@ -385,6 +539,10 @@ function grow(g: HelperGlobals, mostPages: number): Uint8Array {
   put(w, 'local.get', delta)
   put(w, 'i32.add')
   put(w, 'global.set', g.size)
+  put(w, 'global.get', g.live)
+  open(w, 'if')
+  put(w, 'call', sized)
+  put(w, 'end')
   put(w, 'local.get', size)
   put(w, 'end')
   return w.take()

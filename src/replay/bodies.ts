@@ -165,6 +165,10 @@ class Emitter {
         // A replay of something before needs the segment still.
         return
       default:
+        if (bulk.has(c.op)) {
+          const { within, bothWithin } = this.b.helpers
+          put(w, 'call', c.op === OP['memory.copy'] ? bothWithin : within)
+        }
         if (this.memoryAccess !== undefined && touches(c.op)) this.memoryAccess(this, c)
         else w.bytes(body, c.at, c.end)
     }
@@ -363,11 +367,10 @@ const tagStores: Readonly<Record<number, OpName>> = {
   8: 'i64.store',
 }
 
-function known(w: Writer, width: number): void {
-  if (width === 8) {
-    opcode(w, OP['i64.const'])
-    w.s64(0x0101_0101_0101_0101n)
-  } else i32(w, width === 1 ? 1 : width === 2 ? 0x0101 : 0x0101_0101)
+const tags: Readonly<Record<number, GlobalName>> = { 1: 'tag1', 2: 'tag2', 4: 'tag4', 8: 'tag8' }
+
+function known({ w, b }: Emitter, width: number): void {
+  put(w, 'global.get', b.globals[tags[width] as GlobalName])
 }
 
 function storedType(op: number): ValueType {
@@ -391,7 +394,7 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
     for (let at = 0; at < width; at += 8) {
       const part = Math.min(8, width)
       put(w, 'local.get', address)
-      known(w, part)
+      known(e, part)
       access(w, tagStores[part] as OpName, TAGS, c.offset + at)
     }
   } else if (isLoad(c.op)) {
@@ -403,7 +406,7 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
       const part = Math.min(8, width)
       put(w, 'local.get', address)
       access(w, tagLoads[part] as OpName, TAGS, c.offset + at)
-      known(w, part)
+      known(e, part)
       put(w, part === 8 ? 'i64.ne' : 'i32.ne')
       open(w, 'if')
       put(w, 'local.get', address)
@@ -440,7 +443,7 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
     all()
     w.bytes(body, c.at, c.end)
     put(w, 'local.get', to)
-    i32(w, 1)
+    known(e, 1)
     put(w, 'local.get', length)
     put(w, 'memory.fill', TAGS)
   }

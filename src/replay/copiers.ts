@@ -83,6 +83,7 @@ function copies(func: Func, module: Module): boolean {
       lethe: {
         cut: () => 0,
         move: () => 0,
+        sized: () => undefined,
         left: () => undefined,
         end: () => {
           throw stuck

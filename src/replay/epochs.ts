@@ -4,10 +4,16 @@
 //   bytes   themselves
 //   image   nothing: they are those of the module's own data segments
 //   file    a source and an offset: they are those that the guest has read from a file, and lie there still
+//   page    the number of a reference: they are those of a page that other epochs make again (references.ts)
+//
+// Bytes that are 0 are not kept at all: a replay begins with nothing but zeros. What is kept are the bytes of all runs, and then the runs.
 import { Writer } from '../wasm/bytes.ts'
+import { logEntry } from './assemble.ts'
 import { CallReader } from './calls.ts'
+import { pageBytes } from './lenses.ts'
 import type { Packer } from './pack.ts'
-import type { Epoch, ReadSource } from './protocol.ts'
+import { bytesPerReference, type Epoch, leastOfPage, type ReadSource } from './protocol.ts'
+import type { Reference, References } from './references.ts'
 
 /** A data segment: where it lies when the guest starts. */
 export interface Segment {
@@ -15,9 +21,12 @@ export interface Segment {
   readonly bytes: Uint8Array
 }
 
-const kind = { bytes: 0, image: 1, file: 2 } as const
+const kind = { bytes: 0, image: 1, file: 2, page: 3 } as const
 /** Shorter runs are kept as bytes. */
 const leastFileRun = 24
+const leastPageRun = 64
+/** Fewer zeros between other bytes are kept like these: another run would take more. */
+const leastZeros = 4
 
 export class KeptEpoch {
   readonly id: number
@@ -32,8 +41,15 @@ export class KeptEpoch {
   readonly #packer: Packer
   /** Pages whose lens needs this epoch. */
   users = 0
+  /** CPU time of its last replay. */
+  milliseconds = 0
+  /** The pages that it needs, and that other epochs make. */
+  readonly references: readonly Reference[]
+  /** 0 without references, else one more than the deepest epoch that is referred to. */
+  readonly depth: number
 
-  constructor(epoch: Epoch, image: Image, brought: Brought, packer: Packer) {
+  /** With `references`, long runs that other epochs make are not kept. */
+  constructor(epoch: Epoch, image: Image, brought: Brought, packer: Packer, references?: References) {
     this.id = epoch.id
     this.point = epoch.point
     this.locals = epoch.locals
@@ -43,12 +59,16 @@ export class KeptEpoch {
     this.#calls = packer.pack(epoch.calls)
     this.#image = image
     this.#packer = packer
-    this.#inputs = packer.pack(encodeInputs(epoch.inputs, image, brought))
+    const needed: Reference[] = []
+    this.#inputs = packer.pack(encodeInputs(epoch.inputs, image, brought, references, needed))
+    this.references = needed
+    this.depth = references === undefined || needed.length === 0 ? 0 : 1 + references.depthOf(needed)
   }
 
   /** Bytes kept: of inputs with locals and globals, of calls. */
   get inputBytes(): number {
-    return this.#inputs.length + this.locals.length + this.globals.length * 8 + 16
+    const tables = this.locals.length + this.globals.length * 8 + 16
+    return this.#inputs.length + tables + this.references.length * bytesPerReference
   }
   get callBytes(): number {
     return this.#calls.length
@@ -58,9 +78,12 @@ export class KeptEpoch {
     return new CallReader(this.#packer.unpack(this.#calls).slice())
   }
 
-  putInputs(memory: Uint8Array, read: ReadSource): void {
+  /** `pages`: the bytes of its references. */
+  putInputs(memory: Uint8Array, read: ReadSource, pages: readonly Uint8Array[]): void {
     const runs = this.#packer.unpack(this.#inputs)
-    let i = 0
+    const end = runs.length - 4
+    let from = 0
+    let i = end - new DataView(runs.buffer, runs.byteOffset + end, 4).getUint32(0, true)
     const next = (): number => {
       let value = 0
       for (let factor = 1; ; factor *= 128) {
@@ -70,7 +93,7 @@ export class KeptEpoch {
       }
     }
     let at = 0
-    while (i < runs.length) {
+    while (i < end) {
       at += next()
       const word = next()
       const length = word >>> 2
@@ -78,9 +101,12 @@ export class KeptEpoch {
       else if ((word & 3) === kind.file) {
         const source = next()
         read(source, next(), memory.subarray(at, at + length))
+      } else if ((word & 3) === kind.page) {
+        const from = at % pageBytes
+        memory.set((pages[next()] as Uint8Array).subarray(from, from + length), at)
       } else {
-        for (let k = 0; k < length; k++) memory[at + k] = runs[i + k] as number
-        i += length
+        for (let k = 0; k < length; k++) memory[at + k] = runs[from + k] as number
+        from += length
       }
       at += length
     }
@@ -142,6 +168,11 @@ export class Brought {
       }
   }
 
+  /** Whether any of the bytes came from a file. */
+  touches(at: number, length: number): boolean {
+    return this.#ranges.some(range => range.at < at + length && at < range.end)
+  }
+
   /** Where in a file the bytes, which are at an address, came from, and how many of them. */
   find(at: number, bytes: Uint8Array): { source: number; offset: number; length: number } | undefined {
     for (let i = this.#ranges.length - 1; i >= 0; i--) {
@@ -171,39 +202,125 @@ interface Range {
 /** Runs can be told apart by their number up to here; the address has the other bits of a double. */
 const mostRuns = 2 ** 21
 
-// The log in the order of addresses. Most of it lies in order already: what is sorted is its runs, as numbers of an address and a place in the log.
-function runsOf(words: Uint32Array): { readonly keys: Float64Array; readonly lengths: Uint32Array } {
-  const entries = Math.min(words.length / 2, mostRuns)
+const entryWords = logEntry / 4
+
+// The log in the order of addresses. Most of it lies in order already: what is sorted is its runs of entries, as numbers of an address and a place in
+// the log.
+function runsOf(words: Uint32Array): {
+  readonly keys: Float64Array
+  readonly counts: Uint32Array
+  readonly bytes: number
+} {
+  const entries = Math.min(words.length / entryWords, mostRuns)
   const keys = new Float64Array(entries)
-  const lengths = new Uint32Array(entries)
+  const counts = new Uint32Array(entries)
   let runs = 0
   let first = 0
   let end = -1
+  let bytes = 0
   for (let i = 0; i < entries; i++) {
-    const at = words[2 * i] as number
+    const at = words[entryWords * i] as number
+    const width = words[entryWords * i + 1] as number
+    bytes += width
     if (at === end) {
-      lengths[first] = (lengths[first] as number) + 1
-      end++
+      counts[first] = (counts[first] as number) + 1
+      end += width
       continue
     }
     keys[runs++] = at * mostRuns + i
-    lengths[i] = 1
+    counts[i] = 1
     first = i
-    end = at + 1
+    end = at + width
   }
-  return { keys: keys.subarray(0, runs).sort(), lengths }
+  return { keys: keys.subarray(0, runs).sort(), counts, bytes }
 }
 
-function encodeInputs(log: Uint8Array, image: Image, brought: Brought): Uint8Array {
+interface Run {
+  readonly start: number
+  readonly bytes: Uint8Array
+}
+
+interface WholePage {
+  readonly reference: Reference
+  /** The first and the last of its bytes that are inputs. */
+  first: number
+  last: number
+}
+
+// Pages that can be made again, and of which so many bytes are inputs that all between the first and the last are put: what an epoch does
+// not read may be anything.
+function wholePages(runs: readonly Run[], brought: Brought, references: References): Map<number, WholePage> {
+  const counts = new Map<number, number>()
+  eachPage(runs, (page, _at, bytes) => {
+    let count = 0
+    for (const byte of bytes) if (byte !== 0) count++
+    counts.set(page, (counts.get(page) ?? 0) + count)
+  })
+  const found = new Map<number, WholePage>()
+  for (const [page, count] of counts) {
+    if (count < leastOfPage || brought.touches(page * pageBytes, pageBytes)) continue
+    const reference = references.page(page)
+    if (reference !== undefined) found.set(page, { reference, first: Infinity, last: 0 })
+  }
+  eachPage(runs, (page, at, bytes) => {
+    const whole = found.get(page)
+    const made = whole?.reference.bytes
+    if (whole === undefined) return
+    const from = at % pageBytes
+    if (made === undefined || Buffer.compare(made.subarray(from, from + bytes.length), bytes) !== 0) {
+      found.delete(page)
+      return
+    }
+    whole.first = Math.min(whole.first, at)
+    whole.last = Math.max(whole.last, at + bytes.length - 1)
+  })
+  return found
+}
+
+// The part of each run that lies on a page.
+function eachPage(runs: readonly Run[], to: (page: number, at: number, bytes: Uint8Array) => void): void {
+  for (const { start, bytes } of runs)
+    for (let from = 0; from < bytes.length; ) {
+      const at = start + from
+      const length = Math.min(bytes.length - from, pageBytes - (at % pageBytes))
+      to(Math.floor(at / pageBytes), at, bytes.subarray(from, from + length))
+      from += length
+    }
+}
+
+function encodeInputs(
+  log: Uint8Array,
+  image: Image,
+  brought: Brought,
+  references: References | undefined,
+  needed: Reference[],
+): Uint8Array {
   const words = new Uint32Array(log.buffer, log.byteOffset, log.length / 4)
-  const { keys, lengths } = runsOf(words)
-  const bytes = new Uint8Array(words.length / 2)
+  const { keys, counts, bytes: logged } = runsOf(words)
+  const bytes = new Uint8Array(logged)
+  const all = new Writer(4096)
   const w = new Writer(1024)
   let end = 0
   const put = (start: number, run: Uint8Array, what: number): void => {
     w.u32(start - end)
     w.u32(run.length * 4 + what)
     end = start + run.length
+  }
+  const numberOf = (reference: Reference): number => {
+    const known = needed.indexOf(reference)
+    return known >= 0 ? known : needed.push(reference) - 1
+  }
+  // Without the zeros at its ends, and in two where many are between.
+  const kept = (start: number, run: Uint8Array, from: number, to: number): void => {
+    for (let at = from; at < to; ) {
+      while (at < to && run[at] === 0) at++
+      if (at === to) return
+      let last = at
+      for (let i = at + 1; i < to && i - last <= leastZeros; i++) if (run[i] !== 0) last = i
+      put(start + at, run.subarray(at, last + 1), kind.bytes)
+      all.bytes(run, at, last + 1)
+      at = last + 1
+    }
   }
   const plain = (start: number, run: Uint8Array): void => {
     for (let from = 0; from < run.length; ) {
@@ -215,35 +332,72 @@ function encodeInputs(log: Uint8Array, image: Image, brought: Brought): Uint8Arr
       }
       let to = from + Math.max(same, 1)
       while (to < run.length && image.same(start + to, run.subarray(to)) < 8) to++
-      put(start + from, run.subarray(from, to), kind.bytes)
-      w.bytes(run, from, to)
+      kept(start, run, from, to)
       from = to
     }
   }
+  const runs: Run[] = []
+  let n = 0
   for (let run = 0; run < keys.length; ) {
-    const start = Math.floor((keys[run] as number) / mostRuns)
-    let n = 0
+    const start = Math.floor((keys[run] as number) / mostRuns) - n
+    const first = n
     // The bytes from here on without a gap; one that was logged twice was the same.
     for (; run < keys.length; run++) {
       const key = keys[run] as number
-      const at = Math.floor(key / mostRuns)
-      if (at > start + n) break
-      const from = key % mostRuns
-      const length = lengths[from] as number
-      for (let k = start + n - at; k < length; k++) bytes[n++] = words[2 * (from + k) + 1] as number
+      if (Math.floor(key / mostRuns) > start + n) break
+      const entries = key % mostRuns
+      for (let entry = entries; entry < entries + (counts[entries] as number); entry++) {
+        const from = words[entryWords * entry] as number
+        const width = words[entryWords * entry + 1] as number
+        const place = entry * logEntry + 8
+        for (let k = start + n - from; k < width; k++) bytes[n++] = log[place + k] as number
+      }
     }
+    runs.push({ start: start + first, bytes: bytes.subarray(first, n) })
+  }
+  const pages = references === undefined ? undefined : wholePages(runs, brought, references)
+  for (const { start, bytes } of runs) {
+    const n = bytes.length
     for (let from = 0; from < n; ) {
+      const known = pages?.get(Math.floor((start + from) / pageBytes))
+      if (known !== undefined) {
+        // The first of its bytes puts them all.
+        if (known.first >= end) {
+          w.u32(known.first - end)
+          w.u32((known.last + 1 - known.first) * 4 + kind.page)
+          w.u32(numberOf(known.reference))
+          end = known.last + 1
+        }
+        from += Math.min(n - from, pageBytes - ((start + from) % pageBytes))
+        continue
+      }
       const rest = bytes.subarray(from, n)
       const file = rest.length >= leastFileRun ? brought.find(start + from, rest) : undefined
-      if (file === undefined || file.length < leastFileRun) {
-        plain(start + from, rest)
-        break
+      if (file !== undefined && file.length >= leastFileRun) {
+        put(start + from, rest.subarray(0, file.length), kind.file)
+        w.u32(file.source)
+        w.u64(file.offset)
+        from += file.length
+        continue
       }
-      put(start + from, rest.subarray(0, file.length), kind.file)
-      w.u32(file.source)
-      w.u64(file.offset)
-      from += file.length
+      const page = rest.length >= leastPageRun ? references?.find(start + from, rest) : undefined
+      if (page !== undefined && page.length >= leastPageRun) {
+        put(start + from, rest.subarray(0, page.length), kind.page)
+        w.u32(numberOf(page.reference))
+        from += page.length
+        continue
+      }
+      // The next page may be one that can be made again.
+      const toNext = pageBytes - ((start + from) % pageBytes)
+      const length = references === undefined ? rest.length : Math.min(rest.length, toNext)
+      plain(start + from, rest.subarray(0, length))
+      from += length
     }
   }
-  return w.take()
+  const length = w.length
+  all.bytes(w.view(), 0, length)
+  const tail = new Uint8Array(4)
+  new DataView(tail.buffer).setUint32(0, length, true)
+  all.bytes(tail, 0, 4)
+  return all.take()
 }

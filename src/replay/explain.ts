@@ -1,6 +1,7 @@
 // What a run under replay has to tell: which memory is virtual and which is not, what makes each again, why that is repeatable, what
 // it costs and what is kept for it. As a document, and as text for people.
 import type { Guest } from '../guest/load.ts'
+import type { TimelineRecord } from '../guest/timeline.ts'
 import type { Analysis, FunctionReport } from './analysis.ts'
 import type { KeeperReport, PageRun } from './protocol.ts'
 import type { Verdict } from './purity.ts'
@@ -22,7 +23,9 @@ export interface Explanation {
     readonly kept: KeeperReport['kept'] & { readonly all: number }
   }
   readonly runs?: readonly RunReport[]
-  readonly epochs?: Omit<KeeperReport, 'kind' | 'kept' | 'runs'>
+  readonly epochs?: Omit<KeeperReport, 'kind' | 'kept' | 'runs' | 'timeline'>
+  /** What was resident when. */
+  readonly timeline?: TimelineRecord
   readonly recorder?: Recorder['counts']
 }
 
@@ -33,6 +36,9 @@ export interface RunReport {
   readonly state: 'virtual' | 'clean' | 'physical'
   /** In words. */
   readonly why: string
+  /** Bytes kept for the run, and the milliseconds of replay that make a page of it. Not for physical ones. */
+  readonly kept?: number
+  readonly refill?: number
   readonly function?: string
   /** What the loop calls, with verdicts. */
   readonly calls?: readonly string[]
@@ -45,7 +51,7 @@ export function explanationOf(
   report: KeeperReport,
   counts: Recorder['counts'],
 ): Explanation {
-  const { kept, runs, kind: _, ...epochs } = report
+  const { kept, runs, timeline, kind: _, ...epochs } = report
   const all = kept.inputs + kept.residuals + kept.calls + kept.tables
   return {
     type: 'replay',
@@ -60,6 +66,7 @@ export function explanationOf(
     },
     runs: runs.map(run => runReport(run, analysis)),
     epochs,
+    timeline,
     recorder: counts,
   }
 }
@@ -69,8 +76,11 @@ function runReport(run: PageRun, analysis: Analysis): RunReport {
   const to = from + run.count * 4096
   const point = analysis.points[run.point]
   if (run.kind === 'physical') return { from, to, state: 'physical', why: run.why }
-  const by = point === undefined ? undefined : nameOf(analysis, point.func)
   const state = run.kind === 'clean' ? 'clean' : 'virtual'
+  const price = { kept: Math.round(run.kept), refill: Math.round(run.refill * 1000) / 1000 }
+  if (run.why === 'packed')
+    return { from, to, state, why: 'packed as it is: no stretch of the run makes it well', ...price }
+  const by = point === undefined ? undefined : nameOf(analysis, point.func)
   const how =
     run.why === 'copied'
       ? 'copied there from what it made elsewhere'
@@ -78,7 +88,9 @@ function runReport(run: PageRun, analysis: Analysis): RunReport {
         ? 'made elsewhere by it, and copied there without being touched'
         : run.why === 'older'
           ? 'made by it, with some bytes changed since'
-          : 'made by it'
+          : run.why === 'together'
+            ? 'made by it, a part at a time'
+            : 'made by it'
   return {
     from,
     to,
@@ -87,6 +99,7 @@ function runReport(run: PageRun, analysis: Analysis): RunReport {
       point === undefined
         ? 'made by the start of the program'
         : `the program's own code: loop ${point.number} of ${by}; ${how}`,
+    ...price,
     ...(by === undefined ? {} : { function: by }),
     calls: (analysis.callees[run.point] ?? []).map(f => callText(analysis, f)),
   }
@@ -155,6 +168,19 @@ export function explanationText(e: Explanation): string {
   return `${lines.join('\n')}\n`
 }
 
+/** What is kept for runs, and what a page of them takes to come back. */
+function priceText(group: readonly RunReport[]): string {
+  let bytes = 0
+  let kept = 0
+  let time = 0
+  for (const run of group) {
+    bytes += run.to - run.from
+    kept += run.kept ?? 0
+    time += (run.refill ?? 0) * (run.to - run.from)
+  }
+  return `${percent(kept, bytes)} of it kept, ${(time / bytes).toFixed(1)} ms of replay for a page`
+}
+
 /** Runs that are alike together, the most memory first, and below each loop once what it calls. */
 function groups(runs: readonly RunReport[]): string[] {
   const alike = new Map<string, RunReport[]>()
@@ -172,7 +198,7 @@ function groups(runs: readonly RunReport[]): string[] {
     const first = group[0] as RunReport
     const last = group.at(-1) as RunReport
     lines.push(
-      `${mib(size(group)).padStart(9)} in ${group.length} runs, ${hex(first.from)}–${hex(last.to)}  ${key}`,
+      `${mib(size(group)).padStart(9)} in ${group.length} runs, ${hex(first.from)}–${hex(last.to)}  ${key}${first.state === 'physical' ? '' : `; ${priceText(group)}`}`,
     )
     const calls = first.calls ?? []
     if (calls.length === 0 || told.has(calls.join())) continue

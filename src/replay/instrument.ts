@@ -2,7 +2,8 @@
 //
 //   plain  (index f)     as it was, with a poll at each point, for replays and for phases in which nothing is recorded.
 //                        While `tracking` is set, it hands over to
-//   traced (added)       which also keeps a tag for every byte of memory: 1 for bytes that were written, or logged, in this epoch.
+//   traced (added)       which also keeps a tag for every byte of memory: the epoch's own number from 1 to 255 for bytes that were
+//                        written, or logged, in this epoch.
 //                        A load of a byte without one logs the byte: it is an input of the epoch. At a point at which
 //                        the budget of polls is used up and the stack is shallow it saves its locals and calls `cut`.
 //   entered (two added)  of functions with points: takes its locals from STATE and goes on behind the poll of point `resume`, plain or
@@ -23,6 +24,7 @@ import {
   type FuncType,
   type Global,
   I32,
+  I64,
   type Import,
   importCount,
   type Module,
@@ -78,10 +80,15 @@ export const globalNames = [
   'log',
   'copies',
   'skipped',
+  // The tag of the epoch, as often as an access is wide.
+  'tag1',
+  'tag2',
+  'tag4',
+  'tag8',
 ] as const
 export type GlobalName = (typeof globalNames)[number]
 
-const hostImports = ['cut', 'left', 'end', 'move'] as const
+const hostImports = ['cut', 'left', 'end', 'move', 'sized'] as const
 
 /**
  * Instruments a module. `copies` are functions (by index) that are known to copy memory like memcpy or memmove. The module must have
@@ -106,6 +113,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     { module: 'lethe', name: 'left', kind: 'func', type: typeOf([], []) },
     { module: 'lethe', name: 'end', kind: 'func', type: typeOf([], [I32]) },
     { module: 'lethe', name: 'move', kind: 'func', type: typeOf([I32, I32, I32], [I32]) },
+    { module: 'lethe', name: 'sized', kind: 'func', type: typeOf([], []) },
   ]
 
   // Globals.
@@ -123,18 +131,24 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   for (const name of globalNames) {
     g[name] = importedGlobals + globals.length
     exports.push({ name: `lethe:${name}`, kind: 'global', index: g[name] as number })
-    globals.push({ type: I32, mutable: true, init: constant(name === 'size' ? (first?.min ?? 0) : 0) })
+    if (name === 'tag8') globals.push({ type: I64, mutable: true, init: constant64() })
+    else globals.push({ type: I32, mutable: true, init: constant(name === 'size' ? (first?.min ?? 0) : 0) })
   }
 
   // Functions: plain where they were, then the helpers, the traced ones, the entered ones.
   const firstHelper = imported + shift + defined
   const at: HelperIndices = {
-    note: firstHelper,
-    copied: firstHelper + 1,
-    grow: firstHelper + 2,
-    expired: firstHelper + 3,
+    within: firstHelper,
+    bothWithin: firstHelper + 1,
+    note: firstHelper + 2,
+    copied: firstHelper + 3,
+    grow: firstHelper + 4,
+    expired: firstHelper + 5,
+    noteByte: firstHelper + 6,
+    log: firstHelper + 7,
   }
-  const added = helpers(g as unknown as HelperGlobals, at, mostPages, imported + 3)
+  const host = { move: imported + 3, sized: imported + 4 }
+  const added = helpers(g as unknown as HelperGlobals, at, mostPages, host)
   const firstTraced = firstHelper + added.length
   const points: Point[] = []
   const enteredIndex = new Map<number, Entered>()
@@ -225,6 +239,14 @@ const same = (a: readonly ValueType[], b: readonly ValueType[]): boolean =>
 function constant(value: number): ConstExpr {
   const w = new ByteWriter(8)
   i32(w, value)
+  opcode(w, OP.end)
+  return { bytes: w.take(), offset: -1 }
+}
+
+function constant64(): ConstExpr {
+  const w = new ByteWriter(8)
+  opcode(w, OP['i64.const'])
+  w.s64(0n)
   opcode(w, OP.end)
   return { bytes: w.take(), offset: -1 }
 }

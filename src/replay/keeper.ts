@@ -6,15 +6,30 @@
 import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
+import { Timeline } from '../guest/timeline.ts'
 import { bufferAt, arena, call3, exitNow, getAddress, nr, trimHeap } from '../sys/ffi.ts'
 import { EEXIST, EINTR } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import * as uffd from '../sys/uffd.ts'
+import { giveBack } from './calm.ts'
 import { Brought, Image, KeptEpoch } from './epochs.ts'
+import { type Holdings, keptOf, neededEpochs, runsOf } from './holdings.ts'
 import { Later, mostTrials } from './later.ts'
 import { Packer } from './pack.ts'
 import { Pressure } from './pressure.ts'
-import { Lenses, pageBytes, type Part, type Piece, type Recipe, residualOf, whole } from './lenses.ts'
+import {
+  cutParts,
+  Lenses,
+  onTop,
+  pageBytes,
+  putPiece,
+  type Part,
+  type Piece,
+  type Recipe,
+  residualOf,
+  sizeOf,
+  whole,
+} from './lenses.ts'
 import {
   backlogOf,
   type Epoch,
@@ -23,42 +38,56 @@ import {
   type KeeperReport,
   type Moved,
   nowhere,
-  type PageRun,
+  pagesOf,
   pageState,
   type Shared,
   sharedOf,
   type ToKeeper,
   word,
 } from './protocol.ts'
+import { threadTime } from './clock.ts'
+import { References } from './references.ts'
+import { Requests } from './requests.ts'
 import { Divergence, Replayer } from './replayer.ts'
 import { Sources } from './sources.ts'
+import { leastAhead, mostAhead, Streams } from './streams.ts'
+import { littleResidual, Trials } from './trials.ts'
 
 const inboxSlots = 16
-/** Pages behind a faulting one that the same replay makes come too: they cost little beside it. More when faults go on in one direction. */
-const leastAhead = 8
-const mostAhead = 64
-/** Drops are asked for in groups. */
-const group = 256
+/** Packed residuals from here on are compared with what an older epoch would leave over, and others are tried later. */
+const muchResidual = 700
+/** All that a replay has made comes back with the page that it was made for if that is not more: an array's records, and the strings that they name. */
+const fewPages = 24
 /** A page is tried again when it was not written for so many epochs; many of them together, or when no epoch has come for some time (ms). */
 const quietFor = 6
 const lullAfter = 150
 /** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
 const mostKept = 0.35
+/** From this part on, inputs are looked for in pages that other epochs make. */
+const worthReferring = 0.12
+/** The report may take so many times longer than the keeper works for it, on a busy machine. */
+const slowest = 8
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
 
-/** Packed residuals from here on are compared with what an older epoch would leave over; above the second, others are tried later. */
-const littleResidual = 64
-const muchResidual = 700
 /** Words of a page that an epoch must have made so that they are remembered for the next, and how many pages are. */
 const leastHalf = 128
 const mostHalves = 256
+/** So many epochs make one page together, and only where less than that would leave more than so many bytes, packed. */
+const mostTogether = 3
+const worthTogether = 350
 
-/** Memory that is free is given back to the system when so many epochs were looked at and nothing waits. */
+/**
+ * Memory that is free is given back to the system when so many epochs were looked at and nothing waits; all that can be, when no epoch has come for so
+ * long (ms) and the guest waits for no page, or for longer.
+ */
 const epochsPerTrim = 32
+const collectAfter = 300
+const collectAnyway = 1500
 
+/** What epochs have made of a page that is written still. */
 interface Half {
-  readonly epoch: number
+  readonly pieces: readonly Piece[]
   readonly bytes: Uint8Array
 }
 
@@ -81,34 +110,42 @@ class Keeper {
   readonly #packer = new Packer()
   readonly #lenses: Lenses
   readonly #later: Later
+  readonly #trials: Trials
+  readonly #references: References
   readonly #epochs = new Map<number, KeptEpoch>()
   /** What an epoch made of pages that were written after it already. */
   readonly #halves = new Map<number, Half>()
   readonly #queue: Epoch[] = []
-  #askPages: number[] = []
-  #askBefore: number[] = []
+  readonly #requests: Requests
+  #replayTime = 0
   /** Clean pages in the order in which they came back, and before which epoch each did. */
   readonly #came: number[] = []
   readonly #before: Uint32Array
   readonly #pressure: Pressure
+  readonly #timeline = new Timeline()
   #lastEpoch = 0
   #trimmed = 0
-  #lastFault = -1
-  #ahead = leastAhead
+  #collected = 0
+  #faultedAt = 0
+  readonly #streams = new Streams()
   #running = true
   #reportWanted = false
+  /** For the report: in the thread's own time, and by the clock. */
   #deadline = Infinity
+  #latest = Infinity
   readonly #times: number[] = []
   readonly #counts = {
     epochs: 0,
     replayable: 0,
     failed: 0,
     unprofitable: 0,
+    referring: 0,
     unlooked: 0,
     forbidden: {} as Record<string, number>,
     provedPages: 0,
     copiedPages: 0,
     rebasedPages: 0,
+    packedPages: 0,
     movedPages: 0,
     rebuilds: 0,
     rebuiltPages: 0,
@@ -126,6 +163,30 @@ class Keeper {
     this.#before = new Uint32Array(data.pages)
     this.#replayer = new Replayer(data, this.#sources.read)
     this.#later = new Later(data.pages)
+    this.#requests = new Requests(
+      this.#shared,
+      message => this.#post(message),
+      page => this.#later.wanted(page),
+    )
+    this.#trials = new Trials({
+      shared: this.#shared,
+      guest: this.#guest,
+      later: this.#later,
+      epochs: this.#epochs,
+      packer: this.#packer,
+      replayer: this.#replayer,
+      requests: this.#requests,
+      counts: this.#counts,
+      between: () => this.#between(),
+      replay: kept => this.#replay(kept),
+      prove: (page, recipe, before) => this.#prove(page, recipe, before),
+    })
+    this.#references = new References({
+      partsOf: page => this.#partsOf(page),
+      epoch: id => this.#epochs.get(id),
+      copy: (piece, into) => this.#copy(piece, into),
+      finish: (recipe, bytes) => this.#lenses.finish(recipe, bytes),
+    })
     this.#pressure = new Pressure(this.#shared.control, data.budget)
     this.#poller.add(data.uffd)
     this.#poller.add(data.wake)
@@ -145,9 +206,11 @@ class Keeper {
           this.#messages()
         }
       }
-      this.#pressure.look(performance.now())
+      const now = performance.now()
+      this.#pressure.look(now)
+      if (this.#timeline.due(now)) this.#sample(now)
       this.#evict()
-      if (this.#reportWanted && performance.now() > this.#deadline) {
+      if (this.#reportWanted && (threadTime() > this.#deadline || performance.now() > this.#latest)) {
         this.#counts.unlooked += this.#queue.length
         this.#queue.length = 0
         this.#later.forget()
@@ -157,13 +220,15 @@ class Keeper {
         this.#take(epoch)
         Atomics.sub(this.#shared.control, word.backlog, backlogOf(epoch))
         Atomics.notify(this.#shared.control, word.backlog)
-      } else if (this.#again) this.#tryAgain()
+      } else if (this.#again) this.#trials.again()
+      else if (this.#later.hopeless > 0 && this.#lull) this.#trials.pack()
       else {
-        this.#ask(true)
+        this.#requests.send(true)
         this.#giveBack()
         this.#later.look(this.#shared, quietFor)
         // Pages that are asked for are neither virtual nor physical yet.
-        const settled = this.#later.ready === 0 && Atomics.load(this.#shared.control, word.asked) === 0
+        const asked = this.#requests.waiting > 0 || Atomics.load(this.#shared.control, word.asked) > 0
+        const settled = this.#later.ready === 0 && this.#later.hopeless === 0 && !asked
         if (settled && this.#reportWanted) this.#report()
       }
     }
@@ -173,14 +238,30 @@ class Keeper {
   get #again(): boolean {
     const { ready } = this.#later
     if (ready === 0 || ready >= mostTrials) return ready > 0
+    return this.#lull
+  }
+
+  get #lull(): boolean {
     return this.#reportWanted || performance.now() - this.#lastEpoch > lullAfter
   }
 
   // What epochs came in lies free in malloc's arenas.
   #giveBack(): void {
-    if (this.#counts.epochs < this.#trimmed + epochsPerTrim) return
-    this.#trimmed = this.#counts.epochs
-    trimHeap()
+    const { epochs } = this.#counts
+    if (epochs >= this.#trimmed + epochsPerTrim) {
+      this.#trimmed = epochs
+      trimHeap()
+    }
+    if (epochs < this.#collected + epochsPerTrim || this.#reportWanted) return
+    const now = performance.now()
+    const calm = Math.min(now - this.#lastEpoch, now - this.#faultedAt) > collectAfter
+    if (!calm && now - this.#lastEpoch < collectAnyway) return
+    this.#collected = epochs
+    this.#references.forget()
+    this.#halves.clear()
+    const needed = neededEpochs(this.#holdings)
+    for (const [id, epoch] of this.#epochs) if (!needed.has(epoch)) this.#epochs.delete(id)
+    giveBack()
   }
 
   #post(message: FromKeeper): void {
@@ -199,8 +280,10 @@ class Keeper {
       else if (message.kind === 'moved') this.#move(message)
       else if (message.kind === 'report') {
         this.#reportWanted = true
+        this.#requests.eager = true
         this.#pressure.release()
-        this.#deadline = performance.now() + (message.within ?? 0)
+        this.#deadline = threadTime() + (message.within ?? 0)
+        this.#latest = performance.now() + slowest * (message.within ?? 0)
       } else this.#running = false
     }
   }
@@ -213,6 +296,7 @@ class Keeper {
   #take(epoch: Epoch): void {
     const shared = this.#shared
     this.#counts.epochs++
+    this.#requests.looked()
     if (epoch.forbidden !== undefined && epoch.point !== nowhere) {
       const { forbidden } = this.#counts
       forbidden[epoch.forbidden] = (forbidden[epoch.forbidden] ?? 0) + 1
@@ -223,13 +307,18 @@ class Keeper {
       this.#later.written(epoch)
       return
     }
-    const kept = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer)
+    const most = mostKept * pageBytes * epoch.fresh
+    let kept = this.#keep(epoch)
+    // What it reads may be made by epochs, and nobody has tried yet.
+    if (kept.inputBytes > most && this.#tryAll()) kept = this.#keep(epoch)
     this.#brought.add(epoch.calls)
-    if (kept.inputBytes > mostKept * pageBytes * epoch.fresh) {
+    if (kept.inputBytes > most) {
       this.#counts.unprofitable++
+      Atomics.add(shared.control, word.unprofitable, 1)
       this.#later.written(epoch)
       return
     }
+    Atomics.store(shared.control, word.unprofitable, 0)
     this.#later.copies(epoch)
     // Before anything of the guest's is read: pages written from now on are not those that we compare.
     const before = Atomics.load(shared.control, word.open)
@@ -238,27 +327,37 @@ class Keeper {
       return
     }
     this.#counts.replayable++
+    this.#replayTime += (kept.milliseconds - this.#replayTime) / 8
+    Atomics.store(shared.control, word.replay, Math.round(this.#replayTime * 1000))
     const made = this.#replayer.bytes
-    const proofs: { page: number; by: number; residual: Uint8Array | undefined; hash: number }[] = []
+    const proofs: { page: number; recipe: Recipe }[] = []
     const tryLater: number[] = []
     for (const page of pagesOf(epoch.written)) {
       const state = shared.states[page]
       if (state !== pageState.physical || (shared.lastWritten[page] as number) > epoch.id) continue
       const at = page * pageBytes
       const wanted = this.#guest.subarray(at, at + pageBytes)
-      let by = epoch.id
-      let residual = residualOf(made.subarray(at, at + pageBytes), wanted, this.#packer, true)
+      let pieces: readonly Piece[] = [whole(page, epoch.id)]
+      let residual: Uint8Array | undefined | null = null
+      const look = (image: Uint8Array, by: readonly Piece[]): void => {
+        const left = residualOf(image, wanted, this.#packer, true)
+        if (left === null || (residual !== null && sizeOf(left) >= sizeOf(residual))) return
+        residual = left
+        pieces = by
+      }
+      look(made.subarray(at, at + pageBytes), pieces)
       const half = this.#halves.get(page)
-      if (half !== undefined && (residual === null || (residual?.length ?? 0) > littleResidual)) {
-        const other = residualOf(half.bytes, wanted, this.#packer, true)
-        if (other !== null && (residual === null || (other?.length ?? 0) < (residual?.length ?? 0))) {
-          by = half.epoch
-          residual = other
+      if (half !== undefined) {
+        if (sizeOf(residual) > littleResidual) look(half.bytes, half.pieces)
+        if (sizeOf(residual) > worthTogether) {
+          const over = onTop(page, epoch.id)
+          putPiece(over, made, half.bytes)
+          look(half.bytes, [...half.pieces, over])
         }
       }
       this.#halves.delete(page)
-      if (residual === null || (residual !== undefined && residual.length > muchResidual)) tryLater.push(page)
-      else proofs.push({ page, by, residual, hash: crc32(wanted) })
+      if (residual === null || sizeOf(residual) > muchResidual) tryLater.push(page)
+      else proofs.push({ page, recipe: { pieces, residual, hash: crc32(wanted) } })
     }
     this.#epochs.set(kept.id, kept)
     for (const page of pagesOf(epoch.written)) {
@@ -267,35 +366,76 @@ class Keeper {
       if (much && (shared.lastWritten[page] as number) > epoch.id) this.#keepHalf(page, epoch.id, made)
     }
     for (const page of tryLater) this.#later.wanted(page)
-    for (const { page, by, residual, hash } of proofs) {
-      this.#prove(page, { pieces: [whole(page, by)], residual, hash }, before)
+    for (const { page, recipe } of proofs) {
+      this.#prove(page, recipe, before)
       this.#counts.provedPages++
     }
-    this.#ask(false)
+    this.#requests.send(false)
+  }
+
+  // Whether there were pages to be tried again.
+  #tryAll(): boolean {
+    this.#later.look(this.#shared, quietFor)
+    if (this.#later.ready === 0) return false
+    while (this.#later.ready > 0) {
+      this.#between()
+      this.#trials.again()
+    }
+    return true
+  }
+
+  #keep(epoch: Epoch): KeptEpoch {
+    const kept = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer)
+    if (kept.inputBytes <= worthReferring * pageBytes * epoch.fresh) return kept
+    this.#references.begin()
+    const other = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer, this.#references)
+    if (other.inputBytes > kept.inputBytes / 2) return kept
+    this.#counts.referring++
+    return other
+  }
+
+  #partsOf(page: number): readonly Part[] | undefined {
+    const there = this.#shared.states[page] !== pageState.physical && this.#lenses.has(page)
+    return there ? this.#lenses.parts(page) : undefined
+  }
+
+  #copy(piece: Piece, into: Uint8Array): boolean {
+    const kept = this.#epochs.get(piece.epoch)
+    if (kept === undefined || !this.#replay(kept)) return false
+    putPiece(piece, this.#replayer.bytes, into)
+    return true
   }
 
   #keepHalf(page: number, epoch: number, made: Uint8Array): void {
-    let bytes: Uint8Array
-    if (this.#halves.size >= mostHalves) {
+    const before = this.#halves.get(page)
+    this.#halves.delete(page)
+    let bytes = before?.bytes
+    if (bytes === undefined && this.#halves.size >= mostHalves) {
       const [oldest, half] = this.#halves.entries().next().value as [number, Half]
       this.#halves.delete(oldest)
       bytes = half.bytes
-    } else bytes = new Uint8Array(pageBytes)
-    bytes.set(made.subarray(page * pageBytes, (page + 1) * pageBytes))
-    this.#halves.set(page, { epoch, bytes })
+    }
+    bytes ??= new Uint8Array(pageBytes)
+    const more = before !== undefined && before.pieces.length < mostTogether - 1
+    const piece = more ? onTop(page, epoch) : whole(page, epoch)
+    putPiece(piece, made, bytes)
+    this.#halves.set(page, { pieces: more ? [...before.pieces, piece] : [piece], bytes })
   }
 
   #replay(kept: KeptEpoch): boolean {
-    const start = performance.now()
+    if (this.#replayer.holds === kept.id) return true
+    const start = threadTime()
     try {
-      this.#replayer.replay(kept)
+      const pages = kept.references.map(reference => this.#references.bytesOf(reference))
+      this.#replayer.replay(kept, pages)
+      kept.milliseconds = threadTime() - start
       return true
     } catch (error) {
       if (!(error instanceof Divergence) && !(error instanceof RangeError)) throw error
       this.#counts.failed++
       return false
     } finally {
-      this.#counts.replayMs += performance.now() - start
+      this.#counts.replayMs += threadTime() - start
     }
   }
 
@@ -304,8 +444,7 @@ class Keeper {
     this.#forget(page)
     this.#lenses.set(page, recipe)
     this.#shared.states[page] = pageState.asked
-    this.#askPages.push(page)
-    this.#askBefore.push(before)
+    this.#requests.add(page, before)
   }
 
   #use({ pieces }: Recipe, by: number): void {
@@ -332,8 +471,8 @@ class Keeper {
     const all = [...pages].map((page): readonly [number, readonly Part[]] => {
       const source = Math.floor((page * pageBytes + delta) / pageBytes)
       const offset = page * pageBytes + delta - source * pageBytes
-      const parts = cut(partsOf(source), offset, pageBytes, 0)
-      if (offset > 0) parts.push(...cut(partsOf(source + 1), 0, offset, pageBytes - offset))
+      const parts = cutParts(partsOf(source), offset, pageBytes, 0)
+      if (offset > 0) parts.push(...cutParts(partsOf(source + 1), 0, offset, pageBytes - offset))
       return [page, parts]
     })
     for (const [, parts] of all) for (const { recipe } of parts) this.#use(recipe, 1)
@@ -342,56 +481,6 @@ class Keeper {
       this.#lenses.setMoved(page, parts)
     }
     this.#counts.movedPages += pages.length
-  }
-
-  #ask(all: boolean): void {
-    if (this.#askPages.length === 0 || (!all && this.#askPages.length < group)) return
-    const order = this.#askPages
-      .map((_, i) => i)
-      .sort((a, b) => (this.#askPages[a] as number) - (this.#askPages[b] as number))
-    const pages = Uint32Array.from(order, i => this.#askPages[i] as number)
-    const before = Uint32Array.from(order, i => this.#askBefore[i] as number)
-    this.#askPages = []
-    this.#askBefore = []
-    this.#post({ kind: 'drops', pages, before })
-    Atomics.add(this.#shared.control, word.asked, 1)
-  }
-
-  // Pages of older epochs, a batch of pages at a time.
-  #tryAgain(): void {
-    const before = Atomics.load(this.#shared.control, word.open)
-    const batch = this.#later.take(this.#shared, id => this.#epochs.has(id))
-    const images = batch.map(() => new Uint8Array(pageBytes))
-    const bad = new Set<number>()
-    const jobs: { epoch: number; page: number; piece: Piece }[] = []
-    batch.forEach(({ pieces }, i) => {
-      for (const piece of pieces) jobs.push({ epoch: piece.epoch, page: i, piece })
-    })
-    jobs.sort((a, b) => a.epoch - b.epoch)
-    for (const { epoch, page, piece } of jobs) {
-      if (this.#replayer.holds !== epoch) {
-        this.#between()
-        if (!this.#replay(this.#epochs.get(epoch) as KeptEpoch)) {
-          bad.add(page)
-          continue
-        }
-      }
-      ;(images[page] as Uint8Array).set(
-        this.#replayer.bytes.subarray(piece.from, piece.from + piece.length),
-        piece.at,
-      )
-    }
-    batch.forEach(({ page, pieces }, i) => {
-      if (bad.has(i) || this.#shared.states[page] !== pageState.physical) return
-      const at = page * pageBytes
-      const wanted = this.#guest.subarray(at, at + pageBytes)
-      const residual = residualOf(images[i] as Uint8Array, wanted, this.#packer, false)
-      if (residual === null) return
-      this.#prove(page, { pieces, residual, hash: crc32(wanted) }, before)
-      if (pieces.length > 1 || pieces[0]?.from !== at) this.#counts.copiedPages++
-      else this.#counts.rebasedPages++
-    })
-    this.#ask(false)
   }
 
   #faults(): void {
@@ -419,41 +508,44 @@ class Keeper {
     }
     this.#counts.rebuilds++
     const again = this.#before[page] !== 0
-    this.#ahead =
-      page > this.#lastFault && page <= this.#lastFault + 1 + this.#ahead
-        ? Math.min(mostAhead, this.#ahead * 2)
-        : leastAhead
-    this.#lastFault = page
+    const stream = this.#streams.of(page)
     this.#assemble(page, this.#page.bytes)
-    if (this.#pressure.high) this.#allOf(this.#replayer.holds, page)
-    else this.#next(page)
+    const epoch = this.#lenses.epochOf(page)
+    if (epoch === undefined || !this.#allOf(epoch, page, this.#pressure.high ? Infinity : fewPages))
+      this.#next(page, stream.ahead)
+    // What came with it counts as asked for.
+    while (this.#shared.states[stream.last + 1] === pageState.clean && stream.last < page + mostAhead)
+      stream.last++
     this.#install(page, this.#page.address)
-    const end = performance.now()
+    const end = (this.#faultedAt = performance.now())
     if (this.#times.length < 1e6) this.#times.push(end - start)
-    if (again || this.#ahead === leastAhead) this.#pressure.waited(start, end)
+    if (!again && stream.ahead !== leastAhead) return
+    this.#pressure.waited(start, end)
+    if (this.#shared.control[word.tracking] === 1) this.#requests.missed()
   }
 
   // Pages behind a faulting one that the replay has made too.
-  #next(page: number): void {
-    for (let i = 1; i <= this.#ahead; i++) {
-      const next = page + i
+  #next(page: number, ahead: number): void {
+    for (let next = page + 1; next <= page + ahead; next++) {
       if (next >= this.#data.pages || this.#shared.states[next] !== pageState.virtual) break
-      if (!this.#lenses.madeBy(next, this.#replayer.holds)) break
+      const packed = this.#lenses.epochOf(next) === undefined
+      if (!packed && !this.#lenses.madeBy(next, this.#replayer.holds)) break
       this.#assemble(next, this.#other.bytes)
       this.#install(next, this.#other.address)
-      this.#lastFault = next
     }
   }
 
-  // Every page that the replay has made: the guest comes back for them all.
-  #allOf(epoch: number, but: number): void {
+  // Every page that the replay has made, if these are not more than `most`: what was written together is read together.
+  #allOf(epoch: number, but: number, most: number): boolean {
     const { states, control } = this.#shared
-    const top = control[word.top] as number
-    for (let page = 0; page < top; page++) {
+    const pages = this.#lenses.pagesOf(epoch, control[word.top] as number, most + 1)
+    if (pages.length > most) return false
+    for (const page of pages) {
       if (page === but || states[page] !== pageState.virtual || !this.#lenses.madeBy(page, epoch)) continue
       this.#assemble(page, this.#other.bytes)
       this.#install(page, this.#other.address)
     }
+    return true
   }
 
   // The bytes of a virtual page.
@@ -469,11 +561,7 @@ class Keeper {
     // Code that was optimized meanwhile may have given a NaN another payload; the next time may not.
     for (let attempt = 0; attempt < mostAttempts; attempt++) {
       this.#made.fill(0)
-      const done = recipe.pieces.every(piece => {
-        if (!this.#replay(this.#epochs.get(piece.epoch) as KeptEpoch)) return false
-        this.#made.set(this.#replayer.bytes.subarray(piece.from, piece.from + piece.length), piece.at)
-        return true
-      })
+      const done = recipe.pieces.every(piece => this.#copy(piece, this.#made))
       if (done && this.#lenses.finish(recipe, this.#made)) {
         this.#madeOf = recipe
         return
@@ -509,65 +597,40 @@ class Keeper {
     if (this.#came.length <= limit) return
     const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
     for (const page of going) {
+      if (this.#requests.hot(page)) {
+        this.#came.push(page)
+        continue
+      }
       // The guest may be writing it, or moving another to its place.
       const { clean, asked } = pageState
       if (Atomics.compareExchange(this.#shared.states, page, clean, asked) !== clean) continue
-      this.#askPages.push(page)
-      this.#askBefore.push(this.#before[page] as number)
+      this.#requests.add(page, this.#before[page] as number)
     }
-    this.#ask(true)
+    this.#requests.send(true)
   }
 
-  #runs(): PageRun[] {
-    const { states, control, lastWritten } = this.#shared
-    const runs: { -readonly [K in keyof PageRun]: PageRun[K] }[] = []
-    for (let page = 0; page < (control[word.top] as number); page++) {
-      if (lastWritten[page] === 0) continue
-      const state = states[page]
-      const there = state === pageState.virtual || state === pageState.clean
-      const pieces = there ? this.#lenses.pieces(page) : []
-      const [one] = pieces
-      const why =
-        one === undefined
-          ? this.#whyPhysical(page)
-          : this.#lenses.isMoved(page)
-            ? 'moved'
-            : pieces.length > 1 || one.from !== page * pageBytes
-              ? 'copied'
-              : one.epoch === lastWritten[page]
-                ? 'last'
-                : 'older'
-      const kind = state === pageState.virtual ? 'virtual' : there ? 'clean' : 'physical'
-      const point = one === undefined ? nowhere : (this.#epochs.get(one.epoch)?.point ?? nowhere)
-      const before = runs.at(-1)
-      if (
-        before !== undefined &&
-        before.first + before.count === page &&
-        before.kind === kind &&
-        before.why === why &&
-        before.point === point
-      )
-        before.count++
-      else runs.push({ first: page, count: 1, kind, why, point })
-    }
-    return runs
+  // What was dropped lies in nobody's memory; what was never written, neither.
+  #sample(now: number): void {
+    const { states, lastWritten, control } = this.#shared
+    const top = control[word.top] as number
+    this.#timeline.sample(now, 0, 0, this.#counts.rebuilds, (into, pages) => {
+      for (let page = 0; page < top && top <= into.length * pages; page++)
+        if (states[page] !== pageState.virtual && lastWritten[page] !== 0) {
+          const cell = Math.floor(page / pages)
+          into[cell] = (into[cell] as number) + 1
+        }
+      return top
+    })
   }
 
-  #whyPhysical(page: number): string {
-    const last = this.#shared.lastWritten[page] as number
-    if (this.#epochs.has(last)) return 'written in the last epochs, or replay made too little of it'
-    return 'written last where nothing is recorded: in a phase that made few pages, by an epoch that is not repeatable, or at the end'
+  get #holdings(): Holdings {
+    return { shared: this.#shared, lenses: this.#lenses, epochs: this.#epochs }
   }
 
   #report(): void {
     this.#reportWanted = false
-    let inputs = 0
-    let calls = 0
-    for (const kept of this.#epochs.values()) {
-      if (kept.users === 0) continue
-      inputs += kept.inputBytes
-      calls += kept.callBytes
-    }
+    this.#sample(performance.now())
+    const holdings = this.#holdings
     this.#times.sort((a, b) => a - b)
     const micros = (q: number): number =>
       Math.round(1000 * (this.#times[Math.floor(this.#times.length * q)] ?? 0))
@@ -580,41 +643,13 @@ class Keeper {
       off: this.#pressure.off,
       virtual: inState(pageState.virtual),
       clean: inState(pageState.clean),
-      kept: {
-        inputs,
-        calls,
-        residuals: this.#lenses.residualBytes,
-        tables: this.#lenses.pieceBytes + this.#lenses.pages * 8,
-      },
+      kept: keptOf(holdings),
       faultMicros: { median: micros(0.5), p99: micros(0.99) },
-      runs: this.#runs(),
+      runs: runsOf(holdings),
+      timeline: this.#timeline.record(),
     }
     this.#post(report)
     Atomics.add(this.#shared.control, word.asked, 1)
-  }
-}
-
-/** The parts of what lies in [from, to) of a page, from `at` on. */
-function cut(parts: readonly Part[], from: number, to: number, at: number): Part[] {
-  const found: Part[] = []
-  for (const part of parts) {
-    const start = Math.max(from, part.at)
-    const end = Math.min(to, part.at + part.length)
-    if (start < end)
-      found.push({
-        recipe: part.recipe,
-        from: part.from + start - part.at,
-        at: at + start - from,
-        length: end - start,
-      })
-  }
-  return found
-}
-
-function* pagesOf(runs: Uint32Array): Generator<number> {
-  for (let r = 0; r < runs.length; r += 2) {
-    const first = runs[r] as number
-    for (let page = first; page < first + (runs[r + 1] as number); page++) yield page
   }
 }
 

@@ -21,6 +21,8 @@ export class Later {
   readonly #wanted = new Set<number>()
   readonly #tried: Uint32Array
   #ready: number[] = []
+  /** Pages for which nothing is left to try. */
+  #hopeless: number[] = []
 
   constructor(pages: number) {
     this.#epoch = new Uint32Array(pages)
@@ -117,13 +119,35 @@ export class Later {
   /** Nothing is to be tried any more. */
   forget(): void {
     this.#ready = []
+    this.#hopeless = []
     this.#wanted.clear()
+  }
+
+  /** Whether pages may be tried still that were not written lately. */
+  get idle(): boolean {
+    return this.#ready.length === 0 && this.#wanted.size === 0
+  }
+
+  /** No epochs make the page well. */
+  failed(page: number): void {
+    this.#hopeless.push(page)
+  }
+
+  get hopeless(): number {
+    return this.#hopeless.length
+  }
+
+  /** Some of the pages for which nothing is left to try. */
+  takeHopeless(): number[] {
+    return this.#hopeless.splice(0, mostTrials)
   }
 
   /** Finds pages that can be tried now. */
   look(shared: Shared, quiet: number): void {
     const open = Atomics.load(shared.control, word.open)
     for (const page of this.#wanted) {
+      // Its drop may be refused, because it was written meanwhile.
+      if (shared.states[page] === pageState.asked) continue
       if (shared.states[page] !== pageState.physical) {
         this.#wanted.delete(page)
         continue
@@ -153,6 +177,7 @@ export class Later {
       const pieces = copied ?? (epoch > 0 ? [whole(page, epoch)] : [])
       const usable = pieces.filter(p => have(p.epoch))
       if (usable.length > 0) trials.push({ page, pieces: usable })
+      else this.#hopeless.push(page)
     }
     return trials
   }

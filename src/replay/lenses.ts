@@ -2,7 +2,10 @@
 //
 // A piece is a range of bytes of what an epoch left in memory, maybe from another address (the bytes were copied since). Most pages
 // have one piece, the whole page of the epoch that wrote it last; it is kept in the table. What the pieces do not make
-// right is the residual: runs of bytes to put over them (a gap, a length, the bytes), packed.
+// right is the residual: runs of bytes to put over them (a gap, a length, the bytes), packed. Where memory is used again, an epoch writes some of a
+// page and leaves what was there between: then its bytes that are not 0 are put over what an older epoch made.
+//
+// A page that no epoch makes well is its residual alone, over zeros: packed as it is.
 //
 // A page that the guest moved while it was virtual (recorder.ts) was never made at its new place: it is parts of other pages' recipes.
 import { crc32 } from 'node:zlib'
@@ -17,6 +20,8 @@ export interface Piece {
   readonly from: number
   readonly at: number
   readonly length: number
+  /** Only bytes that are not 0. */
+  readonly over?: boolean
 }
 
 /** What makes one page, whichever page it was made for. */
@@ -35,6 +40,8 @@ export interface Part {
 }
 
 const bytesPerPiece = 12
+/** In the table of epochs: it has a lens, but no epoch. */
+const noEpoch = 0xffff_ffff
 const bytesPerPart = 16
 
 export class Lenses {
@@ -64,10 +71,10 @@ export class Lenses {
 
   set(page: number, { pieces, residual, hash }: Recipe): void {
     this.delete(page)
-    const one = pieces[0] as Piece
-    this.#epochs[page] = one.epoch
+    const [one] = pieces
+    this.#epochs[page] = one?.epoch ?? noEpoch
     this.#hashes[page] = hash
-    if (pieces.length > 1 || one.from !== page * pageBytes || one.length !== pageBytes) {
+    if (pieces.length !== 1 || one?.from !== page * pageBytes || one.length !== pageBytes) {
       this.#pieces.set(page, pieces)
       this.pieceBytes += bytesPerPiece * pieces.length
     }
@@ -82,7 +89,7 @@ export class Lenses {
   setMoved(page: number, parts: readonly Part[]): void {
     this.delete(page)
     this.#moved.set(page, parts)
-    this.#epochs[page] = (parts[0] as Part).recipe.pieces[0]?.epoch as number
+    this.#epochs[page] = parts[0]?.recipe.pieces[0]?.epoch ?? noEpoch
     for (const { recipe } of parts) {
       const uses = this.#uses.get(recipe) ?? 0
       if (uses === 0) {
@@ -136,15 +143,24 @@ export class Lenses {
     return [{ recipe, from: 0, at: 0, length: pageBytes }]
   }
 
-  /** The first epoch that the page needs; 0: it has no lens. */
-  epoch(page: number): number {
-    return this.#epochs[page] as number
-  }
-
   /** Whether epoch `id` alone makes the page. */
   madeBy(page: number, id: number): boolean {
     if (this.#epochs[page] !== id) return false
     return this.parts(page).every(part => part.recipe.pieces.every(p => p.epoch === id))
+  }
+
+  /** Pages below `top` that have to do with an epoch more than with others, `most` of them. */
+  pagesOf(id: number, top: number, most: number): number[] {
+    const pages: number[] = []
+    for (let page = 0; page < top && pages.length < most; page++)
+      if (this.#epochs[page] === id) pages.push(page)
+    return pages
+  }
+
+  /** The epoch that makes the page, or the first of them; undefined for one that is packed as it is. */
+  epochOf(page: number): number | undefined {
+    const epoch = this.#epochs[page] as number
+    return epoch === noEpoch ? undefined : epoch
   }
 
   /** Every piece that the page needs. */
@@ -166,8 +182,28 @@ export const whole = (page: number, epoch: number): Piece => ({
   length: pageBytes,
 })
 
-/** A residual that is packed to more than this is not worth it. */
+/** An epoch's bytes of the page that are not 0. */
+export const onTop = (page: number, epoch: number): Piece => ({ ...whole(page, epoch), over: true })
+
+/** What is to be kept for a residual; infinite for one that is too large. */
+export const sizeOf = (residual: Uint8Array | undefined | null): number =>
+  residual === null ? Infinity : (residual?.length ?? 0)
+
+/** Puts what an epoch left in memory where a piece wants it. */
+export function putPiece({ from, at, length, over }: Piece, memory: Uint8Array, page: Uint8Array): void {
+  if (over !== true) {
+    page.set(memory.subarray(from, from + length), at)
+    return
+  }
+  for (let i = 0; i < length; i++) {
+    const byte = memory[from + i] as number
+    if (byte !== 0) page[at + i] = byte
+  }
+}
+
+/** A residual that is packed to more than this is not worth it, nor a page without any epoch that is packed to more than the second. */
 const mostResidual = 1536
+const mostPacked = 2048
 
 /**
  * What turns `made` into `wanted` (both one page): undefined if nothing is missing, null if it would be too much to keep. `quick`: null
@@ -178,6 +214,7 @@ export function residualOf(
   wanted: Uint8Array,
   packer: Packer,
   quick: boolean,
+  most: number = mostResidual,
 ): Uint8Array | undefined | null {
   if (Buffer.compare(made, wanted) === 0) return undefined
   const w = new Writer(512)
@@ -193,11 +230,17 @@ export function residualOf(
     w.u32(last + 1 - start)
     w.bytes(wanted, start, last + 1)
     end = last + 1
-    if (quick && w.length > mostResidual) return null
+    if (quick && w.length > most) return null
   }
   const packed = packer.pack(w.view())
-  return packed.length > mostResidual ? null : packed
+  return packed.length > most ? null : packed
 }
+
+const zeros = new Uint8Array(pageBytes)
+
+/** The page packed as it is: undefined if it is all zeros, null if that is not worth it. */
+export const packedPage = (wanted: Uint8Array, packer: Packer): Uint8Array | undefined | null =>
+  residualOf(zeros, wanted, packer, false, mostPacked)
 
 function putResidual(runs: Uint8Array, bytes: Uint8Array): void {
   let i = 0
@@ -212,4 +255,21 @@ function putResidual(runs: Uint8Array, bytes: Uint8Array): void {
     i += length
     at += length
   }
+}
+
+/** The parts of what lies in [from, to) of a page, from `at` on. */
+export function cutParts(parts: readonly Part[], from: number, to: number, at: number): Part[] {
+  const found: Part[] = []
+  for (const part of parts) {
+    const start = Math.max(from, part.at)
+    const end = Math.min(to, part.at + part.length)
+    if (start < end)
+      found.push({
+        recipe: part.recipe,
+        from: part.from + start - part.at,
+        at: at + start - from,
+        length: end - start,
+      })
+  }
+  return found
 }

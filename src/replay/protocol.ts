@@ -20,6 +20,7 @@
 //    places that the keeper reads never: pages that were not written yet, or are virtual or clean themselves.
 //  - A guest that is too far ahead of its keeper waits for it, at a cut.
 //  - The keeper is done with pages that it brings of its own accord before it wakes the guest.
+import type { TimelineRecord } from '../guest/timeline.ts'
 
 /** States of a page, in `Shared.states`. */
 export const pageState = {
@@ -45,6 +46,12 @@ export const word = {
   hold: 3,
   /** KiB of inputs and new pages of epochs that the keeper has not looked at. */
   backlog: 4,
+  /** 1: the guest runs traced, and `lastRead` is kept. */
+  tracking: 5,
+  /** CPU time that replays take, microseconds. */
+  replay: 6,
+  /** Epochs one after the other for which too much would have to be kept. */
+  unprofitable: 7,
 } as const
 
 /** What both threads see. */
@@ -52,6 +59,8 @@ export interface Shared {
   readonly control: Int32Array
   readonly states: Uint8Array
   readonly lastWritten: Uint32Array
+  /** The last traced epoch that read what was in the page before. */
+  readonly lastRead: Uint32Array
 }
 
 export function sharedOf(buffer: SharedArrayBuffer, pages: number): Shared {
@@ -59,9 +68,10 @@ export function sharedOf(buffer: SharedArrayBuffer, pages: number): Shared {
     control: new Int32Array(buffer, 0, 64),
     states: new Uint8Array(buffer, 256, pages),
     lastWritten: new Uint32Array(buffer, 256 + pages, pages),
+    lastRead: new Uint32Array(buffer, 256 + pages * 5, pages),
   }
 }
-export const sharedBytes = (pages: number): number => 256 + pages * 5
+export const sharedBytes = (pages: number): number => 256 + pages * 9
 
 /** Bytes that the host wrote for the guest: themselves, or where in a file they are. */
 export type HostWrite =
@@ -90,7 +100,7 @@ export interface Epoch {
   readonly size: number
   /** Polls from its beginning to its end; 0 if it ended by returning. */
   readonly polls: number
-  /** Entries of 8 bytes: an address and the byte that was there. */
+  /** Entries of 16 bytes (assemble.ts): an address, how many bytes, and the bytes that were there. */
   readonly inputs: Uint8Array
   /** Large copies: to, from, length. */
   readonly copies: Uint32Array
@@ -106,8 +116,21 @@ export interface Epoch {
 export const atStart = -1
 export const nowhere = -2
 
+/** A page of which so many bytes are inputs is put as a whole, wherever on it they lie: who inflates reads here and there in what it has made. */
+export const leastOfPage = 128
+/** Bytes in the tables for a page that an epoch needs and others make. */
+export const bytesPerReference = 32
+
 /** What an epoch that waits for the keeper takes, KiB: its inputs, and pages that it made newly and that might go if it were looked at. */
 export const backlogOf = ({ inputs, fresh }: Epoch): number => (inputs.length >> 10) + fresh * 4
+
+/** Every page of runs (first, count). */
+export function* pagesOf(runs: Uint32Array): Generator<number> {
+  for (let r = 0; r < runs.length; r += 2) {
+    const first = runs[r] as number
+    for (let page = first; page < first + (runs[r + 1] as number); page++) yield page
+  }
+}
 
 /** A file that epochs refer to by `id`. The descriptor is the keeper's from now on. */
 export interface SourceMessage {
@@ -147,6 +170,9 @@ export interface PageRun {
   readonly kind: 'virtual' | 'clean' | 'physical'
   readonly why: string
   readonly point: number
+  /** Bytes kept for all of them, and what it takes in the mean to make one of them (ms). */
+  readonly kept: number
+  readonly refill: number
 }
 
 /** What the keeper has to tell. Bytes and counts. */
@@ -157,6 +183,8 @@ export interface KeeperReport {
   readonly failed: number
   /** Epochs for which too much would have to be kept. */
   readonly unprofitable: number
+  /** Epochs of which inputs are made by other epochs. */
+  readonly referring: number
   /** Epochs that nobody looked at any more, because the run was over. */
   readonly unlooked: number
   readonly forbidden: Readonly<Record<string, number>>
@@ -166,6 +194,8 @@ export interface KeeperReport {
   readonly provedPages: number
   readonly copiedPages: number
   readonly rebasedPages: number
+  /** Pages that no epoch makes well, packed as they are. */
+  readonly packedPages: number
   /** Pages that were moved while they were virtual. */
   readonly movedPages: number
   /** How often the guest came back for so much that nothing was dropped for a while, and whether it stayed so. */
@@ -183,6 +213,7 @@ export interface KeeperReport {
   readonly replayMs: number
   readonly faultMicros: { readonly median: number; readonly p99: number }
   readonly runs: readonly PageRun[]
+  readonly timeline: TimelineRecord
 }
 export type FromKeeper =
   | Drops

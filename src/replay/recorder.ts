@@ -5,22 +5,26 @@
 import { openSync } from 'node:fs'
 import type { EngineGlobal, EngineMemory, ImportObject } from '../guest/engine.ts'
 import type { Observer, Running } from '../guest/instance.ts'
-import type { Provenance } from '../guest/memory.ts'
+import type { GuestMemory, Provenance } from '../guest/memory.ts'
 import { callKinds } from '../guest/wasi.ts'
 import { addressOf } from '../sys/ffi.ts'
-import { advise, discard, page, scanPages } from '../sys/memory.ts'
+import { advise, discard, page, protect, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
 import { CallLog } from './calls.ts'
+import { giveBack } from './calm.ts'
+import { threadTime } from './clock.ts'
 import { unrepeatableCalls } from './host-calls.ts'
 import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
 import {
   atStart,
   backlogOf,
+  bytesPerReference,
   type Drops,
   type Epoch,
   type HostWrite,
+  leastOfPage,
   nowhere,
   pageState,
   type Shared,
@@ -28,8 +32,11 @@ import {
   type ToKeeper,
   word,
 } from './protocol.ts'
+import { Tags } from './tags.ts'
 
 const pageBytes = 4096
+const logWords = logEntry / 4
+const wasmPageBytes = 65_536
 /** Pages for which missing ones are made faults at once: fewer would split the mapping too often. */
 const chunkPages = 256
 /**
@@ -39,6 +46,9 @@ const chunkPages = 256
 const shortestEpoch = 2.5
 const longestEpoch = 7
 const inputsPerPage = 16
+/** Down to this time if replays of them take longer (microseconds): pages that come back wait for one. */
+const leastEpoch = 1.8
+const longestReplay = 2500
 /** A page that was written within so many epochs before is not newly made. */
 const recently = 8
 /** Recording ends when over so much of the guest's time (ms) it made fewer pages newly, a millisecond, than the first, and begins again above the second. */
@@ -51,7 +61,9 @@ const leastMoved = 8
  * An epoch is not worth it if it read more bytes of before than this part of the pages that it made newly. After so many of them in a row nothing is recorded
  * for some of the guest's time (ms), every time twice as long.
  */
-const mostInputs = 0.35
+const mostInputs = 0.2
+/** After so many epochs in a row for which too much would have to be kept, nobody hopes for pages that can be made again. */
+const mostUnprofitable = 4
 const mostCostly = 6
 const firstPause = 100
 const mostBrought = 8
@@ -61,6 +73,9 @@ const leastBacklog = 24 << 10
 const longestWait = 400
 /** After so many cuts an activation goes on in a new one (bodies.ts). */
 const renewEvery = 8
+/** In a plain phase, after so many cuts, memory that recording so many epochs took is given back. */
+const calmCuts = 16
+const cutsPerCollection = 32
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -88,11 +103,14 @@ interface Begun {
 export class Recorder {
   readonly #parts: RecorderParts
   #globals: Record<string, EngineGlobal> = {}
+  #guestMemory: GuestMemory | undefined
   #memory: EngineMemory | undefined
+  /** Bytes of it that the guest may touch. */
+  #open = 0
   #state: EngineMemory | undefined
-  #tags: EngineMemory | undefined
-  #tagBytes: Uint8Array = new Uint8Array(0)
-  #tagAddress = 0
+  #tags: Tags | undefined
+  /** Bytes on a page that the epoch needs. */
+  readonly #onPage: Uint16Array
   base = 0
   #begun: Begun = { id: 0, point: nowhere, locals: new Uint8Array(0), globals: [], size: 0, budget: 0 }
   readonly #calls = new CallLog()
@@ -114,6 +132,9 @@ export class Recorder {
   /** Since the rate of writing was last looked at. */
   #pages = 0
   #time = 0
+  /** Cuts of each kind when memory was last given back, and when the plain phase began. */
+  #collected = 0
+  #plainSince = 0
   readonly #chunks = new Set<number>()
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
@@ -134,6 +155,7 @@ export class Recorder {
 
   constructor(parts: RecorderParts) {
     this.#parts = parts
+    this.#onPage = new Uint16Array(parts.shared.states.length)
   }
 
   /** What the instrumented module imports. */
@@ -142,6 +164,7 @@ export class Recorder {
       lethe: {
         cut: (point: number) => this.#cut(point),
         move: (to: number, from: number, length: number) => this.#move(to, from, length),
+        sized: () => this.#sized(),
         left: () => this.#left(),
         end: () => this.#plainCut(),
       },
@@ -151,20 +174,20 @@ export class Recorder {
   /** To be called when there is an instance; `served` gets the address of its memory before anything is dropped. */
   ready({ instance, memory }: Running): void {
     this.#globals = instance.exports as unknown as Record<string, EngineGlobal>
+    this.#guestMemory = memory
     this.#memory = memory.memory as unknown as EngineMemory
+    this.#open = this.#memory.buffer.byteLength
     this.#state = instance.exports['lethe:state'] as EngineMemory
-    this.#tags = instance.exports['lethe:tags'] as EngineMemory
-    this.#tagBytes = new Uint8Array(this.#tags.buffer)
-    this.#tagAddress = addressOf(this.#tags.buffer)
+    const tags = instance.exports['lethe:tags'] as EngineMemory
+    this.#tags = new Tags(tags, this.#globals, this.#parts.shared.states.length)
     this.base = addressOf(this.#memory.buffer)
     const most = this.#parts.shared.states.length * pageBytes
     advise(this.base, most, 15 /* MADV_NOHUGEPAGE */)
-    advise(this.#tagAddress, most, 15)
     const done = uffd.register(this.#parts.uffd, this.base, most, uffd.mode.wp)
     if (done < 0) throw new Error(`lethe: userfaultfd refuses the guest's memory (${done})`)
     this.#set('live', 1)
     this.#set('cutDepth', 1)
-    this.#set('tracking', 1)
+    this.#track(true)
     this.#since = threadTime()
     this.#begin(atStart)
     this.#set('low', 0)
@@ -198,7 +221,12 @@ export class Recorder {
     this.#drop()
   }
 
-  #set(name: GlobalName, value: number): void {
+  /** Bytes of the engine's memory, which may be more than the guest has asked for. */
+  get #size(): number {
+    return (this.#memory as EngineMemory).buffer.byteLength
+  }
+
+  #set(name: Exclude<GlobalName, 'tag8'>, value: number): void {
     ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value
   }
   #get(name: GlobalName): number {
@@ -207,7 +235,7 @@ export class Recorder {
 
   #hostWrote(at: number, length: number, provenance: Provenance | undefined): void {
     if (!this.#tracking || length === 0) return
-    this.#tagBytes.fill(1, at, at + length)
+    this.#tags?.fill(at, length)
     if (provenance !== undefined && length >= shortRead) {
       const last = this.#brought.at(-1)
       if (last?.end === at) last.end += length
@@ -238,6 +266,16 @@ export class Recorder {
     return id
   }
 
+  // The guest's memory has grown. What the engine has more than that is closed: a touch is out of bounds.
+  #sized(): void {
+    const size = this.#get('size') * wasmPageBytes
+    const all = (this.#memory as EngineMemory).buffer.byteLength
+    if (size > this.#open) protect(this.base + this.#open, size - this.#open, true)
+    if (all > size) protect(this.base + size, all - size, false)
+    this.#open = size
+    this.#guestMemory?.endsAt(size)
+  }
+
   // A traced activation is at a point, its locals are saved, and the budget is used up. 0, or in which body it shall go on.
   #cut(point: number): number {
     if (!this.#tracking) {
@@ -250,10 +288,13 @@ export class Recorder {
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
     const written = this.#scan()
-    const inputs = this.#inputs()
+    const inputs = this.#inputs(this.#touched())
     const many = inputs > inputsPerPage * this.#fresh
     const costly = this.#begun.point !== nowhere && inputs > mostInputs * pageBytes * this.#fresh
-    this.#epochTime = Math.min(longestEpoch, Math.max(shortestEpoch, this.#epochTime * (many ? 1.1 : 0.95)))
+    const slow = Atomics.load(this.#parts.shared.control, word.replay) > longestReplay
+    const shortest = slow ? leastEpoch : shortestEpoch
+    const factor = slow ? 0.9 : many ? 1.1 : 0.95
+    this.#epochTime = Math.min(longestEpoch, Math.max(shortest, this.#epochTime * factor))
     this.#post(used, false, written, costly)
     const time = this.#lap()
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
@@ -266,19 +307,51 @@ export class Recorder {
     return this.counts.cuts % renewEvery === 0 ? goOnTraced : 0
   }
 
-  // Bytes that the epoch has read of before, but for those that a file has. Where it matters, by a sample of the log.
-  #inputs(): number {
-    const all = (this.#get('log') - logAt) / logEntry
+  // Bytes of before that are to be kept for the epoch: not those that a file has, where it matters by a sample of the log.
+  #inputs(all: number): number {
     if (all < inputsPerPage * this.#fresh || this.#brought.length === 0) return all
-    const log = new Uint32Array((this.#state as EngineMemory).buffer, logAt, all * 2)
-    const step = Math.max(1, Math.floor(all / 512))
+    const log = this.#log()
+    const entries = log.length / logWords
+    const step = Math.max(1, Math.floor(entries / 512))
     let looked = 0
     let file = 0
-    for (let i = 0; i < all; i += step, looked++) {
-      const at = log[2 * i] as number
+    for (let i = 0; i < entries; i += step, looked++) {
+      const at = log[logWords * i] as number
       if (this.#brought.some(r => at >= r.at && at < r.end)) file++
     }
     return all * (1 - file / looked)
+  }
+
+  #log(): Uint32Array {
+    return new Uint32Array((this.#state as EngineMemory).buffer, logAt, (this.#get('log') - logAt) / 4)
+  }
+
+  // Notes the pages that the epoch has read: they are not to go soon. How many bytes of before it needs: none for zeros, and few for a page of which it
+  // reads much: the keeper will find that it can be made again. Where it has not, they count.
+  #touched(): number {
+    const { lastRead, control } = this.#parts.shared
+    const onPage = this.#onPage
+    const { id } = this.#begun
+    const log = this.#log()
+    const pages: number[] = []
+    for (let i = 0; i < log.length; i += logWords) {
+      const page = (log[i] as number) >>> 12
+      if (lastRead[page] !== id) {
+        lastRead[page] = id
+        this.#tags?.touched(page)
+        pages.push(page)
+        onPage[page] = 0
+      }
+      onPage[page] =
+        (onPage[page] as number) + nonZeros(log[i + 2] as number) + nonZeros(log[i + 3] as number)
+    }
+    const most = Atomics.load(control, word.unprofitable) > mostUnprofitable ? Infinity : leastOfPage
+    let inputs = 0
+    for (const page of pages) {
+      const count = onPage[page] as number
+      inputs += count >= most ? bytesPerReference : count
+    }
+    return inputs
   }
 
   // Whether recording shall pause.
@@ -328,6 +401,7 @@ export class Recorder {
     this.counts.left++
     const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const written = this.#scan()
+    this.#touched()
     this.#post(0, false, written)
     this.#rate(this.#lap())
     // Epochs that end long before their budget began too deep.
@@ -344,6 +418,7 @@ export class Recorder {
     if (this.#tracking) return goOnTraced
     const on = this.counts.plainCuts % renewEvery === 0 ? goOnPlain : 0
     this.#paused = Math.max(0, this.#paused - time)
+    this.#giveBack()
     const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
     const look = this.#paused > 0 ? 64 : 8
     if (!asked && this.counts.plainCuts % look !== 0) {
@@ -358,19 +433,34 @@ export class Recorder {
     this.#scanned = []
     this.#fresh = 0
     if (rate < busyRate || this.#paused > 0) return on
-    this.#tracking = true
-    this.#set('tracking', 1)
+    Atomics.store(this.#parts.shared.control, word.unprofitable, 0)
+    this.#track(true)
     this.#begin(nowhere)
     return goOnTraced
   }
 
+  #giveBack(): void {
+    if (this.#paused > 0 || this.counts.cuts < this.#collected + cutsPerCollection) return
+    if (this.counts.plainCuts < this.#plainSince + calmCuts) return
+    this.#collected = this.counts.cuts
+    giveBack()
+    this.#since = threadTime()
+  }
+
   #plain(): void {
+    this.#plainSince = this.counts.plainCuts
     this.counts.plainPhases++
-    this.#tracking = false
-    this.#set('tracking', 0)
+    this.#track(false)
     this.#set('low', 0)
     this.#begin(nowhere)
     this.#set('budget', this.#budget)
+  }
+
+  #track(on: boolean): void {
+    this.#tracking = on
+    this.#set('tracking', on ? 1 : 0)
+    Atomics.store(this.#parts.shared.control, word.tracking, on ? 1 : 0)
+    if (!on) this.#tags?.forget(this.#size)
   }
 
   #begin(point: number): void {
@@ -399,7 +489,7 @@ export class Recorder {
     this.#set('log', logAt)
     this.#set('copies', 0)
     this.#set('skipped', 0)
-    if (this.#tracking) discard(this.#tagAddress, (this.#memory as EngineMemory).buffer.byteLength)
+    if (this.#tracking) this.#tags?.next(shared.control[word.top] as number, this.#size)
   }
 
   #post(polls: number, last: boolean, written = this.#scan(), costly = false): void {
@@ -454,6 +544,7 @@ export class Recorder {
       const count = (end - start) / pageBytes
       runs.push(first, count)
       for (let p = first; p < first + count; p++) {
+        this.#tags?.touched(p)
         const before = shared.lastWritten[p] as number
         if (before === 0 || before + recently < id) this.#fresh++
         shared.lastWritten[p] = id
@@ -514,7 +605,7 @@ export class Recorder {
   #move(to: number, from: number, length: number): number {
     const { states, lastWritten } = this.#parts.shared
     const memory = (this.#memory as EngineMemory).buffer
-    if (to + length > memory.byteLength || from + length > memory.byteLength) return 0
+    if (Math.max(to, from) + length > this.#get('size') * wasmPageBytes) return 0
     if (!this.#tracking || Math.abs(to - from) < length) return 0
     const there = (page: number): boolean =>
       states[page] === pageState.virtual || states[page] === pageState.clean
@@ -568,13 +659,13 @@ export class Recorder {
   }
 }
 
-/** CPU time of the calling thread where that is to be had, else the clock; milliseconds. */
-const threadTime: () => number = (() => {
-  const own = (process as unknown as { threadCpuUsage?: () => { user: number; system: number } })
-    .threadCpuUsage
-  if (own === undefined) return () => performance.now()
-  return () => {
-    const { user, system } = own.call(process)
-    return (user + system) / 1000
-  }
-})()
+/** How many of the four bytes of a word are not 0. */
+function nonZeros(word: number): number {
+  if (word === 0) return 0
+  return (
+    ((word & 0xff) === 0 ? 0 : 1) +
+    ((word & 0xff00) === 0 ? 0 : 1) +
+    ((word & 0xff_0000) === 0 ? 0 : 1) +
+    ((word & 0xff00_0000) === 0 ? 0 : 1)
+  )
+}

@@ -50,13 +50,13 @@ export class Replayer {
     this.#touched = this.bytes.length
   }
 
-  /** Makes memory what it was at the end of the epoch, as far as the epoch made it. */
-  replay(epoch: KeptEpoch): void {
+  /** Makes memory what it was at the end of the epoch, as far as the epoch made it. `pages`: the bytes of its references. */
+  replay(epoch: KeptEpoch, pages: readonly Uint8Array[]): void {
     if (this.holds === epoch.id) return
     this.holds = -1
     discard(this.#address, this.#touched)
     this.#touched = Math.min(this.bytes.length, epoch.size * 65536 + 2 ** 26)
-    epoch.putInputs(this.bytes, this.#read)
+    epoch.putInputs(this.bytes, this.#read, pages)
     new Uint8Array(this.#state.buffer).set(epoch.locals, 0)
     const set = (name: string, value: number | bigint): void => {
       ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value
@@ -91,6 +91,7 @@ export class Replayer {
       lethe: {
         cut: () => 0,
         move: () => 0,
+        sized: () => undefined,
         left: () => undefined,
         end: () => {
           throw ended

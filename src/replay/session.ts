@@ -4,6 +4,7 @@ import { type MessagePort, MessageChannel, receiveMessageOnPort, Worker } from '
 import { type Ending, run, type Running, type RunOptions } from '../guest/instance.ts'
 import type { Guest } from '../guest/load.ts'
 import * as fds from '../sys/fd.ts'
+import { oneHeap } from '../sys/ffi.ts'
 import * as uffd from '../sys/uffd.ts'
 import { decode } from '../wasm/decode.ts'
 import { analyse, segmentsOf } from './analysis.ts'
@@ -38,6 +39,7 @@ export interface SessionOptions extends RunOptions {
 /** Runs a guest so that what it makes is forgotten and made again. */
 export function runReplayed(guest: Guest, options: SessionOptions = {}): Session {
   const began = performance.now()
+  oneHeap()
   const { analysis: made, cached } = analyse(guest)
   const took = { milliseconds: performance.now() - began, cached }
   if (made.refusal !== undefined)
@@ -129,7 +131,7 @@ const leastAtEnd = 1500
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '7'
+const revision = '10'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {

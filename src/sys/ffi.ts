@@ -49,6 +49,8 @@ const epoll = libc.func('int epoll_wait(int fd, long events, int most, int ms)')
 ) => number
 
 const trim = libc.func('int malloc_trim(size_t pad)') as (pad: number) => number
+const setMalloc = libc.func('int mallopt(int what, int value)') as (what: number, value: number) => number
+const M_ARENA_MAX = -8
 const memcpy = libc.func('long memcpy(void *to, void *from, long bytes)') as (
   to: Uint8Array,
   from: Uint8Array,
@@ -94,6 +96,11 @@ export function call4(number: number, a: number, b: number, c: number, d: number
 /** Gives memory that has been freed back to the system: the C library keeps what lies below something that is in use. */
 export function trimHeap(): void {
   trim(0)
+}
+
+/** From now on threads that begin share one heap of the C library's: what each keeps for itself alone is seldom given back. */
+export function oneHeap(): void {
+  setMalloc(M_ARENA_MAX, 1)
 }
 
 /** epoll_wait, which not every machine has as a system call. */

@@ -99,13 +99,36 @@ export function currentCpu(): number {
 const anonymous = 0x4022 // MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
 const fixed = 0x10
 
+/** Bytes of a huge page. */
+export const hugeBytes: number = 2 ** 21
+
+// Address space, at a multiple of `hugeBytes` if a huge page fits in.
+function map(length: number): number {
+  if (length < hugeBytes) return must(call(nr.mmap, 0, length, 3, anonymous, -1, 0), 'mmap')
+  const size = Math.ceil(length / 4096) * 4096
+  const from = must(call(nr.mmap, 0, size + hugeBytes, 3, anonymous, -1, 0), 'mmap')
+  const start = Math.ceil(from / hugeBytes) * hugeBytes
+  if (start > from) call(nr.munmap, from, start - from)
+  if (start < from + hugeBytes) call(nr.munmap, start + size, from + hugeBytes - start)
+  return start
+}
+
 /**
  * Address space of `length` bytes, rounded up to pages, as ordinary memory of which nothing is there yet: pages of 4 KiB
- * only, and none of it in children. It is never unmapped, see `retire`.
+ * only, unless others are moved there, and none of it in children. From 2 MiB on it begins at a multiple of that. It is never unmapped, see
+ * `retire`.
  */
 export function reserve(length: number): number {
-  const start = must(call(nr.mmap, 0, length, 3, anonymous, -1, 0), 'mmap')
+  const start = map(length)
   advise(start, length, 15 /* MADV_NOHUGEPAGE */)
+  advise(start, length, 10 /* MADV_DONTFORK */)
+  return start
+}
+
+/** The same for huge pages, as far as the kernel has any when it is touched; `length` is a multiple of `hugeBytes`. */
+export function reserveHuge(length: number): number {
+  const start = map(length)
+  advise(start, length, 14 /* MADV_HUGEPAGE */)
   advise(start, length, 10 /* MADV_DONTFORK */)
   return start
 }
@@ -123,6 +146,10 @@ export const discard = (start: number, length: number): number => advise(start, 
 /** Gives advice on a range of our own memory. */
 export const advise = (start: number, length: number, advice: number): number =>
   call(nr.madvise, start, length, advice)
+
+/** Lets nobody touch a range of our own memory, or reads and writes again. 0, or a negative errno. */
+export const protect = (start: number, length: number, open: boolean): number =>
+  call(nr.mprotect, start, length, open ? 3 /* PROT_READ | PROT_WRITE */ : 0 /* PROT_NONE */)
 
 /** Nice value of one thread (0: the calling one). 0, or a negative errno (EACCES, EPERM without privilege). */
 export const setPriority = (tid: number, nice: number): number => call(nr.setpriority, 0, tid, nice)

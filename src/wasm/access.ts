@@ -47,16 +47,18 @@ export function addOffset(out: Code, i: Cursor): void {
   if (i.offset > 0) out.i32(i.offset | 0).op(OP['i32.add'])
 }
 
-/** Takes what an access has behind its address into scratch locals. Scratch 0 of i32 and of i64 stay free for the address. */
-export function save(op: number, out: Code, body: Body): number[] {
+/**
+ * Takes what an access has behind its address into scratch locals, and answers these in an array: a new one, or the first of `values`.
+ * Scratch 0 of i32 and of i64 stay free for the address.
+ */
+export function save(op: number, out: Code, body: Body, values: number[] = []): number[] {
   const { operands } = accessTypes(op)
-  const values: number[] = []
   for (let n = 0; n < operands.length; n++) {
     const type = operands[n] as ValueType
     let before = type === I32 || type === I64 ? 1 : 0
     for (let other = 0; other < n; other++) if (operands[other] === type) before++
-    values.push(body.scratch(type, before))
+    values[n] = body.scratch(type, before)
   }
-  for (let n = values.length - 1; n >= 0; n--) out.set(values[n] as number)
+  for (let n = operands.length - 1; n >= 0; n--) out.set(values[n] as number)
   return values
 }

@@ -1,10 +1,11 @@
 // Rewriting bodies: a visitor sees the instructions that it asked for and writes code before, behind or instead of them.
 //
-// All else is copied in large pieces. A pass writes indices as they are when it runs; Rewriter.finish moves them once, at the end.
+// All else is copied in large pieces, once. A pass writes indices as they are when it runs; Rewriter.finish moves them once, at the end.
+import { Row } from './bytes.ts'
 import { Code } from './code.ts'
 import { Cursor } from './instructions.ts'
 import type { Func, FuncType, LocalRun, ValueType } from './module.ts'
-import { OP, OPCODES } from './opcode-table.ts'
+import { Imm, immediates, OP, OPCODES } from './opcode-table.ts'
 import { OriginNotes } from './origins.ts'
 import type { Rewriter } from './rewrite.ts'
 
@@ -13,13 +14,23 @@ export interface BodyVisitor {
   readonly ops?: Iterable<number>
   /** Whether functions that passes added are visited too. Default: they are not. */
   readonly added?: boolean
-  /** At the start of each function; what it writes runs first. `false`: the function stays as it is. */
-  enter?(body: Body, out: Code): boolean | void
+  /**
+   * At the start of each function; what it writes runs first. `false`: the function stays as it is. Who has gone over the body already may say
+   * what it has found: then `instruction` is called at these places only, and Body.depth stays 0.
+   */
+  enter?(body: Body, out: Code): Found | boolean | void
   /**
    * Before each instruction. What it writes comes before the instruction, which is copied then, unless the answer is `true`: then the
    * visitor has written all that stands for it, with body.keep() where it wants the instruction itself.
    */
   instruction?(i: Cursor, out: Code, body: Body): boolean | void
+}
+
+/** What a visitor has found in a body: byte offsets in it, ascending. */
+export interface Found {
+  readonly places: Row
+  /** All function indices. */
+  readonly functions: Row
 }
 
 const opens = new Uint8Array(256)
@@ -88,7 +99,10 @@ export class Body {
 
   /** Writes the instruction itself here. */
   keep(): void {
-    this.#out.bytes(this.#cursor.bytes, this.#cursor.at, this.#cursor.end)
+    const { op, bytes, at, end } = this.#cursor
+    // The opcodes with a function have one byte.
+    if (immediates[op] === Imm.func) this.#out.functions.push(this.#out.length + 1)
+    this.#out.bytes(bytes, at, end)
   }
 
   /** Where the instruction was in the module that was decoded: a byte offset; -1 if it never was there. */
@@ -104,44 +118,134 @@ export function rewriteBodies(rewriter: Rewriter, visitor: BodyVisitor): void {
   else if (visitor.ops === undefined) wanted.fill(1)
   else for (const op of visitor.ops) wanted[op] = 1
   const cursor = new Cursor(new Uint8Array(0), 0)
-  const out = new Code(65_536)
-  // What the visitor writes for one instruction; it goes into `out` behind all that was copied up to there.
-  const written = new Code(4096)
   const notes = new OriginNotes()
-  const body = new Body(cursor, written, notes)
+  const out = new Code(65_536)
+  const body = new Body(cursor, out, notes)
+  const copied = new Copier(out, notes)
+  const visit = (): void => {
+    const { at } = cursor
+    copied.upTo(at)
+    const { length } = out
+    const replaced = visitor.instruction?.(cursor, out, body) === true
+    if (replaced || out.length > length) copied.wrote(length, at, replaced ? cursor.end : at)
+  }
+  const functions = new Row()
   for (const { index, func } of rewriter.definedFunctions()) {
     if (func.original < 0 && visitor.added !== true) continue
-    out.length = 0
+    out.clear()
+    functions.length = 0
     cursor.reset(func.body, func.offset)
     notes.start(func)
     body.start(index, func, rewriter.types[func.type] as FuncType)
-    written.length = 0
-    if (visitor.enter?.(body, written) === false) continue
-    out.append(written)
-    let copied = 0
-    while (cursor.next()) {
-      const { op, at } = cursor
-      if (op < 256 && closes[op] === 1 && cursor.end < func.body.length) body.depth--
-      if (wanted[op] === 1) {
-        written.length = 0
-        const replaced = visitor.instruction?.(cursor, written, body) === true
-        if (replaced || written.length > 0) {
-          notes.copied(out.length, copied, at)
-          out.bytes(func.body, copied, at)
-          notes.written(out.length, at)
-          out.append(written)
-          copied = replaced ? cursor.end : at
-        }
+    const found = visitor.enter?.(body, out)
+    if (found === false) continue
+    if (typeof found === 'object') {
+      copied.start(func, found.functions)
+      for (let n = 0; n < found.places.length; n++) {
+        cursor.end = found.places.at[n] as number
+        cursor.next()
+        visit()
       }
-      if (op < 256 && opens[op] === 1) body.depth++
+    } else {
+      copied.start(func, functions)
+      while (cursor.next()) {
+        const { op } = cursor
+        if (op < 256) {
+          if (closes[op] === 1 && cursor.end < func.body.length) body.depth--
+          else if (immediates[op] === Imm.func) functions.push(cursor.at + 1)
+        }
+        if (wanted[op] === 1) visit()
+        if (op < 256 && opens[op] === 1) body.depth++
+      }
     }
     // Nothing was written: the body stays the file's.
-    if (copied === 0 && out.length === 0 && body.locals.length === func.locals.length) continue
-    notes.copied(out.length, copied, func.body.length)
-    out.bytes(func.body, copied)
-    const origins = notes.take()
+    if (!copied.changed && body.locals.length === func.locals.length) {
+      rewriter.setFunction(index, {
+        ...func,
+        functions: (typeof found === 'object' ? found.functions : functions).take(),
+      })
+      continue
+    }
+    copied.upTo(func.body.length)
+    const origins = copied.origins()
     const { type, offset, original } = func
-    const changed: Func = { type, locals: [...body.locals], body: out.take(), offset, original }
-    rewriter.setFunction(index, origins === undefined ? changed : { ...changed, origins })
+    const changed: Func = {
+      type,
+      locals: [...body.locals],
+      body: out.take(),
+      offset,
+      original,
+      functions: out.functions.take(),
+      ...(origins === undefined ? {} : { origins }),
+      ...(out.hints.length === 0 ? {} : { hints: out.hints.take() }),
+    }
+    rewriter.setFunction(index, changed, true)
+  }
+}
+
+/** Copies the old body's code to the new one, with what is noted of it. */
+class Copier {
+  readonly #out: Code
+  readonly #notes: OriginNotes
+  #func: Func | undefined
+  /** Where function indices are in the old body, of which so many were copied or left out; the same of branches with a hint. */
+  #functions: Row = new Row()
+  #function = 0
+  #hint = 0
+  /** All before is copied or left out. */
+  #from = 0
+  /** Where the last piece that nobody wrote into begins, in the old and the new body. */
+  #piece = 0
+  #pieceAt = 0
+  changed = false
+
+  constructor(out: Code, notes: OriginNotes) {
+    this.#out = out
+    this.#notes = notes
+  }
+
+  /** Begins the next body. What is in `out` already runs before it. `functions` may grow meanwhile. */
+  start(func: Func, functions: Row): void {
+    this.#func = func
+    this.#functions = functions
+    this.#function = this.#hint = this.#from = this.#piece = 0
+    this.#pieceAt = this.#out.length
+    this.changed = this.#out.length > 0
+  }
+
+  /** Copies up to a byte of the old body. */
+  upTo(to: number): void {
+    const { body, hints } = this.#func as Func
+    const out = this.#out
+    const by = out.length - this.#from
+    const functions = this.#functions
+    for (; this.#function < functions.length; this.#function++) {
+      const at = functions.at[this.#function] as number
+      if (at >= to) break
+      if (at >= this.#from) out.functions.push(at + by)
+    }
+    if (hints !== undefined)
+      for (; this.#hint < hints.length; this.#hint++) {
+        const hint = hints[this.#hint] as number
+        if (hint >= 2 * to) break
+        if (hint >= 2 * this.#from) out.hints.push(hint + 2 * by)
+      }
+    out.bytes(body, this.#from, to)
+    this.#from = to
+  }
+
+  /** For the instruction at `from` something was written, at `at` of the new body; copying goes on behind `next` of the old one. */
+  wrote(at: number, from: number, next: number): void {
+    this.changed = true
+    this.#notes.copied(this.#pieceAt, this.#piece, from)
+    this.#notes.written(at, from)
+    this.#from = this.#piece = next
+    this.#pieceAt = this.#out.length
+  }
+
+  /** The new body's origins, when all is copied. */
+  origins(): Uint32Array | undefined {
+    this.#notes.copied(this.#pieceAt, this.#piece, this.#from)
+    return this.#notes.take()
   }
 }

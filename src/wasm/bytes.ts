@@ -133,12 +133,8 @@ export class Writer {
     this.length += length
   }
 
-  /** All that another has written. */
-  append(other: Writer): void {
-    this.bytes(other.#bytes, 0, other.length)
-  }
-
   u32(value: number): void {
+    if (value >= 0 && value < 0x80) return this.byte(value)
     this.#reserve(5)
     const out = this.#bytes
     let rest = value >>> 0
@@ -160,6 +156,7 @@ export class Writer {
   }
 
   s32(value: number): void {
+    if (value >= -64 && value < 64) return this.byte(value & 0x7f)
     this.#reserve(5)
     const out = this.#bytes
     let rest = value | 0
@@ -184,5 +181,23 @@ export class Writer {
     const bytes = encoder.encode(name)
     this.u32(bytes.length)
     this.bytes(bytes)
+  }
+}
+
+/** Numbers in a row that grows. One is used again and again: each use begins with length 0. */
+export class Row {
+  at: Int32Array<ArrayBuffer> = new Int32Array(256)
+  length = 0
+  push(value: number): void {
+    if (this.length === this.at.length) {
+      const grown = new Int32Array(this.length * 2)
+      grown.set(this.at)
+      this.at = grown
+    }
+    this.at[this.length++] = value
+  }
+  /** A copy of the numbers, none of which is negative. */
+  take(): Uint32Array<ArrayBuffer> {
+    return new Uint32Array(this.at.subarray(0, this.length))
   }
 }

@@ -1,11 +1,41 @@
 // Writing instructions. Every method checks nothing: validate.ts does, where it matters (the tests).
-import { Writer } from './bytes.ts'
+//
+// Where function indices were written is noted: they move when a module is finished (renumber.ts), and nobody has to look for them then. So
+// are branches with a hint (hints.ts).
+import { Row, Writer } from './bytes.ts'
 import { BLOCK_EMPTY } from './instructions.ts'
 import type { ValueType } from './module.ts'
-import { OP, widths } from './opcode-table.ts'
+import { Imm, immediates, OP, widths } from './opcode-table.ts'
+
+const GET = OP['local.get']
+const SET = OP['local.set']
+const TEE = OP['local.tee']
 
 /** A Writer of instructions. Opcodes are our numbers (opcodes.ts). Each method answers the Code, so that lines of code chain. */
 export class Code extends Writer {
+  /** The places of function indices in what was written, ascending. */
+  readonly functions: Row = new Row()
+  /** Branches with a hint, as in Func.hints. */
+  readonly hints: Row = new Row()
+
+  /** Begins anew. */
+  clear(): void {
+    this.length = 0
+    this.functions.length = this.hints.length = 0
+  }
+  /** All that another has written. */
+  append(other: Code): void {
+    for (let n = 0; n < other.functions.length; n++)
+      this.functions.push(this.length + (other.functions.at[n] as number))
+    for (let n = 0; n < other.hints.length; n++)
+      this.hints.push(2 * this.length + (other.hints.at[n] as number))
+    this.bytes(other.view())
+  }
+  /** The instruction that comes now is an `if` or a br_if whose condition is nearly always so. */
+  hint(condition: boolean): this {
+    this.hints.push(2 * this.length + (condition ? 1 : 0))
+    return this
+  }
   /** An instruction without immediates, or the opcode of one whose immediates follow. */
   op(op: number): this {
     if (op < 0x100) this.byte(op)
@@ -18,6 +48,7 @@ export class Code extends Writer {
   /** An instruction with one index: call, br_if, global.get, memory.size, … */
   with(op: number, index: number): this {
     this.op(op)
+    if (immediates[op] === Imm.func) this.functions.push(this.length)
     this.u32(index)
     return this
   }
@@ -44,13 +75,19 @@ export class Code extends Writer {
     return this
   }
   get(local: number): this {
-    return this.with(OP['local.get'], local)
+    this.byte(GET)
+    this.u32(local)
+    return this
   }
   set(local: number): this {
-    return this.with(OP['local.set'], local)
+    this.byte(SET)
+    this.u32(local)
+    return this
   }
   tee(local: number): this {
-    return this.with(OP['local.tee'], local)
+    this.byte(TEE)
+    this.u32(local)
+    return this
   }
   getGlobal(global: number): this {
     return this.with(OP['global.get'], global)

@@ -69,7 +69,12 @@ export interface DebugInfo {
    * member, which may go on behind its end.
    */
   readonly textAt: (typeEntry: number, offset: number) => Extent | undefined
+  /** What `width` bytes at `offset` of a variable of this type are. */
+  readonly partAt: (typeEntry: number, offset: number, width: number) => Part
 }
+
+/** whole: a member, an element, or not known. part: some bytes of a variable that is one number or pointer. padding: between members. */
+export type Part = 'whole' | 'part' | 'padding'
 
 /** A part of a variable. */
 export interface Extent {
@@ -83,9 +88,12 @@ const Tag = {
   formal: 0x05,
   block: 0x0b,
   member: 0x0d,
+  pointer: 0x0f,
   compileUnit: 0x11,
   struct: 0x13,
   typedef: 0x16,
+  union: 0x17,
+  inheritance: 0x1c,
   subrange: 0x21,
   inlined: 0x1d,
   base: 0x24,
@@ -98,6 +106,7 @@ const At = {
   location: 0x02,
   name: 0x03,
   byteSize: 0x0b,
+  bitSize: 0x0d,
   stmtList: 0x10,
   lowPc: 0x11,
   highPc: 0x12,
@@ -183,6 +192,14 @@ class InfoReader {
       textAt: (typeEntry, offset) => {
         const type = this.#entries.get(typeEntry)
         return type === undefined || offset < 0 ? undefined : this.#textAt(type, offset, 0)
+      },
+      partAt: (typeEntry, offset, width) => {
+        const type = this.#entries.get(typeEntry)
+        const bare = type === undefined ? undefined : this.#bare(type)
+        if (bare === undefined || offset < 0) return 'whole'
+        if (bare.tag === Tag.base || bare.tag === Tag.pointer)
+          return offset > 0 || width < (this.#size(bare, 0) ?? 0) ? 'part' : 'whole'
+        return this.#isPadding(bare, offset, 0) ? 'padding' : 'whole'
       },
     }
   }
@@ -445,6 +462,30 @@ class InfoReader {
       bare = this.#reference(this.#inherited(bare, At.type))
     }
     return undefined
+  }
+
+  // Whether a byte of a struct, union or array is between its members or behind the last. Of classes with bases that is not asked.
+  #isPadding(type: Entry, offset: number, depth: number): boolean {
+    const bare = this.#bare(type)
+    if (bare === undefined || depth > 16) return false
+    if (bare.tag === Tag.array) {
+      const element = this.#reference(this.#inherited(bare, At.type))
+      const size = element === undefined ? undefined : this.#size(element, 0)
+      return element !== undefined && !!size && this.#isPadding(element, offset % size, depth + 1)
+    }
+    if (bare.tag !== Tag.struct && bare.tag !== Tag.union) return false
+    if (bare.children.length === 0 || bare.children.some(({ tag }) => tag === Tag.inheritance)) return false
+    return bare.children
+      .filter(({ tag }) => tag === Tag.member)
+      .every(member => {
+        const inner = this.#reference(this.#inherited(member, At.type))
+        const start = number(member, At.memberLocation) ?? 0
+        const length = inner === undefined ? undefined : this.#size(inner, 0)
+        // A member of no size may go on behind the end.
+        if (inner === undefined || !length || member.attributes.has(At.bitSize)) return false
+        if (offset < start || offset >= start + length) return true
+        return this.#isPadding(inner, offset - start, depth + 1)
+      })
   }
 
   #textAt(type: Entry, offset: number, depth: number): Extent | undefined {

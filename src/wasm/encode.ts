@@ -1,14 +1,17 @@
 // Module -> the binary format, every number in its shortest form. Sections that would be empty are left out.
 import { Writer } from './bytes.ts'
 import { Section, sectionOrder } from './decode.ts'
+import { hintsSection } from './hints.ts'
 import type {
   ConstExpr,
+  Custom,
   Element,
   ExternKind,
   Func,
   GlobalType,
   Import,
   Limits,
+  LocalRun,
   Module,
   TableType,
 } from './module.ts'
@@ -23,13 +26,19 @@ export function encode(module: Module): Uint8Array<ArrayBuffer> {
   customs(out, module, 0)
   const content = new Writer(4096)
   for (const id of sectionOrder) {
+    if (id === Section.code) {
+      const hints = hintsSection(module, n => localsLength((module.functions[n] as Func).locals))
+      if (hints !== undefined) writeCustom(out, hints)
+      if (module.functions.length > 0) code(out, module.functions)
+      customs(out, module, id)
+      continue
+    }
     content.length = 0
-    const parts = section(content, module, id)
-    if (parts !== undefined) {
+    const some = section(content, module, id)
+    if (some) {
       out.byte(id)
-      out.u32(content.length + sum(parts))
+      out.u32(content.length)
       out.bytes(content.view())
-      for (const part of parts) out.bytes(part)
     }
     customs(out, module, id)
   }
@@ -46,33 +55,27 @@ function estimate(module: Module): number {
   return size
 }
 
-const sum = (parts: readonly Uint8Array[]): number => parts.reduce((length, part) => length + part.length, 0)
-
 function customs(out: Writer, module: Module, after: number): void {
-  for (const custom of module.customs) {
-    if (custom.after !== after) continue
-    const content = new Writer(custom.name.length * 3 + 5)
-    content.name(custom.name)
-    out.byte(Section.custom)
-    out.u32(content.length + custom.bytes.length)
-    out.bytes(content.view())
-    out.bytes(custom.bytes)
-  }
+  for (const custom of module.customs) if (custom.after === after) writeCustom(out, custom)
 }
 
-function vector<T>(
-  out: Writer,
-  items: readonly T[],
-  write: (item: T) => void,
-): readonly Uint8Array[] | undefined {
-  if (items.length === 0) return undefined
-  out.u32(items.length)
+function writeCustom(out: Writer, custom: Custom): void {
+  const content = new Writer(custom.name.length * 3 + 5)
+  content.name(custom.name)
+  out.byte(Section.custom)
+  out.u32(content.length + custom.bytes.length)
+  out.bytes(content.view())
+  out.bytes(custom.bytes)
+}
+
+function vector<T>(out: Writer, items: readonly T[], write: (item: T) => void): boolean {
+  if (items.length > 0) out.u32(items.length)
   for (const item of items) write(item)
-  return []
+  return items.length > 0
 }
 
-/** Writes the section's content and tells what goes behind it; undefined: the section is left out. */
-function section(out: Writer, module: Module, id: number): readonly Uint8Array[] | undefined {
+/** Writes the section's content; false: the section is left out. The code is written by `code`. */
+function section(out: Writer, module: Module, id: number): boolean {
   switch (id) {
     case Section.type:
       return vector(out, module.types, ({ params, results }) => {
@@ -114,17 +117,15 @@ function section(out: Writer, module: Module, id: number): readonly Uint8Array[]
         out.u32(index)
       })
     case Section.start:
-      if (module.start === undefined) return undefined
+      if (module.start === undefined) return false
       out.u32(module.start)
-      return []
+      return true
     case Section.element:
       return vector(out, module.elements, element => writeElement(out, element))
     case Section.dataCount:
-      if (!module.dataCount) return undefined
+      if (!module.dataCount) return false
       out.u32(module.datas.length)
-      return []
-    case Section.code:
-      return code(out, module.functions)
+      return true
     default:
       return vector(out, module.datas, ({ memory, offset, bytes }) => {
         const flags = offset === undefined ? 1 : memory === 0 ? 0 : 2
@@ -186,30 +187,37 @@ function writeElement(out: Writer, element: Element): void {
   }
 }
 
-/** The bodies are parts, so that they are copied once. */
-function code(out: Writer, functions: readonly Func[]): readonly Uint8Array[] | undefined {
-  if (functions.length === 0) return undefined
+/** The code section: its size is known before anything is written, so that bodies are copied once, to their place. */
+function code(out: Writer, functions: readonly Func[]): void {
+  const sizes = new Uint32Array(functions.length)
+  let total = lebLength(functions.length)
+  for (let n = 0; n < functions.length; n++) {
+    const { locals, body } = functions[n] as Func
+    const size = localsLength(locals) + body.length
+    sizes[n] = size
+    total += lebLength(size) + size
+  }
+  out.byte(Section.code)
+  out.u32(total)
   out.u32(functions.length)
-  const heads = new Writer(functions.length * 16)
-  const parts: Uint8Array[] = []
-  const locals = new Writer(64)
-  const cuts: number[] = []
-  for (const func of functions) {
-    locals.length = 0
-    locals.u32(func.locals.length)
-    for (const { count, type } of func.locals) {
-      locals.u32(count)
-      locals.byte(type)
+  for (let n = 0; n < functions.length; n++) {
+    const { locals, body } = functions[n] as Func
+    out.u32(sizes[n] as number)
+    out.u32(locals.length)
+    for (const { count, type } of locals) {
+      out.u32(count)
+      out.byte(type)
     }
-    heads.u32(locals.length + func.body.length)
-    heads.bytes(locals.view())
-    cuts.push(heads.length)
+    out.bytes(body)
   }
-  const all = heads.view()
-  let from = 0
-  for (const [i, to] of cuts.entries()) {
-    parts.push(all.subarray(from, to), (functions[i] as Func).body)
-    from = to
-  }
-  return parts
 }
+
+/** Bytes of a function in front of its instructions. */
+export function localsLength(locals: readonly LocalRun[]): number {
+  let size = lebLength(locals.length)
+  for (const { count } of locals) size += lebLength(count) + 1
+  return size
+}
+
+/** Bytes of an unsigned number. */
+const lebLength = (value: number): number => (value === 0 ? 1 : Math.ceil((32 - Math.clz32(value)) / 7))

@@ -81,6 +81,10 @@ export interface Func {
    * as it was decoded.
    */
   readonly origins?: Uint32Array
+  /** Set by rewriting: where in `body` all indices of functions are, ascending. Absent: who wants to know has to look. */
+  readonly functions?: Uint32Array
+  /** Set by passes: the branches in `body` that go one way nearly always (hints.ts): 2 * the byte, + 1 if the condition is true then; ascending. */
+  readonly hints?: Uint32Array
 }
 
 export interface Table extends TableType {

@@ -77,7 +77,7 @@ export const widths: Uint8Array = new Uint8Array(OPCODES)
 export const effects: string[] = []
 const names: string[] = []
 
-const opByName: Record<string, number> = {}
+const opByName: [string, number][] = []
 for (const [code, name, word, effect] of [
   ...coreOpcodes,
   ...vectorOpcodes,
@@ -88,7 +88,7 @@ for (const [code, name, word, effect] of [
   widths[code] = width
   effects[code] = effect
   names[code] = name
-  opByName[name] = code
+  opByName.push([name, code])
 }
 
 function immediateOf(word: ImmediateWord): { kind: ImmKind; width: number } {
@@ -97,8 +97,8 @@ function immediateOf(word: ImmediateWord): { kind: ImmKind; width: number } {
   return { kind: digits[1] as ImmKind, width: Number(digits[2]) }
 }
 
-/** Our number of each opcode: `OP['i32.load']`. */
-export const OP: Readonly<Record<OpName, number>> = opByName as Record<OpName, number>
+/** Our number of each opcode: `OP['i32.load']`. Made at once, so that V8 keeps fields, not a hash table: passes live on these look-ups. */
+export const OP: Readonly<Record<OpName, number>> = Object.fromEntries(opByName) as Record<OpName, number>
 
 /** The name of an opcode by our number, `undefined` where there is none. */
 export function opName(op: number): OpName | undefined {
@@ -113,8 +113,11 @@ export function isAccess(op: number): boolean {
 
 /** Whether an access writes: stores, lane stores, atomic stores and read-modify-writes. */
 export function isStore(op: number): boolean {
-  return op < 0x400 ? isAccess(op) && (effects[op] as string).endsWith(':') : op >= 0x417 && isAccess(op)
+  return stores[op] === 1
 }
+const stores = Uint8Array.from(effects, (effect, op) =>
+  isAccess(op) && (op < 0x400 ? effect.endsWith(':') : op >= 0x417) ? 1 : 0,
+)
 
 /** Whether an access reads: loads, lane loads, atomic loads, read-modify-writes and waits. */
 export function isLoad(op: number): boolean {

@@ -24,6 +24,36 @@ export function originAt(func: Func, at: number): number {
   return place >= WRITTEN ? place - WRITTEN : place + at - from
 }
 
+/**
+ * The origins of a body in which code moved: `moved` has pairs, ascending: from this old place on, everything stands so many bytes later.
+ * `undefined` if it needs none.
+ */
+export function moveOrigins(func: Func, moved: readonly number[]): Uint32Array | undefined {
+  const { origins } = func
+  if (moved.length === 0 || (origins === undefined && func.offset < 0)) return origins
+  const old = origins ?? Uint32Array.of(0, func.offset)
+  const pairs = new Uint32Array(old.length + moved.length)
+  let length = 0
+  let by = 0
+  let m = 0
+  for (let o = 0; o < old.length; o += 2) {
+    const at = old[o] as number
+    const place = old[o + 1] as number
+    const end = o + 2 < old.length ? (old[o + 2] as number) : func.body.length
+    while (m < moved.length && (moved[m] as number) <= at) by = moved[(m += 2) - 1] as number
+    pairs[length++] = at + by
+    pairs[length++] = place
+    // Copied code is in step again behind the index.
+    for (; m < moved.length && (moved[m] as number) < end; m += 2) {
+      by = moved[m + 1] as number
+      if (place >= WRITTEN) continue
+      pairs[length++] = (moved[m] as number) + by
+      pairs[length++] = place + (moved[m] as number) - at
+    }
+  }
+  return pairs.slice(0, length)
+}
+
 /** Notes the origins while a body is rewritten. One for all bodies: `start` begins the next. */
 export class OriginNotes {
   #pairs: Uint32Array = new Uint32Array(1024)

@@ -67,6 +67,7 @@ export class Rewriter {
   readonly #typeIndex = new Map<string, number>()
   #names: Names | undefined
   readonly #hadNames: boolean
+  readonly #own = new Set<number>()
 
   constructor(module: Module) {
     this.source = module
@@ -155,7 +156,15 @@ export class Rewriter {
     added.body(code)
     code.end()
     const locals = runs(added.locals ?? [])
-    const item: Func = { type: this.type(added.type), locals, body: code.take(), offset: -1, original: -1 }
+    const item: Func = {
+      type: this.type(added.type),
+      locals,
+      body: code.take(),
+      offset: -1,
+      original: -1,
+      functions: code.functions.take(),
+      ...(code.hints.length === 0 ? {} : { hints: code.hints.take() }),
+    }
     const index = this.#spaces.func.push({ imported: undefined, item }) - 1
     if (added.name !== undefined) this.names.functions.set(index, added.name)
     return index
@@ -200,6 +209,7 @@ export class Rewriter {
     const made = this.addFunction(added)
     const entry = this.#spaces.func.pop() as Entry<Func>
     this.#spaces.func[index] = entry
+    this.#own.delete(index)
     if (added.name !== undefined) {
       this.names.functions.delete(made)
       this.names.functions.set(index, added.name)
@@ -222,9 +232,15 @@ export class Rewriter {
     return entry?.imported === undefined ? entry?.item : undefined
   }
 
-  /** Puts another function at the index of a defined one or an import. */
-  setFunction(index: number, item: Func): void {
+  /** Puts another function at the index of a defined one or an import. `own`: nobody else has its body's bytes. */
+  setFunction(index: number, item: Func, own = false): void {
     this.#spaces.func[index] = { imported: undefined, item }
+    if (own) this.#own.add(index)
+    else this.#own.delete(index)
+  }
+  /** Whether nobody else has the bytes of the function's body. */
+  owns(index: number): boolean {
+    return this.#own.has(index)
   }
 
   /** memory.init and data.drop may be used. */

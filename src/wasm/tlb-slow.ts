@@ -49,7 +49,7 @@ export class SlowAccesses {
     this.#scratch = scratch
   }
 
-  /** The function (address as i64, operands) -> result. */
+  /** The function (address, operands, offset) -> result. */
   of(
     op: number,
     lane: number | undefined,
@@ -74,8 +74,9 @@ export class SlowAccesses {
     const { rewriter, memory, table, translate } = this.#context
     const width = widths[op] as number
     const write = isStore(op) ? 1 : 0
-    const place = 1 + operands.length
-    const k = place + 1
+    const offset = 1 + operands.length
+    const k = offset + 1
+    const at = k + 1
     const scratch = this.#scratch
     const perform = (out: Code, into: number): void => {
       for (const n of operands.keys()) out.get(1 + n)
@@ -83,13 +84,14 @@ export class SlowAccesses {
       if (lane !== undefined) out.byte(lane)
     }
     return rewriter.addFunction({
-      type: { params: [I64, ...operands], results: result === undefined ? [] : [result] },
-      locals: [I32, I32],
+      type: { params: [I32, ...operands, I32], results: result === undefined ? [] : [result] },
+      locals: [I32, I64],
       body(out) {
+        out.get(0).op(OP['i64.extend_i32_u']).get(offset).op(OP['i64.extend_i32_u']).op(OP['i64.add']).set(at)
         // An atomic access is never over an edge: it traps if it is not aligned.
         if (width > 1 && op < 0x400) {
           out
-            .get(0)
+            .get(at)
             .op(OP['i32.wrap_i64'])
             .i32(4095)
             .op(OP['i32.and'])
@@ -98,7 +100,7 @@ export class SlowAccesses {
             .block(OP.if)
           // If the last byte can't be had nothing is written.
           out
-            .get(0)
+            .get(at)
             .i64(BigInt(width - 1))
             .op(OP['i64.add'])
             .i32(write)
@@ -109,7 +111,7 @@ export class SlowAccesses {
             perform(out, table)
           }
           const bytePlace = (): Code =>
-            out.get(0).get(k).op(OP['i64.extend_i32_u']).op(OP['i64.add']).i32(write).call(translate)
+            out.get(at).get(k).op(OP['i64.extend_i32_u']).op(OP['i64.add']).i32(write).call(translate)
           const byteScratch = (): Code => out.get(k).i32(scratch).op(OP['i32.add'])
           out.block(OP.loop)
           if (write === 1) {
@@ -126,7 +128,7 @@ export class SlowAccesses {
           }
           out.op(OP.return).end()
         }
-        out.get(0).i32(write).call(translate)
+        out.get(at).i32(write).call(translate)
         perform(out, memory)
       },
     })

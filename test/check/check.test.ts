@@ -1,9 +1,18 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { CheckFinding } from '../../src/check/index.ts'
+import type { CheckFinding, LeakKind } from '../../src/check/index.ts'
 import { parseSuppressions, sarifReport } from '../../src/check/index.ts'
+import { instrumented } from '../../src/check/check.ts'
+import { Program } from '../../src/check/program.ts'
 import { scanTargets } from '../../src/check/scanf.ts'
 import { run } from '../../src/guest/instance.ts'
+import { parseMalloc } from '../../src/guest/malloc-functions.ts'
+import { Reader } from '../../src/wasm/bytes.ts'
+import { decode, Section } from '../../src/wasm/decode.ts'
+import { encode } from '../../src/wasm/encode.ts'
+import { Cursor } from '../../src/wasm/instructions.ts'
+import type { Func } from '../../src/wasm/module.ts'
+import { OP } from '../../src/wasm/opcode-table.ts'
 import { root } from '../cli-helpers.ts'
 import { cannotCompile, checked, compiled, optimised, stripped } from './programs.ts'
 
@@ -83,6 +92,7 @@ when.each([
   ['first', ['invalid-read'], '8 bytes before the local variable five of below (20 bytes)'],
   ['global', ['invalid-write'], 'behind the global variable numbers'],
   ['alloca', ['invalid-write'], 'behind a block of the stack'],
+  ['room', ['invalid-write'], 'behind a block of the stack (16 bytes)'],
   ['returned', ['dead-local'], 'local of leave'],
   ['member', ['invalid-write'], 'the last byte is behind name (8 bytes), a member of the local variable two'],
   [
@@ -203,4 +213,80 @@ when.each([
   expect(first.notes[0]?.text ?? '').toContain(block ?? '')
   const known = first.notes[0]?.frames.find(frame => frame.file?.endsWith(file))?.line
   expect(known).toBe(taken)
+})
+
+when('blocks hold what was written to them, however they were taken', () => {
+  const seed = String(Math.floor(Math.random() * 1e6))
+  for (const quarantine of [0, 1 << 20]) {
+    const guest = optimised('test/guests/check/stress.c', '-O1')
+    const { exitCode, findings, heap } = checked(guest, [seed], { quarantine })
+    expect({ seed, exitCode, findings }).toEqual({ seed, exitCode: 0, findings: [] })
+    // What the C library takes for main's arguments it keeps.
+    expect(heap.allocations - heap.frees).toBe(2)
+  }
+})
+
+when('an allocator of the program, named, has its blocks told apart', () => {
+  const guest = compiled('test/guests/check/pool.c', '-O0')
+  expect(checked(guest, []).findings).toEqual([])
+  const mallocFunctions = parseMalloc(guest.module, 'malloc=pool_take,free=pool_give')
+  const { findings, out } = checked(guest, [], { mallocFunctions })
+  expect(out).toBe('done\n')
+  expect(findings.map(one => [one.kind, lineOf(one, 'pool.c')])).toEqual([
+    ['invalid-write', 28],
+    ['use-after-free', 30],
+  ])
+})
+
+when('a program without names has its malloc known by its shape', () => {
+  const guest = compiled('test/guests/check/heap.c', '-O0', '-Wl,--strip-all')
+  const { findings, hasAllocator } = checked(guest, ['double'])
+  expect(hasAllocator).toBe(true)
+  expect(brief(findings)).toEqual(['double-free'])
+})
+
+when('a pointer to a dead variable is known for that though others were called since', () => {
+  const { findings } = checked(compiled('examples/bugs/08-address-of-local.c', '-O0'), [])
+  expect(brief(findings)).toEqual(['dead-local', 'dead-local'])
+  expect(findings[0]?.notes[0]?.text).toBe('in the local variable val of foo, which has returned')
+})
+
+when('leaks count as errors where their kind is asked for', () => {
+  const guest = compiled('test/guests/check/heap.c', '-O0')
+  const errors = (leakErrors?: ReadonlySet<LeakKind>): number =>
+    checked(guest, ['leak'], leakErrors === undefined ? {} : { leakErrors }).errors
+  expect([errors(), errors(new Set()), errors(new Set(['possible']))]).toEqual([1, 0, 0])
+})
+
+when.each([
+  ['constant', [26]],
+  ['padding', [32]],
+  ['unions', [37]],
+  ['pieces', []],
+  ['copies', []],
+] as const)('parts.c %s: a constant index is told at line %j', (what, lines) => {
+  const { findings } = checked(compiled('test/guests/check/parts.c', '-O0'), [what])
+  expect(findings.map(one => lineOf(one, 'parts.c'))).toEqual(lines)
+})
+
+when('what is hinted as a rare branch is one, in the function that is named', () => {
+  const { module } = compiled('test/guests/check/values.c', '-O0')
+  const made = decode(encode(instrumented(new Program(module), module)))
+  const section = made.customs.find(({ name }) => name === 'metadata.code.branch_hint')
+  expect(section?.after).not.toBe(Section.code)
+  const hints = new Reader(section?.bytes ?? new Uint8Array())
+  const imported = made.imports.filter(({ kind }) => kind === 'func').length
+  const branches = new Set<number | undefined>()
+  for (let functions = hints.u32('count'); functions > 0; functions--) {
+    const { locals, body } = made.functions[hints.u32('function') - imported] as Func
+    const declared = 1 + locals.reduce((sum, { count }) => sum + (count < 128 ? 2 : 3), 0)
+    const starts = new Map<number, number>()
+    for (const cursor = new Cursor(body, 0); cursor.next(); ) starts.set(cursor.at, cursor.op)
+    for (let count = hints.u32('count'); count > 0; count--) {
+      branches.add(starts.get(hints.u32('place') - declared))
+      expect([hints.u32('length'), hints.byte('hint')]).toEqual([1, 0])
+    }
+  }
+  expect(hints.at).toBe(hints.end)
+  expect(branches).toEqual(new Set([OP.if, OP.br_if]))
 })

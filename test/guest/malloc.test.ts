@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { allocatorPolicy, withAllocator } from '../../src/guest/malloc.ts'
 import { findMalloc } from '../../src/guest/malloc-functions.ts'
-import { findMallocByShape } from '../../src/guest/malloc-shape.ts'
+import { findMallocAndFree, findMallocByShape } from '../../src/guest/malloc-shape.ts'
 import { run } from '../../src/guest/instance.ts'
 import { guestOf, load } from '../../src/guest/load.ts'
 import { importCount } from '../../src/wasm/module.ts'
@@ -56,11 +56,18 @@ test('malloc of packages without names: all of the family or nothing', () => {
   for (const { name, index } of quickjs.exports)
     if (name === 'realloc' || name === 'calloc') expect(byRole.get(name)).toBe(index)
   expect([...byRole.keys()].toSorted()).toEqual(['calloc', 'free', 'malloc', 'malloc_usable_size', 'realloc'])
-  // Of its calloc a linker has made a function with one parameter.
-  expect(findMallocByShape(packed('sql.js/dist/sql-wasm.wasm'))).toBeUndefined()
+  // Of its calloc a linker has made a function with one parameter, and realloc is part of another. It exports malloc and free for its host.
+  const sql = packed('sql.js/dist/sql-wasm.wasm')
+  expect(findMallocByShape(sql)).toBeUndefined()
+  const exported = (name: string): number => sql.exports.find(one => one.name === name)?.index ?? -1
+  expect([...(findMallocAndFree(sql) ?? [])]).toEqual([
+    [exported('Ia'), 'malloc'],
+    [exported('Ja'), 'free'],
+  ])
   const free = byRole.get('free') as number
   const functions = quickjs.functions.with(free - importCount(quickjs, 'func'), quickjs.functions[0] as never)
   expect(findMallocByShape({ ...quickjs, functions })).toBeUndefined()
+  expect(findMallocAndFree({ ...quickjs, functions })).toBeUndefined()
 })
 
 test('blocks from before malloc was ours are kept when they are freed, and copied when they are resized', async () => {

@@ -151,6 +151,12 @@ describe('says in one sentence what is wrong, and ends with', () => {
       /^lethe: --set nonsense: write parameter=value, such as tlb\.ways=2\n$/,
     ],
     [2, ['run', '--set', 'tlb.ways=3', '/dev/null'], /^lethe: tlb\.ways is 3: 64 entries in sets of 3/],
+    [
+      2,
+      ['run', '--set', 'caches.7.unified.line=4', '/dev/null'],
+      /^lethe: caches is .{80}: give a list of none to three levels, not 8\n$/,
+    ],
+    [2, ['policies', '--frames', '3-', '/dev/null'], /^lethe: --frames 3-: give a range such as 3-8\n$/],
     [2, ['run', '--format', 'dinb', '/dev/null'], /^lethe: \/dev\/null: there is no reference in it/],
     [2, ['run', '/none'], /^lethe: \/none can't be read \(ENOENT\)\n$/],
     [2, ['run', '--preset', 'vax', '/dev/null'], /^lethe: preset is "vax": there is no such machine/],
@@ -180,6 +186,10 @@ describe('says in one sentence what is wrong, and ends with', () => {
     const trace = desk.file('far.txt', '0x10\n0x123456789\n')
     expect(desk.run('machine', 'run', '--preset', 'p6', trace).err).toBe(
       "lethe: Record 2 of the trace: address 0x123456789 does not exist, this machine's have 32 bits; take a machine with more, such as --preset x86-64\n",
+    )
+    const last = desk.file('last.xdin', 'r fffffffffffe 4\n')
+    expect(desk.run('machine', 'run', '--preset', 'x86-64', last).err).toBe(
+      "lethe: Record 1 of the trace: 4 bytes at 0xfffffffffffe go beyond the last address, this machine's have 48 bits\n",
     )
   })
 })

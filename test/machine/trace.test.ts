@@ -134,6 +134,10 @@ describe('says in one sentence, with the line, what is wrong:', () => {
     ],
     ['5.din', '2 400\n7 400\n', /line 2: label 7: there are 0 read/],
     ['6.din', '2 400\n1 xyz\n', /line 2: '1 xyz' is no record/],
+    // What has more than 32 bits is not what is left of it.
+    ['6.lackey', `${lackey} L 12345,4294967300\n`, /line 7: an access of 4294967300 bytes/],
+    ['6.xdin', 'r 400 100000004\n', /line 1: an access of 4294967300 bytes/],
+    ['6.txt', '4294967297:0x10\n', /line 1: process 4294967297: there are 1 to 1048575/],
     ['7.xdin', 'r 400\n', /line 1: 'r 400' is no record/],
     ['8.ls', 'l 0x400 1\nm 0x400 1\n', /line 2: 'm 0x400 1' is no record: l or s/],
     ['8.txt', '17\n12 Q\n1\n2\n3\n4\n', /line 2: '12 Q' is no record/],

@@ -118,27 +118,32 @@ const twoQ: Model = (trace, frames) => {
   return misses
 }
 
+// Frames that four does not divide: the lowest segment overflows, until a hit sends a page down to it.
 const slru: Model = (trace, frames) => {
   const each = Math.floor(frames / 4)
-  const limit = [frames - 3 * each, each, each, each]
+  if (each === 0) return lru(trace, frames)
   const segments: number[][] = [[], [], [], []]
   let misses = 0
   for (const page of trace) {
     const at = segments.findIndex(segment => segment.includes(page))
-    if (at >= 0) {
-      const segment = segments[at] as number[]
-      segment.splice(segment.indexOf(page), 1)
-      const up = at === 3 || each === 0 ? at : at + 1
-      segments[up]?.unshift(page)
-      for (let s = up; s > 0; s--)
-        if ((segments[s] as number[]).length > (limit[s] as number))
-          segments[s - 1]?.unshift(segments[s]?.pop() as number)
+    if (at < 0) {
+      misses++
+      if (segments.flat().length === frames) segments.find(segment => segment.length > 0)?.pop()
+      const room = segments.findIndex(segment => segment.length < each)
+      segments[Math.max(0, room)]?.unshift(page)
       continue
     }
-    misses++
-    if (segments.flat().length === frames) segments.find(segment => segment.length > 0)?.pop()
-    const room = segments.findIndex((segment, s) => segment.length < (limit[s] as number))
-    segments[room]?.unshift(page)
+    const segment = segments[at] as number[]
+    segment.splice(segment.indexOf(page), 1)
+    const up = Math.min(at + 1, 3)
+    segments[up]?.unshift(page)
+    for (let s = up; (segments[s] as number[]).length > each; s--) {
+      if (s > 0) segments[s - 1]?.unshift(segments[s]?.pop() as number)
+      else {
+        segments[0]?.splice(each)
+        break
+      }
+    }
   }
   return misses
 }

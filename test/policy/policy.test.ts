@@ -83,6 +83,45 @@ test.each<[number, string, number[]]>([
   expect([25, 100, 300].map(frames => misses(name, trace, frames))).toEqual(expected)
 })
 
+// The same with 21, 26, 103 and 302 frames, which neither four nor ten divides: quarters and tenths are rounded as libCacheSim's are.
+test.each<[number, string, number[]]>([
+  [1, 'slru', [24666, 24031, 17893, 15503]],
+  [1, '2q', [24821, 24170, 18300, 8911]],
+  [1, 'arc', [24685, 23990, 17872, 6057]],
+  [1, 's3-fifo', [24353, 23625, 17504, 6338]],
+  [1, 'sieve', [24532, 23800, 17559, 6074]],
+  [2, 'slru', [24641, 24015, 17687, 15325]],
+  [2, '2q', [24760, 24106, 18044, 8661]],
+  [2, 'arc', [24611, 23920, 17692, 5862]],
+  [2, 's3-fifo', [24219, 23532, 17298, 6160]],
+  [2, 'sieve', [24356, 23691, 17373, 5875]],
+])('trace %i, odd numbers of frames: %s misses as often as in libCacheSim', (seed, name, expected) => {
+  const trace = mixed(seed, 30_000)
+  expect([21, 26, 103, 302].map(frames => misses(name, trace, frames))).toEqual(expected)
+})
+
+test('SLRU gives up pages at a hit where libCacheSim evicts: the first to go, and a touch saves them', () => {
+  const full = (): Policy => {
+    const policy = createPolicy('slru', 5)
+    // One page in each segment, and a second one in the lowest.
+    for (const page of [1, 2, 3, 4, 5]) policy.access(page)
+    // 5 goes up, 2 comes down, and so there is one too many: 1, the oldest.
+    expect(policy.access(5)).toBe(HIT)
+    return policy
+  }
+  const given = (policy: Policy): unknown => policy.queues().find(({ name }) => name === 'given up')?.pages
+  const replayed = full()
+  expect(given(replayed)).toEqual([1])
+  expect(replayed.access(1)).toBe(NONE)
+  expect(given(replayed)).toEqual([])
+  const pager = full()
+  expect([pager.resident(1), pager.residents]).toEqual([true, 5])
+  pager.touch(1)
+  expect(given(pager)).toEqual([])
+  expect(full().admit(6)).toBe(1)
+  expect(full().evict()).toBe(1)
+})
+
 test.each(Object.keys(models))('%s is its plain model, on any trace', name => {
   fc.assert(
     fc.property(

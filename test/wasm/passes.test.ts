@@ -5,18 +5,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Reader } from '../../src/wasm/bytes.ts'
 import { decode } from '../../src/wasm/decode.ts'
-import { encode } from '../../src/wasm/encode.ts'
+import { encode, localsLength } from '../../src/wasm/encode.ts'
 import { virtualiseSize } from '../../src/wasm/grow.ts'
 import { addHooks, READ, WRITE } from '../../src/wasm/hooks.ts'
-import { I32 } from '../../src/wasm/module.ts'
+import { HINTS } from '../../src/wasm/hints.ts'
+import { instructions } from '../../src/wasm/instructions.ts'
+import { type Func, I32, importCount } from '../../src/wasm/module.ts'
+import { OP } from '../../src/wasm/opcode-table.ts'
 import { addPolls } from '../../src/wasm/poll.ts'
 import { Rewriter } from '../../src/wasm/rewrite.ts'
 import { addStamps } from '../../src/wasm/stamp.ts'
 import { absentWord, addTlb, tlbWord } from '../../src/wasm/tlb.ts'
 import { clangMissing } from './clang.ts'
 import { guests } from './guests.ts'
-import { compiles } from './judges.ts'
+import { binaryenTakes, compiles } from './judges.ts'
 import { type Hosts, type Run, run } from './run.ts'
 
 const PAGE = 4096
@@ -73,6 +77,37 @@ describe('every pass leaves a module that V8 takes', () => {
       expect(compiles(passed(bytes, 'polls', 'tlb', 'size'), true)).toBe(true)
     }, 60_000)
 })
+
+test('branch hints stay at their branches when other passes come and indices move', async () => {
+  const { bytes } = guests().find(({ name }) => name.includes('quickjs')) as { bytes: Uint8Array }
+  const counts: number[] = []
+  for (const names of [['tlb'], ['tlb', 'polls', 'size'], ['polls', 'tlb']]) {
+    const made = passed(bytes, ...names)
+    const module = decode(made)
+    const section = module.customs.find(({ name }) => name === HINTS)
+    const r = new Reader(section?.bytes ?? new Uint8Array())
+    let hints = 0
+    for (let functions = r.u32('count'); functions > 0; functions--) {
+      const func = module.functions[r.u32('function') - importCount(module, 'func')] as Func
+      const start = func.offset - localsLength(func.locals)
+      const branches = new Set<number>()
+      for (const i of instructions(func))
+        if (i.op === OP.if || i.op === OP.br_if) branches.add(func.offset + i.at - start)
+      for (let left = r.u32('count'), last = 0; left > 0; left--, hints++) {
+        const at = r.u32('place')
+        expect(branches.has(at) && at > last, `${names.join()}: ${start + at} is no branch`).toBe(true)
+        expect(r.byte('size')).toBe(1)
+        expect(r.byte('direction')).toBeLessThan(2)
+        last = at
+      }
+    }
+    expect(r.at).toBe(r.end)
+    counts.push(hints)
+  }
+  expect(counts[0]).toBeGreaterThan(10_000)
+  expect(counts[1]).toBeGreaterThan(counts[0] as number)
+  expect(await binaryenTakes(passed(bytes, 'polls'))).toBe(true)
+}, 60_000)
 
 const missing = clangMissing()
 describe.skipIf(missing !== undefined)(

@@ -9,7 +9,7 @@ let limit: i32 = 0
 /** The heap's variables lie at `at`, a multiple of 16; the heap follows and ends at `end` at the latest. */
 export function place(at: i32, end: i32): void {
   base = at
-  brk = at + 4096
+  brk = at + 8192
   limit = end
 }
 export function currentBreak(): i32 {
@@ -24,6 +24,20 @@ export function load32(at: i32): i32 {
 }
 export function store32(at: i32, word: i32): void {
   store<i32>(at, word)
+}
+export function load8(at: i32): i32 {
+  return <i32>load<u8>(at)
+}
+export function store8(at: i32, byte: i32): void {
+  store<u8>(at, <u8>byte)
+}
+export function firstBit(at: i32, from: i32): i32 {
+  // As two words: one of them has often just been stored, and waits for the cache if both are loaded as one.
+  const bits = <u64>load<u32>(at) | ((<u64>load<u32>(at + 4)) << 32)
+  return <i32>ctz<u64>(bits >> <u64>from)
+}
+export function nextBit(at: i32, from: i32): i32 {
+  return <i32>ctz<u64>(load<u64>(at) >> (<u64>from + 1)) + 1
 }
 export function sbrk(bytes: i32): i32 {
   const old = brk

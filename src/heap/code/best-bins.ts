@@ -1,28 +1,32 @@
 /**
  * The free blocks of `best`, by size, so that the best fit is found in constant time.
  *
- * Sizes below 256 have a list each, found through one word of bits. From 256 on there are two bitwise tries for each power
- * of two (as in Doug Lea's malloc): a node's children are told apart by the next lower bit of the size, so a path has at
- * most as many steps as the size has bits. Blocks of equal size form a ring; one of them stands in the trie.
+ * Sizes below 4096 have a list each. A word of bits tells which of 32 lists have blocks, and one more word which of those words have bits. From
+ * 4096 on there are two bitwise tries for each power of two (as in Doug Lea's malloc): a node's children are told apart by the next lower bit
+ * of the size, so a path has at most as many steps as the size has bits. Blocks of equal size form a ring; one of them stands in the trie.
  *
  * The block that became free last is *held*: it has its header and its last word, but is in no list. Neighbours that are freed one after the other
  * grow it, and requests are cut from it, without a list being touched; a search compares it with the best of the lists.
  *
  *   8 bytes:     header: previous << 0 | MINI | flags · next | 1
- *   16 to 248:   header: size | flags · next · previous … size          (the last word of a free block is its size)
- *   from 256:    header: size | flags · next · previous · size · child 0 · child 1 · parent · trie … size
+ *   16 to 4088:  header: size | flags · next · previous … size          (the last word of a free block is its size)
+ *   from 4096:   header: size | flags · next · previous · size · child 0 · child 1 · parent · trie … size
  *
- * In the zone (best-zone.ts) there are no headers; its small blocks have lists of their own.
+ * What is before the first block of a list is the list's head. In the zone (best-zone.ts) there are no headers; its blocks below 256
+ * bytes have lists of their own, its larger ones tries.
  *
  * Variables, by their distance from state(): */
-export const MAP: i32 = 8
+/** Which words of the map have bits. */
+export const SUMMARY: i32 = 8
 export const TRIES: i32 = 12
 /** The first free block of 8 bytes. */
 export const MINIS: i32 = 16
 /** The block that is held, or 0. */
 export const HELD: i32 = 48
-/** 32 rings' heads of two words, by size / 8. */
-export const BINS: i32 = 64
+/** 16 words of bits: there is a free block of size / 8. */
+export const MAP: i32 = 64
+/** The first block of each size, by size / 8. */
+export const BINS: i32 = 4096
 /** 32 tries' roots. */
 export const ROOTS: i32 = 320
 /** The same for the large free blocks of the zone: bits, roots. */
@@ -33,8 +37,9 @@ export const ZONE_ROOTS: i32 = 832
 export const ALLOCATED: i32 = 1
 export const AFTER: i32 = 2
 export const MINI: i32 = 4
-/** From this size on blocks are in tries. */
-export const LARGE: i32 = 256
+/** From this size on blocks are in tries; in the zone from the other. */
+export const LARGE: i32 = 4096
+export const ZONE_LARGE: i32 = 256
 
 const NEXT: i32 = 0
 const PREVIOUS: i32 = 4
@@ -60,7 +65,7 @@ export function freeSize(p: i32): i32 {
 export function insert(p: i32, size: i32): void {
   if (inZone(p)) {
     insertZone(p, size)
-    if (size >= LARGE) insertLarge(p, size)
+    if (size >= ZONE_LARGE) insertLarge(p, size)
     return
   }
   const s = state()
@@ -86,13 +91,17 @@ function link(p: i32, size: i32): void {
     return
   }
   const s = state()
-  const head = s + BINS + size
+  const head = s + BINS + (size >> 1)
   const first = load32(head)
+  store32(head, p)
   store32(p, first)
   store32(p + 4, head)
-  store32(first + 4, p)
-  store32(head, p)
-  store32(s + MAP, load32(s + MAP) | (1 << (size >> 3)))
+  if (first !== 0) store32(first + 4, p)
+  else {
+    const at = s + MAP + ((size >> 8) << 2)
+    store32(at, load32(at) | (1 << ((size >> 3) & 31)))
+    store32(s + SUMMARY, load32(s + SUMMARY) | (1 << (size >> 8)))
+  }
 }
 
 function insertMini(p: i32): void {
@@ -159,7 +168,7 @@ function insertLarge(p: i32, size: i32): void {
 export function remove(p: i32, size: i32): void {
   if (inZone(p)) {
     removeZone(p, size)
-    if (size >= LARGE) removeLarge(p)
+    if (size >= ZONE_LARGE) removeLarge(p)
     return
   }
   const s = state()
@@ -178,11 +187,18 @@ export function remove(p: i32, size: i32): void {
   const after = load32(p)
   const before = load32(p + 4)
   store32(before, after)
-  store32(after + 4, before)
-  if (after === before) {
-    // Both are the head: the list is empty.
-    store32(s + MAP, load32(s + MAP) & ~(1 << (size >> 3)))
-  }
+  if (after !== 0) store32(after + 4, before)
+  else if (before === s + BINS + (size >> 1)) clearBit(size)
+}
+
+// The list of a size has become empty.
+function clearBit(size: i32): void {
+  const s = state()
+  const word = size >> 8
+  const at = s + MAP + (word << 2)
+  const bits = load32(at) & ~(1 << ((size >> 3) & 31))
+  store32(at, bits)
+  if (bits === 0) store32(s + SUMMARY, load32(s + SUMMARY) & ~(1 << word))
 }
 
 function removeMini(p: i32): void {
@@ -262,19 +278,17 @@ export function takeExact(size: i32): i32 {
     if (mini !== 0) removeMini(mini)
     return mini
   }
-  const head = s + BINS + size
-  return load32(head) === head ? 0 : takeFirst(size)
+  return load32(s + BINS + (size >> 1)) === 0 ? 0 : takeFirst(size)
 }
 
 // The first of the list of a size, which has one.
 function takeFirst(size: i32): i32 {
-  const s = state()
-  const head = s + BINS + size
+  const head = state() + BINS + (size >> 1)
   const p = load32(head)
   const after = load32(p)
   store32(head, after)
-  store32(after + 4, head)
-  if (after === head) store32(s + MAP, load32(s + MAP) & ~(1 << (size >> 3)))
+  if (after !== 0) store32(after + 4, head)
+  else clearBit(size)
   return p
 }
 
@@ -293,12 +307,12 @@ export function takeBest(size: i32): i32 {
   return other
 }
 
-/** The smallest free block of the zone, of those from LARGE on, that has `size` bytes; or 0. It stays where it is. */
+/** The smallest free block of the zone, of those from ZONE_LARGE on, that has `size` bytes; or 0. It stays where it is. */
 export function leastInZone(size: i32): i32 {
   const s = state()
   const tries = load32(s + ZONE_TRIES)
   if (tries === 0) return 0
-  if (size >= LARGE) return findLarge(size, tries, s + ZONE_ROOTS)
+  if (size >= ZONE_LARGE) return findLarge(size, tries, s + ZONE_ROOTS)
   return ring(leastBelow(load32(s + ZONE_ROOTS + ctz32(tries) * 4)))
 }
 
@@ -307,27 +321,37 @@ function takeBestOutside(size: i32): i32 {
   const held = load32(s + HELD)
   const own = held === 0 ? 0 : freeSize(held)
   if (size < LARGE) {
-    const bins = load32(s + MAP) & (-1 << (size >> 3))
-    if (bins !== 0) {
-      look()
-      const bin = ctz32(bins) << 3
-      return own >= size && own <= bin ? takeHeld(held) : takeFirst(bin)
-    }
+    const bin = binFor(size)
+    if (bin !== 0) return own >= size && own <= bin ? takeHeld(held) : takeFirst(bin)
+    if (own >= size && own < LARGE) return takeHeld(held)
   }
   const tries = load32(s + TRIES)
+  if (tries === 0) return own >= size ? takeHeld(held) : 0
+  // The held block is the best unless a trie of smaller sizes, or its own, has one that is large enough.
   if (own >= size) {
-    // The held block is the best unless a trie of smaller sizes, or its own, has one that is large enough.
-    if (own < LARGE) return takeHeld(held)
     const from = size < LARGE ? 0 : trieOf(size)
     if ((tries & (-1 << from) & ((2 << trieOf(own)) - 1)) === 0) return takeHeld(held)
-    store32(s + HELD, 0)
-    insertLarge(held, own)
-  } else if (tries === 0) return 0
-  const set = load32(s + TRIES)
+  }
   const p =
-    size < LARGE ? ring(leastBelow(load32(s + ROOTS + ctz32(set) * 4))) : findLarge(size, set, s + ROOTS)
+    size < LARGE ? ring(leastBelow(load32(s + ROOTS + ctz32(tries) * 4))) : findLarge(size, tries, s + ROOTS)
+  if (own >= size && (p === 0 || own <= load32(p + SIZE))) return takeHeld(held)
   if (p !== 0) removeLarge(p)
   return p
+}
+
+// The smallest size from `size` on, below LARGE, of which there is a block in a list; or 0.
+function binFor(size: i32): i32 {
+  const s = state()
+  let word = size >> 8
+  let bits = load32(s + MAP + (word << 2)) & (-1 << ((size >> 3) & 31))
+  if (bits === 0) {
+    const words = load32(s + SUMMARY) & (-2 << word)
+    if (words === 0) return 0
+    word = ctz32(words)
+    bits = load32(s + MAP + (word << 2))
+  }
+  look()
+  return (word << 8) + (ctz32(bits) << 3)
 }
 
 function takeHeld(held: i32): i32 {

@@ -33,7 +33,7 @@ import {
   usable,
 } from './best.ts'
 import { AFTER, freeSize, insert, remove, takeBest } from './best-bins.ts'
-import { runOf, slotSize, SMALL } from './best-runs.ts'
+import { slotOf, SMALL } from './best-runs.ts'
 import { clearStart, inZone, LIMIT, sizeAt, zoneBest } from './best-zone.ts'
 import { load32, move, state } from './words.ts'
 
@@ -41,8 +41,8 @@ export function realloc(p: i32, bytes: i32): i32 {
   if (p === 0) return malloc(bytes)
   if (bytes < 0 || bytes > MOST) return refuse()
   if (!inZone(p)) {
-    const run = runOf(p)
-    if (run !== 0) return reallocSlot(p, slotSize(run), bytes)
+    const slot = slotOf(p)
+    if (slot !== 0) return reallocSlot(p, slot, bytes)
   }
   const old = sizeOf(p)
   const q = reallocBlock(p, old, blockSize(bytes), bareSize(bytes))
@@ -122,8 +122,8 @@ function keep(p: i32, whole: i32, size: i32): void {
 export function expand(p: i32, bytes: i32): boolean {
   if (bytes < 0 || bytes > MOST) return false
   if (!inZone(p)) {
-    const run = runOf(p)
-    if (run !== 0) return bytes <= slotSize(run)
+    const slot = slotOf(p)
+    if (slot !== 0) return bytes <= slot
   }
   const size = sizeAt(p, blockSize(bytes), bareSize(bytes))
   const old = sizeOf(p)

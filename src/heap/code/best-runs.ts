@@ -12,8 +12,9 @@
  * zeros. A class's runs with a free slot are in a list. At most one run of a class is empty, and then it is the only one in its list. Others that
  * become empty are *spare*, to be runs of any class again. All that are empty go when the heap would have to grow.
  *
- * The *map* has two bits for each unit: 0 is no run, n > 0 that a run begins n - 1 units before. A word of it is about 16 KiB, a leaf about
- * 2 MiB; the first leaf is here, others and the table of them are blocks of the heap.
+ * The *map* has a byte for each unit, so that free knows what an address is without looking at its run: 0 is no run, else the size of the
+ * slots, and in its low bits how many units before the run begins. The first 512 KiB have theirs among the variables; a
+ * larger map is a block of the heap.
  *
  * Variables, by their distance from state(): */
 /** Bit n: class n has a free slot. */
@@ -26,12 +27,11 @@ export const RUNS: i32 = 448
 export const COUNTS: i32 = 576
 /** Units in runs, by slot size / 8. */
 export const CLASS_UNITS: i32 = 704
-/** The map's first leaf; the table of the others, or 0. */
-export const LEAF: i32 = 1536
-export const TABLE: i32 = 52
-/** Bytes of a leaf and of the table. */
-export const LEAF_BYTES: i32 = 512
-export const TABLE_BYTES: i32 = 4096
+/** The map, and how many units it has; the first one, of so many bytes. */
+export const MAP: i32 = 52
+export const MAPPED: i32 = 216
+export const FIRST_MAP: i32 = 1536
+export const FIRST_MAPPED: i32 = 512
 
 /** The lists of spare runs, by units from 1 on. */
 export const SPARES: i32 = 1280
@@ -51,35 +51,50 @@ const PREVIOUS: i32 = 12
 const SIZE: i32 = 10
 const UNITS: i32 = 20
 
-import { ctz32, load32, state, store32, zero } from './words.ts'
+import { ctz32, load32, load8, move, state, store32, store8, zero } from './words.ts'
 
 // The map
 
+export function setupRuns(): void {
+  const s = state()
+  store32(s + MAP, s + FIRST_MAP)
+  store32(s + MAPPED, FIRST_MAPPED)
+}
+
+/** What the map says of the unit that an address is in. */
+function unitByte(p: i32): i32 {
+  const s = state()
+  const unit = (p - s) >> 10
+  return unit < load32(s + MAPPED) ? load8(load32(s + MAP) + unit) : 0
+}
+
+/** The size of the slots of the run that an address is in, or 0. */
+export function slotOf(p: i32): i32 {
+  return unitByte(p) & 0xf8
+}
+
 /** The run that an address is in, or 0. */
 export function runOf(p: i32): i32 {
-  const s = state()
-  const far = p - s
-  const leaf = leafOf(far)
-  if (leaf === 0) return 0
-  const bits = (load32(leaf + ((far >> 12) & 0x1fc)) >>> ((far >> 9) & 30)) & 3
-  if (bits === 0) return 0
-  return s + ((far >> 10) - bits + 1) * UNIT
+  const byte = unitByte(p)
+  return byte === 0 ? 0 : ((p - state()) & -UNIT) + state() - (byte & 7) * UNIT
 }
 
-/** The leaf for an address at a distance from state(), or 0. */
-export function leafOf(far: i32): i32 {
+/** A map of `units` bytes at `to` instead; gives the old one, if that was a block of the heap, or 0. */
+export function moveMap(to: i32, units: i32): i32 {
   const s = state()
-  const index = far >>> 21
-  if (index === 0) return s + LEAF
-  const table = load32(s + TABLE)
-  return table === 0 ? 0 : load32(table + (index << 2))
+  const old = load32(s + MAP)
+  const mapped = load32(s + MAPPED)
+  move(to, old, mapped)
+  zero(to + mapped, units - mapped)
+  store32(s + MAP, to)
+  store32(s + MAPPED, units)
+  return old === s + FIRST_MAP ? 0 : old
 }
 
-function setBits(p: i32, bits: i32): void {
-  const far = p - state()
-  const at = leafOf(far) + ((far >> 12) & 0x1fc)
-  const shift = (far >> 9) & 30
-  store32(at, (load32(at) & ~(3 << shift)) | (bits << shift))
+function setUnits(run: i32, units: i32, size: i32): void {
+  const s = state()
+  const at = load32(s + MAP) + ((run - s) >> 10)
+  for (let i = 0; i < units; i++) store8(at + i, size === 0 ? 0 : size | i)
 }
 
 // Slots
@@ -153,9 +168,8 @@ export function freeSlot(run: i32, p: i32): void {
 
 // Runs
 
-/** Makes a run of an allocated block; its leaf is there. Nothing is taken of it yet. */
+/** Makes a run of an allocated block, for which the map has bytes. Nothing is taken of it yet. */
 export function makeRun(run: i32, units: i32, size: i32): void {
-  for (let i = 0; i < units; i++) setBits(run + i * UNIT, i + 1)
   store32(state() + EMPTY, load32(state() + EMPTY) + 1)
   layOut(run, units, size)
 }
@@ -171,6 +185,7 @@ export function useSpare(units: i32, size: i32): boolean {
 }
 
 function layOut(run: i32, units: i32, size: i32): void {
+  setUnits(run, units, size)
   store32(run, (size << SIZE) | (units << UNITS))
   countUnits(size, units)
   const p = run + RUN
@@ -249,7 +264,7 @@ export function takeEmptyRun(): i32 {
 }
 
 function closeRun(run: i32, empty: i32): i32 {
-  for (let i = 0; i < unitsOf(run); i++) setBits(run + i * UNIT, 0)
+  setUnits(run, unitsOf(run), 0)
   store32(state() + EMPTY, empty - 1)
   return run
 }

@@ -4,6 +4,7 @@
  * What a header would say stands in two tables among the heap's variables, with a bit for every 8 bytes:
  *   STARTS   a block begins here (the top too)
  *   FREES    the first or the last 8 bytes of a free block
+ * and WORDS has a bit for every word of STARTS that is not 0.
  * So a block's size is the distance to the next start, the block before is free if FREES has the 8 bytes before, and payloads are whole
  * multiples of 8: a small heap spends nothing on tags.
  *
@@ -24,11 +25,17 @@ export const ZONE_BINS: i32 = 1024
 export const STARTS: i32 = 2048
 export const FREES: i32 = 3072
 
-/** The heap begins at this distance from state(), the zone ends at the other. */
-export const BEGIN: i32 = 4096
-export const LIMIT: i32 = 69632
+/** Up to this size the next start is in the same word as a block's, or in the one behind. */
+const NEAR: i32 = 256
 
-import { ctz32, load32, state, store32 } from './words.ts'
+/** Which words of STARTS have bits; behind the eight there is one without. */
+export const WORDS: i32 = 220
+
+/** The heap begins at this distance from state(), the zone ends at the other. */
+export const BEGIN: i32 = 8192
+export const LIMIT: i32 = 73728
+
+import { ctz32, load32, nextBit, state, store32 } from './words.ts'
 
 export function setupZone(): void {
   const s = state()
@@ -63,10 +70,24 @@ function bitOf(p: i32): i32 {
 export function setStart(p: i32): void {
   const word = wordOf(p)
   store32(word, load32(word) | bitOf(p))
+  const words = wordsOf(p)
+  store32(words, load32(words) | wordBitOf(p))
 }
 export function clearStart(p: i32): void {
   const word = wordOf(p)
-  store32(word, load32(word) & ~bitOf(p))
+  const bits = load32(word) & ~bitOf(p)
+  store32(word, bits)
+  if (bits !== 0) return
+  const words = wordsOf(p)
+  store32(words, load32(words) & ~wordBitOf(p))
+}
+// The word of WORDS that says whether an address's word has bits, and the bit that does.
+function wordsOf(p: i32): i32 {
+  const s = state()
+  return s + WORDS + (((p - s - BEGIN) >> 13) << 2)
+}
+function wordBitOf(p: i32): i32 {
+  return 1 << (((p - state()) >> 8) & 31)
 }
 function isStart(p: i32): boolean {
   return (load32(wordOf(p)) & bitOf(p)) !== 0
@@ -86,17 +107,37 @@ function clearFree(p: i32): void {
 
 // Sizes
 
+/** The size of a block if that is at most NEAR, else something that is more. No branch depends on the size. */
+export function zoneSizeNear(p: i32): i32 {
+  const s = state()
+  const far = p - s
+  if (far >= LIMIT - 256) return NEAR + 8
+  return nextBit(s + STARTS - (BEGIN >> 6) + ((far >> 8) << 2), (far >> 3) & 31) << 3
+}
+
 /** The size of a block, which may be allocated. */
 export function zoneSize(p: i32): i32 {
+  const near = zoneSizeNear(p)
+  return near <= NEAR ? near : zoneSizeFar(p)
+}
+/** The size of a block that is larger than NEAR, or among the last ones of the zone. */
+export function zoneSizeFar(p: i32): i32 {
   const s = state()
-  let word = wordOf(p)
-  let bits = load32(word) & (-2 << (((p - s) >> 3) & 31))
-  while (bits === 0) {
-    word += 4
-    if (word === s + FREES) return load32(s + CROSS) - p
-    bits = load32(word)
+  const far = p - s
+  if (far >= LIMIT - 256) {
+    const rest = load32(wordOf(p)) & (-2 << ((far >> 3) & 31))
+    return rest === 0 ? load32(s + CROSS) - p : (ctz32(rest) << 3) - (far & 248)
   }
-  return ((word - s - STARTS) << 6) + (ctz32(bits) << 3) + BEGIN + s - p
+  let word = (far - BEGIN) >> 8
+  let ahead = nextBit(s + WORDS + ((word >> 5) << 2), word & 31)
+  while (ahead > 64) {
+    // Neither those up to the next multiple of 32, nor the 32 behind.
+    word = (word | 31) + 32
+    if (word >= 255) return load32(s + CROSS) - p
+    ahead = nextBit(s + WORDS + ((word >> 5) << 2), 31)
+  }
+  word += ahead
+  return (word << 8) + (ctz32(load32(s + STARTS + (word << 2))) << 3) + BEGIN - far
 }
 
 export function zoneFreeSize(p: i32): i32 {

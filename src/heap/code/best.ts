@@ -36,30 +36,19 @@ const GROW: i32 = 2
 /** Bytes of headers that a first run must promise to save, for half of it may stay empty. */
 const WORTH: i32 = 64
 
-import {
-  AFTER,
-  ALLOCATED,
-  BINS,
-  freeSize,
-  insert,
-  leastInZone,
-  remove,
-  takeBest,
-  takeExact,
-} from './best-bins.ts'
+import { AFTER, ALLOCATED, freeSize, insert, leastInZone, remove, takeBest, takeExact } from './best-bins.ts'
 import {
   CLASS_UNITS,
   COUNTS,
   freeSlot,
-  leafOf,
   makeRun,
+  MAPPED,
+  moveMap,
   runOf,
   slotsIn,
-  slotSize,
-  LEAF_BYTES,
+  setupRuns,
+  slotOf,
   SMALL,
-  TABLE,
-  TABLE_BYTES,
   takeEmptyRun,
   takeLargerSlot,
   takeSlot,
@@ -67,7 +56,25 @@ import {
   bestUnits,
   useSpare,
 } from './best-runs.ts'
-import { putQuick, QUICK, QUICK_BYTES, QUICK_MOST, takeQuick } from './best-quick.ts'
+import {
+  grew,
+  putQuick,
+  putQuickHeaded,
+  QUICK,
+  QUICK_BITS,
+  QUICK_BARE,
+  QUICK_BYTES,
+  QUICK_FROM,
+  QUICK_HEADED,
+  QUICK_MAP,
+  QUICK_MOST,
+  QUICK_TO,
+  isCalm,
+  SETTLE_FROM,
+  takeQuick,
+  takeQuickHeaded,
+  turn,
+} from './best-quick.ts'
 import {
   clearStart,
   inZone,
@@ -81,21 +88,20 @@ import {
   zoneExact,
   zoneFreeBefore,
   zoneSize,
+  zoneSizeFar,
+  zoneSizeNear,
 } from './best-zone.ts'
-import { load32, sbrk, state, store32, zero } from './words.ts'
+import { ctz32, load32, sbrk, state, store32, zero } from './words.ts'
 
 // Setup
 
 /** Lays out an empty heap, which takes no memory before the first malloc. False where there is no room. */
 export function setup(align: i32): boolean {
   const s = state()
-  zero(s, 4096)
+  zero(s, 8192)
   store32(s + ALIGN, align)
-  for (let head = s + BINS; head < s + BINS + 256; head += 8) {
-    store32(head, head)
-    store32(head + 4, head)
-  }
   setupZone()
+  setupRuns()
   return true
 }
 
@@ -110,6 +116,7 @@ function begin(): boolean {
   if (start < 0) return false
   store32(s + FIRST, start)
   store32(s + END, start + STEP)
+  grew(STEP, STEP)
   setTop(start)
   return true
 }
@@ -175,6 +182,17 @@ export function bareSize(bytes: i32): i32 {
 }
 
 export function malloc(bytes: i32): i32 {
+  const s = state()
+  const align = load32(s + ALIGN)
+  const bare = (bytes + align - 1) & -align
+  let p = 0
+  if (bare > 0 && bare <= SMALL) p = takeQuick(bare)
+  else if (bare > SMALL && bytes <= QUICK_MOST - 16) p = takeQuickHeaded((bytes + 3 + align) & -align)
+  return p !== 0 ? p : mallocSlow(bytes)
+}
+
+// A request that the quick lists have nothing for, or one of a size that they are not for.
+function mallocSlow(bytes: i32): i32 {
   if (bytes < 0 || bytes > MOST) return refuse()
   const mask = load32(state() + ALIGN) - 1
   const size = (bytes + 4 + mask) & ~mask
@@ -184,17 +202,38 @@ export function malloc(bytes: i32): i32 {
     if (p !== 0) return p
     p = takeSlot(bare)
     if (p !== 0) return p
+    p = takeQuickHeaded(size)
+    if (p !== 0) return p
+    if (isCalm()) {
+      if (inZone(load32(state() + TOP))) p = takeTopNow(size, bare)
+      if (p !== 0) return p
+    }
     return mallocSmall(bare, size)
   }
   if (size <= QUICK_MOST) {
-    const p = takeQuick(size)
+    const p = takeQuickHeaded(size)
     if (p !== 0) return p
   }
-  if (bytes >= 500) settle()
+  if (bytes >= load32(state() + SETTLE_FROM)) settle()
+  else if (size <= QUICK_MOST && isCalm()) {
+    const p = takeTopNow(size, bare)
+    if (p !== 0) return p
+  }
   let p = mallocFree(size, bare)
   if (p === 0 && !fitsTop(size, bare) && settle()) p = mallocBest(size, bare)
   if (p === 0) p = mallocTop(size, bare)
   return p
+}
+
+// In a calm heap what the top has is taken first: that costs least, and what is freed last there goes back to it.
+function takeTopNow(size: i32, bare: i32): i32 {
+  const s = state()
+  const top = load32(s + TOP)
+  const next = top + sizeAt(top, size, bare)
+  if (top === 0 || next > load32(s + END)) return 0
+  setTop(next)
+  own(top, next - top, AFTER)
+  return top
 }
 
 // A request for which no slot of its size is free.
@@ -302,7 +341,7 @@ function openUnits(slot: i32, units: i32, from: i32): boolean {
     store32(run - 4, bytes | ALLOCATED | (run === top ? AFTER : 0))
     setTop(run + bytes)
   }
-  if (!mapped(run) || !mapped(run + bytes - UNIT)) {
+  if (!mapped(run + bytes)) {
     freeBlock(run)
     return false
   }
@@ -310,26 +349,20 @@ function openUnits(slot: i32, units: i32, from: i32): boolean {
   return true
 }
 
-// Whether the map has a leaf for an address, or can have one.
-function mapped(at: i32): boolean {
+// Whether the map has bytes for the units before an address, or can have them.
+function mapped(end: i32): boolean {
   const s = state()
-  if (leafOf(at - s) !== 0) return true
-  let table = load32(s + TABLE)
-  if (table === 0) {
-    table = zeros(TABLE_BYTES)
-    if (table === 0) return false
-    store32(s + TABLE, table)
-  }
-  const leaf = zeros(LEAF_BYTES)
-  store32(table + (((at - s) >>> 21) << 2), leaf)
-  return leaf !== 0
-}
-function zeros(bytes: i32): i32 {
-  const size = blockSize(bytes)
-  let p = mallocFree(size, bytes)
-  if (p === 0) p = mallocTop(size, bytes)
-  if (p !== 0) zero(p, bytes)
-  return p
+  const units = (end - s) >> 10
+  let most = load32(s + MAPPED)
+  if (units <= most) return true
+  while (units > most) most <<= 1
+  const size = blockSize(most)
+  let p = mallocFree(size, most)
+  if (p === 0) p = mallocTop(size, most)
+  if (p === 0) return false
+  const old = moveMap(p, most)
+  if (old !== 0) freeBlock(old)
+  return true
 }
 
 // The first unit that begins at p or behind it, and behind the zone.
@@ -494,7 +527,9 @@ export function reach(end: i32): boolean {
   if (missing <= 0) return true
   const bytes = (missing + STEP - 1) & -STEP
   if (bytes < 0 || sbrk(bytes) < 0) return false
-  store32(s + END, load32(s + END) + bytes)
+  const grown = load32(s + END) + bytes
+  store32(s + END, grown)
+  grew(bytes, grown - load32(s + FIRST))
   return true
 }
 
@@ -502,36 +537,50 @@ export function reach(end: i32): boolean {
 
 export function free(p: i32): void {
   if (p === 0) return
+  const zone = inZone(p)
+  const size = zone ? zoneSizeNear(p) : slotOf(p)
+  const full = size !== 0 && size <= QUICK_BARE ? putQuick(p, size) : zone ? freeInZone(p) : freeHeaded(p)
+  if (full) settle()
+}
+
+// A block of the zone that is larger than those in the lists of bare ones, or the last one, which has a header in its end.
+function freeInZone(p: i32): boolean {
   const s = state()
-  let size = 0
-  if (inZone(p)) {
-    size = zoneSize(p)
-    // The last one has a header in its end.
-    if (size > QUICK_MOST || !inZone(p + size)) {
-      freeBlock(p)
-      return
-    }
-  } else {
-    const run = runOf(p)
-    if (run !== 0) size = slotSize(run)
-    else {
-      size = load32(p - 4) & -8
-      if (size <= SMALL || size > QUICK_MOST) {
-        count(p, size, -1)
-        freeBlock(p)
-        return
-      }
-    }
+  const size = zoneSizeFar(p)
+  if (p + size === load32(s + TOP) && isCalm() && zoneFreeBefore(p) === 0) {
+    setTop(p)
+    return false
   }
-  if (putQuick(p, size) > (load32(s + END) - load32(s + FIRST)) >> 2) settle()
+  if (size <= load32(s + QUICK_TO) && inZone(p + size))
+    return size > QUICK_BARE ? putQuickHeaded(p, size) : putQuick(p, size)
+  turn(size, load32(s + END) - load32(s + FIRST))
+  freeBlock(p)
+  return false
+}
+
+function freeHeaded(p: i32): boolean {
+  const s = state()
+  const header = load32(p - 4)
+  const size = header & -8
+  if (p + size === load32(s + TOP) && (header & AFTER) !== 0 && isCalm()) {
+    count(p, size, -1)
+    setTop(p)
+    return false
+  }
+  if (size >= load32(s + QUICK_FROM) && size <= load32(s + QUICK_TO)) return putQuickHeaded(p, size)
+  turn(size, load32(s + END) - load32(s + FIRST))
+  count(p, size, -1)
+  freeBlock(p)
+  return false
 }
 
 /** Frees what is in the quick lists; whether there was something. */
 export function settle(): boolean {
   const s = state()
-  if (load32(s + QUICK_BYTES) === 0) return false
+  const bytes = load32(s + QUICK_BYTES)
+  if (bytes === 0) return false
   store32(s + QUICK_BYTES, 0)
-  for (let head = s + QUICK + 4; head <= s + QUICK + (QUICK_MOST >> 1); head += 4) {
+  for (let head = s + QUICK + 4; head <= s + QUICK + (QUICK_BARE >> 1); head += 4) {
     let p = load32(head)
     store32(head, 0)
     while (p !== 0) {
@@ -542,7 +591,26 @@ export function settle(): boolean {
       p = next
     }
   }
+  store32(s + QUICK_BITS, 0)
+  for (let word = 0; word < 16; word++) {
+    const map = s + QUICK_MAP + (word << 2)
+    for (let bits = load32(map); bits !== 0; bits &= bits - 1)
+      settleHeaded(s + QUICK_HEADED + (word << 7) + (ctz32(bits) << 2))
+    store32(map, 0)
+  }
+  turn(bytes, load32(s + END) - load32(s + FIRST))
   return true
+}
+
+function settleHeaded(head: i32): void {
+  let p = load32(head)
+  store32(head, 0)
+  while (p !== 0) {
+    const next = load32(p)
+    count(p, sizeOf(p), -1)
+    freeBlock(p)
+    p = next
+  }
 }
 
 /** A block that is no slot. */
@@ -590,7 +658,7 @@ export function calloc(bytes: i32): i32 {
 
 /** Memory at a multiple of `align`, a power of two. */
 export function alignedAlloc(align: i32, bytes: i32): i32 {
-  if (align <= load32(state() + ALIGN)) return malloc(bytes)
+  if (align <= load32(state() + ALIGN)) return mallocSlow(bytes)
   if (bytes < 0 || bytes > MOST - align) return refuse()
   const size = blockSize(bytes)
   let p = mallocFree(size + align, size + align)
@@ -611,8 +679,8 @@ export function alignedAlloc(align: i32, bytes: i32): i32 {
 
 export function usableSize(p: i32): i32 {
   if (inZone(p)) return usable(p, zoneSize(p))
-  const run = runOf(p)
-  return run !== 0 ? slotSize(run) : (load32(p - 4) & -8) - 4
+  const slot = slotOf(p)
+  return slot !== 0 ? slot : (load32(p - 4) & -8) - 4
 }
 
 /** What a block of `size` bytes that is no slot has for the program: all but the header of what follows. */

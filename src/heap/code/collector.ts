@@ -54,7 +54,7 @@ import { ctz32, clz32, load32, move, state, store32, zero } from './words.ts'
 
 /** The begin of what the bits are about. */
 function origin(): i32 {
-  return state() + 4096
+  return state() + 8192
 }
 function get(name: i32): i32 {
   return load32(state() + name)

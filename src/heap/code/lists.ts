@@ -60,7 +60,7 @@ export function setup(
   threshold: i32,
   align: i32,
 ): boolean {
-  zero(state(), 4096)
+  zero(state(), 8192)
   const links = index === TREE ? 32 : 16
   const smallest = links > align ? links : align
   setVariable(INDEX, index)

@@ -30,6 +30,24 @@ export function load32(at: i32): i32 {
 export function store32(at: i32, word: i32): void {
   memory.store32(at, word)
 }
+export function load8(at: i32): i32 {
+  return (load32(at & -4) >>> ((at & 3) << 3)) & 255
+}
+export function store8(at: i32, byte: i32): void {
+  const shift = (at & 3) << 3
+  store32(at & -4, (load32(at & -4) & ~(255 << shift)) | (byte << shift))
+}
+/** How far the first bit that is set is behind the bit `from` of the word at `at`, 0 for that bit itself; 64 where neither this word nor the next one has one. */
+export function firstBit(at: i32, from: i32): i32 {
+  return ((load32(at) >>> from) & 1) !== 0 ? 0 : Math.min(nextBit(at, from), 64)
+}
+/** How far the next bit that is set is behind the bit `from` of the word at `at`; 65 where neither this word nor the next one has one. */
+export function nextBit(at: i32, from: i32): i32 {
+  const low = load32(at) & (-2 << from)
+  if (low !== 0) return ctz32(low) - from
+  const high = load32(at + 4)
+  return high === 0 ? 65 : 32 + ctz32(high) - from
+}
 /** Moves the break up; the address of the new bytes, or -1. */
 export function sbrk(bytes: i32): i32 {
   return memory.sbrk(bytes)
@@ -44,9 +62,9 @@ export function zero(at: i32, bytes: i32): void {
 export function clz32(word: i32): i32 {
   return Math.clz32(word)
 }
-/** Zeros below the lowest bit that is set; `word` is not 0. */
+/** Zeros below the lowest bit that is set; 32 for 0. */
 export function ctz32(word: i32): i32 {
-  return 31 - Math.clz32(word & -word)
+  return word === 0 ? 32 : 31 - Math.clz32(word & -word)
 }
 /** A search looks at a block: counted here, nothing in WebAssembly. */
 export function look(): void {

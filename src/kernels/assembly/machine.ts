@@ -15,7 +15,8 @@
  *
  * Most references go where the last of their stream (fetches, or data) went: to the line that is the newest of its set, in a page whose entry is
  * the newest of its set. There nothing moves, only counters do, so `run` looks no further. `codeLine` and `dataLine` are those lines, by virtual
- * address, `codeKey` and `dataKey` those pages; whatever could make them no longer the newest forgets them.
+ * address, `codeKey` and `dataKey` those pages; whatever could make them no longer the newest forgets them. Most of the others hit as well, and
+ * become the newest of their sets: `run` does that too. `one` does what is left: misses, faults, what is in several lines, other policies than LRU.
  */
 // oxlint-disable no-loss-of-precision -- these are 64-bit integers of AssemblyScript
 
@@ -469,7 +470,9 @@ export function run(records: usize, from: i32, to: i32, dinero: bool): i32 {
   const codeMask = codeSet ? <u64>load<u32>(codeCache, 4) : 0
   const dataMask = dataSet ? <u64>load<u32>(dataCache, 4) : 0
   const writesBack = dataSet && load<u32>(dataCache, 16) != 0
-  // References that hit the newest line of a set, in the newest page of a set, by kind.
+  const codeMoves = codeSet && load<u32>(codeCache, 12) == 0 && codeCache != dataCache
+  const dataMoves = dataSet && load<u32>(dataCache, 12) == 0 && codeCache != dataCache
+  // References that hit, and to which there was no more to do, by kind.
   let reads: u64 = 0
   let writes: u64 = 0
   let fetches: u64 = 0
@@ -489,10 +492,11 @@ export function run(records: usize, from: i32, to: i32, dinero: bool): i32 {
         }
         if (codeSet && at < space) {
           const key = process | (at >> pageShift)
-          const frame = newest(codeT, key)
+          const frame = newest(codeT, key, true)
           if (frame >= 0) {
             const line = physicalOf(frame, at) >> codeShift
-            if ((load<u64>(codeKeys + <usize>(line & codeMask) * codeSet) & ~1) == line << 1) {
+            const slot = codeKeys + <usize>(line & codeMask) * codeSet
+            if ((load<u64>(slot) & ~1) == line << 1 || (codeMoves && renew(slot, codeSet, line << 1))) {
               fetches++
               codeKey = key
               codeFrame = <u32>frame
@@ -514,12 +518,12 @@ export function run(records: usize, from: i32, to: i32, dinero: bool): i32 {
       }
       if (dataSet && at < space && (kind != WRITE || writesBack)) {
         const key = process | (at >> pageShift)
-        const frame = newest(dataT, key)
+        const frame = newest(dataT, key, false)
         if (frame >= 0) {
           const line = physicalOf(frame, at) >> dataShift
           const slot = dataKeys + <usize>(line & dataMask) * dataSet
-          const held = load<u64>(slot)
-          if ((held & ~1) == line << 1) {
+          if ((load<u64>(slot) & ~1) == line << 1 || (dataMoves && renew(slot, dataSet, line << 1))) {
+            const held = load<u64>(slot)
             dataDirty = (held & 1) != 0
             if (kind == READ) reads++
             else if (kind == WRITE) {
@@ -571,11 +575,36 @@ function firstSet(t: usize, d: usize, shift: u64): usize {
   return (<usize>load<u32>(d, 8)) << 3
 }
 
-/** Frame of a page that is the newest of its set, else -1. */
-function newest(t: usize, key: u64): i64 {
+/** Frame of a page that is the newest of its set, or becomes it if that is all that a hit does; else -1. */
+function newest(t: usize, key: u64, fetch: bool): i64 {
   if (!translates) return 0
-  const at = <usize>load<u32>(t, 12) + ((<usize>(<u32>key & load<u32>(t)) * load<u32>(t, 4)) << 4)
-  return load<u64>(at) == key ? <i64>load<u32>(at, 8) : -1
+  const ways = load<u32>(t, 4)
+  const at = <usize>load<u32>(t, 12) + ((<usize>(<u32>key & load<u32>(t)) * ways) << 4)
+  if (load<u64>(at) == key) return <i64>load<u32>(at, 8)
+  if (load<u32>(t, 8) != 0) return -1
+  const end = at + ((<usize>ways) << 4)
+  for (let slot = at + 16; slot < end; slot += 16) {
+    if (load<u64>(slot) != key) continue
+    const frame = load<u32>(slot, 8)
+    for (; slot > at; slot -= 16) copyEntry(slot, slot - 16)
+    store<u64>(at, key)
+    store<u32>(at, frame, 8)
+    holdPage(t, fetch, key, frame)
+    return <i64>frame
+  }
+  return -1
+}
+
+/** Whether a set whose newest line is another one has a line; it is the newest then. */
+function renew(set: usize, bytes: usize, wanted: u64): bool {
+  const end = set + bytes
+  let slot = set + 8
+  while (slot < end && (load<u64>(slot) & ~1) != wanted) slot += 8
+  if (slot >= end) return false
+  const key = load<u64>(slot)
+  for (; slot > set; slot -= 8) store<u64>(slot, load<u64>(slot - 8))
+  store<u64>(set, key)
+  return true
 }
 
 function physicalOf(frame: i64, at: u64): u64 {

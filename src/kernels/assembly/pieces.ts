@@ -238,6 +238,32 @@ export function goesOn(m: usize, high: usize, f: usize, fileHigh: usize, reach: 
   return -1
 }
 
+/**
+ * Which of the places in a part of the file where the 16 bytes at `m` stand is in the longest piece? Gives its distance from `fileLow`,
+ * or -1.
+ */
+export function nearby(m: usize, low: usize, high: usize, fileLow: usize, fileHigh: usize): i32 {
+  const pattern = v128.load(m)
+  const first = i8x16.splat(load<i8>(m))
+  const second = i8x16.splat(load<i8>(m + 1))
+  let best = 0
+  let at = -1
+  for (let q = fileLow; q + 48 <= fileHigh; q += 16) {
+    let hits = i8x16.bitmask(v128.and(i8x16.eq(v128.load(q), first), i8x16.eq(v128.load(q, 1), second)))
+    for (; hits != 0; hits &= hits - 1) {
+      const place = q + <usize>ctz(hits)
+      if (v128.load(place) != pattern) continue
+      const both = extend(m, low, high, place, fileLow, fileHigh)
+      const length = (both >>> 16) + (both & 0xffff)
+      if (length > best) {
+        best = length
+        at = <i32>(place - fileLow)
+      }
+    }
+  }
+  return at
+}
+
 /** How many of `length` bytes at `at` are zero. */
 export function zeros(at: usize, length: i32): i32 {
   let n = 0

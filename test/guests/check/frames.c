@@ -72,6 +72,10 @@ int main(int argc, char **argv) {
     fill(b, 8);
     fill(a, 2);
   }
+  if (!strcmp(what, "room")) {
+    int *a = alloca(16), *b = alloca(32); /* the compiler knows how much */
+    fill(b, 8), fill(a, 5);
+  }
   if (!strcmp(what, "returned")) {
     leave();
     *gone = 2;
@@ -80,6 +84,8 @@ int main(int argc, char **argv) {
     fill(first, 4), fill(second, 4), fill(third, 4), fill(numbers, 4), fill(before, 4), fill(behind, 4);
     int *end = second + 4; /* may be made, not used */
     while (end > second) *--end = 0;
+    int *a = alloca(16), *b = alloca(32);
+    fill(a, 4), fill(b, 8);
   }
   members(what, argc > 1 ? argv[0] : "");
   printf("%d\n", first[0] + second[0] + third[0] + numbers[0] + before[0] + behind[0]);

@@ -1,0 +1,29 @@
+// What was needed while a guest loaded, given back: V8 keeps the heap of each thread as large as it was, and the C library what was freed.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { trimHeap } from '../sys/ffi.ts'
+
+type Collect = (how: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void
+
+let found: Collect | null | undefined
+
+// As `node --expose-gc`, but found when it is wanted: who runs a guest has no say in how node is started.
+function collector(): Collect | null {
+  if (found !== undefined) return found
+  try {
+    setFlagsFromString('--expose-gc')
+    found = runInNewContext('gc') as Collect
+  } catch {
+    found = null
+  } finally {
+    setFlagsFromString('--no-expose-gc')
+  }
+  return found
+}
+
+/** For the calling thread. It takes some tens of milliseconds. */
+export function giveBack(): void {
+  // This kind of collection makes the heap as small as it can be.
+  collector()?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  trimHeap()
+}

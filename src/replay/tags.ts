@@ -1,0 +1,60 @@
+// The tags of the guest's bytes, from the host's side: an epoch has a number from 1 to 255, and those of older ones may stay where they are, until
+// they take much memory or the numbers are used up.
+import type { EngineGlobal, EngineMemory } from '../guest/engine.ts'
+import { addressOf } from '../sys/ffi.ts'
+import { advise, discard } from '../sys/memory.ts'
+
+/** So many pages of tags may be there; a quarter of what was written if that is more. */
+const leastPages = 2048
+const MADV_NOHUGEPAGE = 15
+
+export class Tags {
+  readonly #bytes: Uint8Array
+  readonly #address: number
+  readonly #globals: Readonly<Record<string, EngineGlobal>>
+  #tag = 0
+  /** How often tags were forgotten, when each page was touched last in these terms, and how many have been since the last time. */
+  #forgotten = 1
+  readonly #since: Uint32Array
+  #pages = 0
+
+  constructor(memory: EngineMemory, globals: Readonly<Record<string, EngineGlobal>>, pages: number) {
+    this.#bytes = new Uint8Array(memory.buffer)
+    this.#address = addressOf(memory.buffer)
+    this.#globals = globals
+    this.#since = new Uint32Array(pages)
+    advise(this.#address, memory.buffer.byteLength, MADV_NOHUGEPAGE)
+  }
+
+  /** The host wrote. */
+  fill(at: number, length: number): void {
+    this.#bytes.fill(this.#tag, at, at + length)
+  }
+
+  /** The tags of a page are there now. */
+  touched(page: number): void {
+    if (this.#since[page] === this.#forgotten) return
+    this.#since[page] = this.#forgotten
+    this.#pages++
+  }
+
+  /** Another epoch begins, in which nothing is known. `top`: pages that the guest has. `size`: bytes of its memory. */
+  next(top: number, size: number): void {
+    if (++this.#tag > 255 || this.#pages > Math.max(leastPages, top / 4)) this.forget(size)
+    const set = (name: string, value: number | bigint): void => {
+      ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value
+    }
+    const tag = this.#tag
+    set('tag1', tag)
+    set('tag2', tag * 0x0101)
+    set('tag4', (tag * 0x0101_0101) | 0)
+    set('tag8', BigInt(tag) * 0x0101_0101_0101_0101n)
+  }
+
+  forget(size: number): void {
+    this.#tag = 1
+    this.#pages = 0
+    this.#forgotten++
+    discard(this.#address, size)
+  }
+}
