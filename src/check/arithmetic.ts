@@ -69,7 +69,7 @@ export class Arithmetic extends Blocks {
     const symbol = this.symbol(op, a, b)
     if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a)) return this.alloca(cursor)
     const room = this.room(op, a, b)
-    if (room > 0) return this.fixedAlloca(cursor, room)
+    if (room > 0) return this.alloca(cursor, room)
     if (symbol?.kind === 'frame') {
       this.raw(cursor)
       return this.push(I32, NONE, this.derivedT(symbol.offset, a, b), symbol)
@@ -142,16 +142,18 @@ export class Arithmetic extends Blocks {
     return placeAt(this.places, at, this.plain)
   }
 
-  // Room is taken on the stack whose size is known only now. Its two operands are popped, but still on the machine's stack.
-  protected alloca(cursor: Cursor): void {
+  // Room is taken on the stack, of a size that the compiler knew or that is known only now. The two operands are popped, but still on the
+  // machine's stack.
+  protected alloca(cursor: Cursor, size?: number): void {
     const out = this.out
-    const length = this.scratch('x0', I32)
     const start = this.scratch('base', I32)
-    out.tee(length)
+    const length = this.scratch('x0', I32)
+    if (size === undefined) out.tee(length)
     this.raw(cursor)
     out.tee(start)
     out.get(start)
-    out.get(length)
+    if (size === undefined) out.get(length)
+    else out.i32(size)
     out.i32(cursor.place)
     out.call(this.context.hooks.alloca)
     this.push(I32, NONE, this.setT())
@@ -162,18 +164,6 @@ export class Arithmetic extends Blocks {
     if (!this.plain || !this.moved || (op !== 0x6a && op !== 0x6b) || !isStackPointer(a)) return 0
     if (b?.symbol?.kind !== 'constant') return 0
     return op === 0x6a ? -b.symbol.value : b.symbol.value
-  }
-
-  protected fixedAlloca(cursor: Cursor, length: number): void {
-    const out = this.out
-    const start = this.scratch('base', I32)
-    this.raw(cursor)
-    out.tee(start)
-    out.get(start)
-    out.i32(length)
-    out.i32(cursor.place)
-    out.call(this.context.hooks.alloca)
-    this.push(I32, NONE, this.setT())
   }
 
   protected symbol(op: number, a: Value, b: Value | undefined): Symbol | undefined {

@@ -78,6 +78,18 @@ export class Emitter extends Writer {
     this.u32(memory)
     this.u32(offset)
   }
+  /** Returns 0 if the condition on the stack holds, which is rare. */
+  fail(): void {
+    this.ifRarely()
+    this.i32(0)
+    this.op(0x0f)
+    this.end()
+  }
+  /** Returns 1. */
+  succeed(): void {
+    this.i32(1)
+    this.op(0x0f)
+  }
   block(): void {
     this.op(0x02, 0x40)
   }

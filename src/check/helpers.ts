@@ -159,11 +159,11 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.if()
       out.get(word)
       out.op(0x45)
-      fail(out)
+      out.fail()
       out.get(first)
       out.i32(DEFINED)
       out.memory(0x36, SHADOW, 0)
-      succeed(out)
+      out.succeed()
       out.end()
       // 1 or 3: as many ones as there are bytes.
       out.get(word)
@@ -182,7 +182,7 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.op(0x6a, 0x76)
       out.get(left)
       out.op(0x71, 0x47)
-      fail(out)
+      out.fail()
       out.end()
       // What is still undefined of the word.
       out.i32(-1)
@@ -214,7 +214,7 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.get(first)
       out.i32(DEFINED)
       out.memory(0x36, SHADOW, 0)
-      succeed(out)
+      out.succeed()
       out.end()
       out.else()
       out.get(first)
@@ -422,19 +422,6 @@ function whole(out: Emitter, word: number): void {
   out.op(0x76)
   out.i32(31)
   out.op(0x46, 0x72)
-}
-
-// Answers 0 if the condition on the stack holds.
-function fail(out: Emitter): void {
-  out.ifRarely()
-  out.i32(0)
-  out.op(0x0f)
-  out.end()
-}
-
-function succeed(out: Emitter): void {
-  out.i32(1)
-  out.op(0x0f)
 }
 
 // Leaves the block if any of some locals is no multiple of 4.

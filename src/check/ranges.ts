@@ -23,18 +23,6 @@ function forever(out: Emitter, body: () => void): void {
   out.end()
 }
 
-function fail(out: Emitter): void {
-  out.if()
-  out.i32(0)
-  out.op(0x0f)
-  out.end()
-}
-
-function succeed(out: Emitter): void {
-  out.i32(1)
-  out.op(0x0f)
-}
-
 function add(out: Emitter, local: number, amount: number): void {
   out.get(local)
   out.i32(amount)
@@ -112,12 +100,12 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.get(at)
         out.memory(0x2d, BITS, 0)
         out.op(0x72)
-        fail(out)
+        out.fail()
         add(out, at, 1)
         out.else()
         defined(out, word)
         out.op(0x45)
-        fail(out)
+        out.fail()
         toNextWord(out, at)
         out.end()
       })
@@ -171,7 +159,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.i32(1)
         out.call(helpers.define)
         out.op(0x45)
-        fail(out)
+        out.fail()
         add(out, at, 1)
       })
       out.i32(1)
@@ -186,7 +174,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       beyond(out, to, length)
       beyond(out, from, length)
       out.op(0x72)
-      fail(out)
+      out.fail()
       for (const [one, other] of [
         [to, from],
         [from, to],
@@ -196,12 +184,12 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.op(0x6b)
         out.get(length)
         out.op(0x49)
-        fail(out)
+        out.fail()
       }
       inObject(out, helpers, to, length, toT)
       inObject(out, helpers, from, length, fromT)
       out.op(0x72)
-      fail(out)
+      out.fail()
       // Whole words take their pointers' tags with them; the rest is bytes.
       out.get(to)
       out.get(from)
@@ -217,7 +205,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       for (const one of [toT, fromT]) out.get(one)
       out.call(helpers.copyWords)
       out.op(0x45)
-      fail(out)
+      out.fail()
       for (const one of [to, from]) {
         out.get(one)
         out.get(words)
@@ -232,16 +220,16 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.get(length)
       out.op(0x45)
       out.if()
-      succeed(out)
+      out.succeed()
       out.end()
       rangeOf(out, from, length)
       out.call(helpers.isDefined)
       out.op(0x45)
-      fail(out)
+      out.fail()
       rangeOf(out, to, length)
       out.call(helpers.settle)
       out.op(0x45)
-      fail(out)
+      out.fail()
       for (const one of [to, from, length]) out.get(one)
       out.op(0xfc, 0x0a, 0, 0)
       out.i32(1)
@@ -254,13 +242,13 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
     emit(out, { helpers }) {
       const [to, value, length, t] = [0, 1, 2, 3]
       beyond(out, to, length)
-      fail(out)
+      out.fail()
       inObject(out, helpers, to, length, t)
-      fail(out)
+      out.fail()
       rangeOf(out, to, length)
       out.call(helpers.settle)
       out.op(0x45)
-      fail(out)
+      out.fail()
       for (const one of [to, value, length]) out.get(one)
       out.op(0xfc, 0x0b, 0)
       out.i32(1)
@@ -278,7 +266,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.set(end)
       forever(out, () => {
         beyond(out, end, one)
-        fail(out)
+        out.fail()
         out.get(end)
         out.op(0x2d, 0, 0, 0x45)
         out.brIf(1)
@@ -296,7 +284,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.op(0x6b)
       out.set(one)
       inObject(out, helpers, at, one, t)
-      fail(out)
+      out.fail()
       out.get(at)
       out.get(end)
       out.call(helpers.isDefined)
@@ -324,7 +312,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         beyond(out, a, count)
         beyond(out, b, count)
         out.op(0x72)
-        fail(out)
+        out.fail()
         lastOf(a)
         lastOf(b)
         out.op(0x6b)
@@ -343,7 +331,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       inObject(out, helpers, a, count, aT)
       inObject(out, helpers, b, count, bT)
       out.op(0x72)
-      fail(out)
+      out.fail()
       rangeOf(out, a, count)
       out.call(helpers.isDefined)
       rangeOf(out, b, count)

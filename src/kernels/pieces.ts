@@ -7,7 +7,7 @@ export const PIECE_PAGES = 64
 export const PIECE_BLOCK = 262_144
 /** A window of a file: this many bytes, and a page more on both sides. */
 export const WINDOW = 65_536
-export const WINDOWS = 48
+const WINDOWS = 48
 const SLACK = 64
 const PROBE = 40
 const SEQUENCE = 24

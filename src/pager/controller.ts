@@ -129,7 +129,7 @@ export class Controller {
   #onEnd: (() => void) | undefined
   #leaving = false
   /** Ends the search that is under way. */
-  #looking: AbortController | undefined
+  #looking = new AbortController()
   #packs = 0
   #keeper: Named | undefined
   #predecessor: Journal['keeper'] | undefined
@@ -396,39 +396,47 @@ export class Controller {
     const most = figures.anonymous / 2 - this.holdings.packedBytes
     const path = join(this.directory, `${++this.#packs}-${Date.now()}.pack`)
     if (most < 1 << 20) return nothingDropped()
-    return await this.#keepOnly(path, await this.#explain({ level: 'quick', pack: { path, most } }))
+    return await this.#keepOnly(path, { level: 'quick', pack: { path, most } })
   }
 
   /** Looks for what can be put together from pieces. Resolves to what was dropped. */
   async recipes(): Promise<Dropped> {
     const { holdings } = this
+    const { refused } = holdings
     await holdings.retire(index => this.#uses(index))
+    let without = [...refused].filter(([, { passing }]) => !passing).map(([path]) => path)
     for (;;) {
       const figures = memoryFigures(this.pid)
       if (this.orphaned || figures === undefined) return nothingDropped()
       const most = figures.anonymous / 4 - holdings.recipeBytes
       const path = join(this.directory, `${++this.#packs}-${Date.now()}.recipe`)
       if (most < 1 << 18) return nothingDropped()
-      const without = [...holdings.refused.keys()]
-      const explained = await this.#explain({ level: 'second', recipe: { path, most, without } })
-      const dropped = await this.#keepOnly(path, explained)
+      const dropped = await this.#keepOnly(path, { level: 'second', recipe: { path, most, without } })
       // A file of ours that is no more is nobody's loss.
-      holdings.refused.delete(path)
-      // One of its files could not serve: once more without it.
-      if (dropped.pages > 0 || holdings.refused.size <= without.length) return dropped
+      refused.delete(path)
+      if (dropped.pages > 0 || refused.size <= without.length) return dropped
+      // One of its files could not serve: once more without it, and no other time.
+      for (const refusal of refused.values()) refusal.passing = false
+      without = [...refused.keys()]
     }
   }
 
-  // Makes use of what stands in a file of ours, or removes it.
-  async #keepOnly(path: string, explained: Explained): Promise<Dropped> {
-    const dropped = await this.make(explained)
-    if (!this.holdings.records.some(record => record.path === path)) rmSync(path, { force: true })
-    return dropped
+  // Has an explainer write a file of ours, and makes use of what stands in it, or removes it.
+  async #keepOnly(path: string, what: Pick<ExplainRequest, 'level' | 'pack' | 'recipe'>): Promise<Dropped> {
+    try {
+      return await this.make(await this.#explain(what))
+    } finally {
+      if (!this.holdings.records.some(record => record.path === path)) rmSync(path, { force: true })
+    }
   }
 
-  /** Ends the search that is under way; who began it hears an error. */
+  /** Ends the search that is under way, and begins no other until `lookAgain`; who began it hears an error. */
   stopLooking(): void {
-    this.#looking?.abort()
+    this.#looking.abort()
+  }
+
+  lookAgain(): void {
+    this.#looking = new AbortController()
   }
 
   async #explain(what: Pick<ExplainRequest, 'level' | 'pack' | 'recipe'>): Promise<Explained> {
@@ -436,7 +444,6 @@ export class Controller {
     eachRun(this.#journal, (start, end, s) => {
       if (s === state.clean || s === state.virtual) skip.push([start, end])
     })
-    this.#looking = new AbortController()
     const request: ExplainRequest = {
       pid: this.pid,
       skip,

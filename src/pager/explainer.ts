@@ -47,6 +47,7 @@ const program = fileURLToPath(new URL(`../explain/child${here.slice(-3)}`, impor
 
 /** Runs the explainer on a process. Rejects when it fails, or is ended by `signal`; the target is never touched by it. */
 export async function explain(request: ExplainRequest, signal: AbortSignal): Promise<Explained> {
+  signal.throwIfAborted()
   const child = spawn(process.execPath, ['--max-semi-space-size=4', program], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,

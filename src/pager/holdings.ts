@@ -49,6 +49,13 @@ export interface BackingRecord {
   lost?: string
 }
 
+/** Why a file can't serve. */
+export interface Refusal {
+  readonly why: string
+  /** It may serve another time, or where more of memory is made of it. */
+  passing: boolean
+}
+
 /** File systems whose files somebody else than this kernel can change, by their magic numbers (linux/magic.h). */
 const changeableFileSystems = new Map([
   [0x6969, 'NFS'],
@@ -84,8 +91,8 @@ export class Holdings {
   readonly views: Map<number, Backing> = new Map([[zeroBacking, zeros]])
   /** Descriptors of private copies, which have no name, by the index of the record. */
   readonly #copies = new Map<number, number>()
-  /** Files with copies in memory that can't serve, and why. */
-  readonly refused: Map<string, string> = new Map()
+  /** Files with copies in memory that can't serve, by path. */
+  readonly refused: Map<string, Refusal> = new Map()
 
   constructor(directory: string) {
     this.#path = join(directory, 'backings.json')
@@ -208,8 +215,7 @@ export class Holdings {
     try {
       fd = openSync(found.openPath, constants.O_RDONLY | constants.O_NONBLOCK)
     } catch (error) {
-      this.refused.set(found.path, `${found.path} can't be opened (${(error as NodeJS.ErrnoException).code})`)
-      return undefined
+      return this.#refuse(found, `can't be opened (${(error as NodeJS.ErrnoException).code})`)
     }
     const identity = identityOf(fd)
     const known = this.records.find(
@@ -218,16 +224,13 @@ export class Holdings {
     )
     if (known !== undefined) {
       closeSync(fd)
+      this.refused.delete(found.path)
       return known.index
     }
     const changeable = changeableFileSystems.get(statfsSync(`/proc/self/fd/${fd}`).type)
     if (changeable !== undefined) {
-      this.refused.set(
-        found.path,
-        `${found.path} is on ${changeable}, where files can change without our being told`,
-      )
       closeSync(fd)
-      return undefined
+      return this.#refuse(found, `is on ${changeable}, where files can change without our being told`)
     }
     let view: Backing
     let original: string | undefined
@@ -235,9 +238,8 @@ export class Holdings {
       view = viewOf(fd, found.path, found.lens, this.#viewsOf(sources))
       if (view.size < 1) throw new LensError('corrupt', found.lens ?? '', 'it makes nothing of this file')
     } catch (error) {
-      this.refused.set(found.path, `${found.path} can't be read (${(error as Error).message})`)
       closeSync(fd)
-      return undefined
+      return this.#refuse(found, `can't be read (${(error as Error).message})`)
     }
     const index = this.records.length
     let leased = await lease(index, fd)
@@ -254,16 +256,14 @@ export class Holdings {
       }
     }
     if (leased < 0) {
-      this.refused.set(found.path, leaseRefusal(found.path, leased, noCopy))
       closeSync(fd)
-      return undefined
+      return this.#refuse(found, leaseRefusal(leased, noCopy), noCopy !== undefined)
     }
     // If it was changed between the search and now, the comparison that follows finds out. But our view of it and the server's
     // must be of the same bytes: where a table lies, what was made of it. A later pass looks anew.
     if (original === undefined && identityOf(fd) !== identity) {
-      this.refused.set(found.path, `${found.path} was changed while it was opened`)
       closeSync(fd)
-      return undefined
+      return this.#refuse(found, 'was changed while it was opened', true)
     }
     this.records.push({
       index,
@@ -275,14 +275,16 @@ export class Holdings {
     })
     this.write()
     const parked = fds.sendFds(parkIn, [fd], new TextEncoder().encode(JSON.stringify({ backing: index })))
-    if (parked < 0) {
-      // Without the park an unlinked file would be lost with us: don't use it.
-      this.refused.set(found.path, `${found.path} can't be parked in the target (${errnoName(parked)})`)
-      return undefined
-    }
+    // Without the park an unlinked file would be lost with us: don't use it.
+    if (parked < 0) return this.#refuse(found, `can't be parked in the target (${errnoName(parked)})`)
+    this.refused.delete(found.path)
     this.views.set(index, view)
     if (original !== undefined) this.#copies.set(index, fd)
     return index
+  }
+
+  #refuse({ path }: { path: string }, why: string, passing = false): undefined {
+    this.refused.set(path, { why: `${path} ${why}`, passing })
   }
 }
 
@@ -326,8 +328,8 @@ function identityOf(fd: number): string {
   return [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':')
 }
 
-function leaseRefusal(path: string, errno: number, noCopy = ''): string {
+function leaseRefusal(errno: number, noCopy = ''): string {
   return errno === -EAGAIN
-    ? `${path} is open for writing somewhere, so its bytes may change at any time${noCopy === '' ? '' : `; ${noCopy}`}`
-    : `${path} is on a file system that gives no leases (${errnoName(errno)})`
+    ? `is open for writing somewhere, so its bytes may change at any time${noCopy === '' ? '' : `; ${noCopy}`}`
+    : `is on a file system that gives no leases (${errnoName(errno)})`
 }

@@ -193,7 +193,7 @@ function status(): PagerStatus {
       ...(b.original === undefined ? {} : { copy: true }),
       ...(b.lost === undefined ? {} : { lost: b.lost }),
     })),
-    refused: [...c.holdings.refused.values()],
+    refused: [...c.holdings.refused.values()].map(r => r.why),
     reports: c.reports.slice(-20),
   }
 }

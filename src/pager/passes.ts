@@ -62,6 +62,7 @@ export class Passes {
   }
 
   resume(): void {
+    this.#controller.lookAgain()
     this.#stopped = false
   }
 

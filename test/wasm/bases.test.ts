@@ -10,6 +10,7 @@ import { OP } from '../../src/wasm/opcode-table.ts'
 import { Rewriter } from '../../src/wasm/rewrite.ts'
 import { addStamps } from '../../src/wasm/stamp.ts'
 import { absentWord, addTlb, tlbWord } from '../../src/wasm/tlb.ts'
+import { empty as nothing } from './generator.ts'
 
 declare const WebAssembly: {
   readonly Module: new (bytes: Uint8Array) => object
@@ -30,20 +31,8 @@ const WIDE = 4
 const TURNS = 5
 
 const empty: Module = {
-  types: [],
-  imports: [],
-  functions: [],
-  tables: [],
+  ...nothing,
   memories: [{ min: WASM_PAGES, max: undefined, shared: false, is64: false }],
-  tags: [],
-  globals: [],
-  exports: [],
-  start: undefined,
-  elements: [],
-  dataCount: false,
-  datas: [],
-  customs: [],
-  codeOffset: 0,
 }
 
 function random(seed: number): (below: number) => number {

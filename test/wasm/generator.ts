@@ -37,7 +37,8 @@ for (let op = 0; op < OPCODES; op++) {
   byResult.set(result, [...(byResult.get(result) ?? []), op])
 }
 
-const empty: Module = {
+/** A module of nothing. */
+export const empty: Module = {
   types: [],
   imports: [],
   functions: [],
