@@ -195,7 +195,12 @@ describe.skipIf(reason !== undefined)(
       attach(holder.pid)
       await inChild()
       // Written over while pages depend on it: whoever writes waits until they are back.
-      expect(status(holder.pid).virtual).toBeGreaterThan(0.5 * share * held)
+      await until(
+        () => status(holder.pid).virtual > 0.5 * share * held,
+        'the pages to be dropped again',
+      ).catch(error => {
+        throw new Error(`${JSON.stringify(status(holder.pid))} ${desk.logs}`, { cause: error })
+      })
       if (copy === true) {
         // Behind its first page, by which sqlite would know.
         const file = openSync(path, 'r+')

@@ -19,6 +19,6 @@ describe.skipIf(process.platform !== 'linux')('a file (needs Linux)', () => {
     const index = await holdings.open(found, -1, async () => (appendFileSync(path, 'more'), 0), 16384)
     expect(index).toBeUndefined()
     expect(holdings.records).toEqual([])
-    expect(holdings.refused.get(path)).toBe(`${path} was changed while it was opened`)
+    expect(holdings.refused.get(path)?.why).toBe(`${path} was changed while it was opened`)
   })
 })

@@ -551,6 +551,7 @@ export class Controller {
       },
       runs,
     )
+    this.#left.push(...dropped.left)
     this.pauses.stops += dropped.stops
     this.pauses.total += dropped.total
     this.pauses.longest = Math.max(this.pauses.longest, dropped.longest)
@@ -587,9 +588,15 @@ export class Controller {
       return
     }
     this.#lookHowBusy()
-    if (this.#left.length > 0) this.#drop(this.#left.splice(0))
+    this.dropLeft()
     this.reclaim()
     this.#agents.dismissIdle()
+  }
+
+  /** Drops what an earlier drop had no stop for. Whether nothing is left of it. */
+  dropLeft(): boolean {
+    if (this.#left.length > 0) this.#drop(this.#left.splice(0))
+    return this.#left.length === 0
   }
 
   #lookHowBusy(): void {

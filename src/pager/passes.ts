@@ -1,6 +1,7 @@
 // When to look again. The first pass runs at once and at full speed; a second, wider one follows if much stays
 // unexplained. Later passes run when the target's memory has grown, at a bounded share of one CPU: a pass that used
 // C seconds of it is followed by no other for C / share seconds.
+import { setTimeout } from 'node:timers/promises'
 import type { Controller } from './controller.ts'
 import { counter, pageBytes } from './journal.ts'
 import { memoryFigures } from '../process/target.ts'
@@ -37,15 +38,20 @@ export class Passes {
   }
 
   begin(): void {
-    void this.now()
+    void this.#start()
   }
 
   get running(): boolean {
     return this.#running !== undefined
   }
 
-  /** Makes a pass now, or waits for the one that runs. */
-  now(): Promise<void> {
+  /** Makes a pass. One that runs already may have looked before there was what somebody asks for now: another follows it then. */
+  async now(): Promise<void> {
+    await this.#running
+    await this.#start()
+  }
+
+  #start(): Promise<void> {
     this.#running ??= this.#pass().finally(() => {
       this.#running = undefined
       this.settled = true
@@ -85,6 +91,10 @@ export class Passes {
         this.#pieced = this.#unexplained()
       })
     if (c.options.pack === true && this.#unexplained() > worthwhile) await this.#stage(() => c.pack())
+    // On a busy machine some stops fail. Who has asked for this pass is told when what it found has gone, if it goes soon.
+    await this.#stage(async () => {
+      for (let tries = 0; tries < 10 && this.#going && !c.dropLeft(); tries++) await setTimeout(100)
+    })
     const found = this.#explained() - before
     c.hurried = false
     this.#lastPass = performance.now()
@@ -96,13 +106,16 @@ export class Passes {
   // A part of a pass. What goes wrong in it does not keep the others from what they can find.
   async #stage(does: () => Promise<unknown>): Promise<void> {
     const c = this.#controller
-    if (c.ended !== undefined || this.#stopped) return
+    if (!this.#going) return
     try {
       await does()
     } catch (error) {
-      if (c.ended === undefined && !this.#stopped)
-        console.error(`lethe: process ${c.pid}: a pass failed:`, error)
+      if (this.#going) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
     }
+  }
+
+  get #going(): boolean {
+    return this.#controller.ended === undefined && !this.#stopped
   }
 
   // Pages that are known to be copies, resident or not.
@@ -139,6 +152,6 @@ export class Passes {
       due ||
       (now - this.#lastPass > this.#quiet * 1000 && unexplained > worthwhile && grown > worthwhile / 4)
     )
-      void this.now()
+      void this.#start()
   }
 }
