@@ -85,6 +85,10 @@ const uffdFeatures =
 /** How long a dismissed agent may take to end, milliseconds: on a busy machine the server takes long to begin. */
 const settleLimit = 60_000
 
+/** Between two tries to drop what the target could not be stopped for, milliseconds. */
+const leastDelay = 100
+const mostDelay = 60_000
+
 /** Bytes of descriptors that may wait in the park: some ten thousand children. */
 const parkRoom = 8 << 20
 
@@ -120,6 +124,8 @@ export class Controller {
   readonly #agents: Agents
   /** Runs that could not be dropped because the target could not be stopped. */
   readonly #left: Run[] = []
+  /** When they are tried again, and how long after that once more, milliseconds: each try stops threads of the target. */
+  #again = { at: 0, delay: leastDelay }
   /** Seconds of stops in which the target would have run. */
   #stopped = 0
   /** Share of a CPU that the target lately used, at most 1. */
@@ -521,6 +527,11 @@ export class Controller {
     if (guesses.length === 0 || this.ended !== undefined) return nothingDropped()
     await this.#proof.register(guesses)
     await this.#proof.verify(guesses, () => this.ended !== undefined)
+    return this.dropFresh()
+  }
+
+  /** Drops what is clean, as after a pass that has found something. */
+  dropFresh(): Dropped {
     return this.#drop(this.#reclaim.fresh())
   }
 
@@ -595,8 +606,15 @@ export class Controller {
 
   /** Drops what an earlier drop had no stop for. Whether nothing is left of it. */
   dropLeft(): boolean {
-    if (this.#left.length > 0) this.#drop(this.#left.splice(0))
-    return this.#left.length === 0
+    const now = performance.now()
+    if (this.#left.length > 0 && now >= this.#again.at) {
+      this.#drop(this.#left.splice(0))
+      const { delay } = this.#again
+      this.#again = { at: performance.now() + delay, delay: Math.min(mostDelay, 2 * delay) }
+    }
+    if (this.#left.length > 0) return false
+    this.#again.delay = leastDelay
+    return true
   }
 
   #lookHowBusy(): void {

@@ -10,6 +10,8 @@ import { memoryFigures } from '../process/target.ts'
 const worthwhile = 4 << 20
 /** What an interpreter keeps for itself is less than this, bytes. */
 const worthPieces = 12 << 20
+/** How long a pass waits for what could not be dropped at once, milliseconds. */
+const patience = 2000
 /** Longest time without a pass, seconds: memory can be rewritten without growing. */
 const longest = 120
 
@@ -45,10 +47,17 @@ export class Passes {
     return this.#running !== undefined
   }
 
-  /** Makes a pass. One that runs already may have looked before there was what somebody asks for now: another follows it then. */
+  /**
+   * Makes a pass, and drops what is clean even if it finds nothing new. One that runs already may have looked before there was
+   * what somebody asks for now: another follows it then.
+   */
   async now(): Promise<void> {
     await this.#running
     await this.#start()
+    await this.#stage(() => {
+      this.#controller.dropFresh()
+      return this.#left()
+    })
   }
 
   #start(): Promise<void> {
@@ -91,10 +100,7 @@ export class Passes {
         this.#pieced = this.#unexplained()
       })
     if (c.options.pack === true && this.#unexplained() > worthwhile) await this.#stage(() => c.pack())
-    // On a busy machine some stops fail. Who has asked for this pass is told when what it found has gone, if it goes soon.
-    await this.#stage(async () => {
-      for (let tries = 0; tries < 10 && this.#going && !c.dropLeft(); tries++) await setTimeout(100)
-    })
+    await this.#stage(() => this.#left())
     const found = this.#explained() - before
     c.hurried = false
     this.#lastPass = performance.now()
@@ -112,6 +118,12 @@ export class Passes {
     } catch (error) {
       if (this.#going) console.error(`lethe: process ${c.pid}: a pass failed:`, error)
     }
+  }
+
+  // On a busy machine some stops fail. Who waits for this pass is told when what it found has gone, if it goes soon.
+  async #left(): Promise<void> {
+    const end = performance.now() + patience
+    while (this.#going && !this.#controller.dropLeft() && performance.now() < end) await setTimeout(50)
   }
 
   get #going(): boolean {

@@ -1,5 +1,6 @@
 // Stopping threads and borrowing one: no call of the program's, no signal and no register may show it.
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { cannotRun, Lab, Lines, MiB, node, Pager, root, run, Target, until } from './lab.ts'
@@ -122,6 +123,24 @@ describe.skipIf(reason !== undefined)(`stops and borrowed threads${reason ? ` ($
     harasser.kill('SIGKILL')
   })
 
+  test('what can not be dropped while it waits in vfork goes afterwards', async () => {
+    const target = await Target.start(lab, lab.file(8 * MiB, 6))
+    const pager = await Pager.dropped(lab, target.pid(), 7 * MiB)
+    await target.check()
+    const virtual = async (): Promise<number> => (await pager.ask('status')).virtual
+    expect(await virtual()).toBeLessThan(MiB)
+    const waited = target.ask('vwait 4000000')
+    await until('it waits', async () =>
+      /^State:\s*D/m.test(readFileSync(`/proc/${target.pid()}/status`, 'utf8')),
+    )
+    await pager.ask('pass')
+    expect(await virtual()).toBeLessThan(MiB)
+    expect(await waited).toBe('5')
+    await until('it is dropped', async () => (await virtual()) > 7 * MiB, 3500)
+    await target.check()
+    await pager.detach()
+  })
+
   test('a target with 200 threads', async () => {
     const target = await Target.start(lab, lab.file(8 * MiB, 4))
     await target.ask('threads 200')
@@ -137,7 +156,6 @@ describe.skipIf(reason !== undefined)(`stops and borrowed threads${reason ? ` ($
   test('SIGSTOP and SIGCONT while attached; a stopped target stays stopped', async () => {
     const target = await Target.start(lab, lab.file(8 * MiB, 5))
     const state = async (): Promise<string> => {
-      const { readFileSync } = await import('node:fs')
       return /^State:\s*(\S)/m.exec(readFileSync(`/proc/${target.pid()}/status`, 'utf8'))?.[1] ?? ''
     }
     const stop = async (): Promise<void> => {
