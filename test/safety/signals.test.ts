@@ -63,6 +63,7 @@ describe.skipIf(reason !== undefined)(`stops and borrowed threads${reason ? ` ($
     const lines = new Lines(harasser.stdout as NonNullable<typeof harasser.stdout>)
     voice.tell('go 2000')
     for (let i = 0; i < 4; i++) expect(Number(await lines.next())).toBeGreaterThan(0)
+    await until('all signals are there', async () => (await look(voice)).signals >= 2000)
     const seen = await look(voice)
     harasser.kill('SIGKILL')
     expect(seen).toMatchObject({ wrong: 0, signals: 2000, outOfOrder: 0, broken: 0 })
