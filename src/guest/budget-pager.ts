@@ -64,8 +64,9 @@ class BudgetPager {
       const ready = this.#poller.wait(idleWait)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
-        if (fd === this.#uffd) this.#drain()
-        else if (fd === this.#breaks) this.#giveUp()
+        if (fd === this.#uffd) {
+          if (this.#drain() && ready === 1) this.#follower.watch(() => this.#drain())
+        } else if (fd === this.#breaks) this.#giveUp()
         else {
           fds.clearEvent(fd)
           this.#requests()
@@ -85,12 +86,13 @@ class BudgetPager {
     this.#timeline.sample(now, resident, packedBytes, faults, count)
   }
 
-  #drain(): void {
+  // Whether anything had come.
+  #drain(): boolean {
     const { u32, address } = this.#inbox
-    for (;;) {
+    for (let came = false; ; came = true) {
       const n = call3(nr.read, this.#uffd, address, inboxSlots * uffd.messageSize)
       if (n === -EINTR) continue
-      if (n <= 0) return
+      if (n <= 0) return came
       for (let at = 0; at < n / 4; at += 8) {
         if (((u32[at] as number) & 0xff) !== uffd.event.pagefault) continue
         this.#follower.fault(u32[at + 6] as number)

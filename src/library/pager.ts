@@ -102,7 +102,10 @@ class Pager {
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
         if (fd === this.#uffd) {
-          if (this.#drain() > 0 && ready === 1) this.#readAhead()
+          if (this.#drain() > 0 && ready === 1) {
+            this.#readAhead()
+            if (!busy && !waiting) this.#follower.watch(() => this.#drain() > 0)
+          }
         } else if (fd === this.#leases.descriptor) this.#leases.look()
         else {
           fds.clearEvent(fd)

@@ -7,6 +7,10 @@ import { readAt } from '../sys/fd.ts'
 import { arena } from '../sys/ffi.ts'
 import { currentCpu, pinTo } from '../sys/memory.ts'
 
+/** Microseconds of a hand-off: with the faulting thread on our CPU, on another that we watch, and on another. */
+const near = 9
+const watched = 16
+const far = 50
 /** Faults between two looks at where their thread runs, at first and at most: they are rarer while it stays there. */
 const often = 64
 const seldom = 1024
@@ -19,7 +23,10 @@ const statBytes = 1024
 const restless = 4
 const calm = 256
 const rest = 8192
-/** So many times nothing came while we watched. */
+/** How long the next fault is watched for, milliseconds; how many are served so before its server looks what else there is. */
+const watchLimit = 0.06
+const mostWatched = 16
+/** When nothing came so many times, it sleeps again. */
 const mostInVain = 4
 
 export class CpuFollower {
@@ -38,8 +45,8 @@ export class CpuFollower {
   #moves = 0
   #stayed = 0
   #inVain = 0
-  /** The thread is left alone on its CPU: it is worth while to watch for its next fault. */
-  apart = false
+  /** The thread is left alone on its CPU. */
+  #apart = false
 
   constructor(pid: number) {
     this.#pid = pid
@@ -48,9 +55,9 @@ export class CpuFollower {
   /** Tells of a fault of thread `tid`. */
   fault(tid: number): void {
     const n = ++this.#faults
-    if (this.apart) {
+    if (this.#apart) {
       if (n < 0) return
-      this.apart = false
+      this.#apart = false
     }
     if (n >= this.#every || (this.#cpu < 0 && n > 1)) this.#follow(tid)
     else if (n % timed === 0) {
@@ -61,24 +68,34 @@ export class CpuFollower {
     }
   }
 
-  /** Whether this thread is on the CPU of one that has faulted. */
-  get near(): boolean {
-    return this.#cpu >= 0
+  /** Microseconds that the hand-off of a fault takes, as measured. */
+  get handOff(): number {
+    return this.#cpu >= 0 ? near : this.#apart ? watched : far
   }
 
-  /** Tells whether a fault came while we watched for one. */
-  watched(came: boolean): void {
-    this.#inVain = came ? 0 : this.#inVain + 1
-    if (this.#inVain < mostInVain) return
-    this.apart = false
-    this.#inVain = 0
-    this.#faults = -calm
+  /**
+   * After a fault: while its thread is left alone on another CPU, and comes back at once, calls `look`, which serves what has come and
+   * tells whether anything had.
+   */
+  watch(look: () => boolean): void {
+    for (let faults = 0; faults < mostWatched && this.#apart; faults++) {
+      const end = performance.now() + watchLimit
+      let came = look()
+      while (!came && performance.now() < end) came = look()
+      this.#inVain = came ? 0 : this.#inVain + 1
+      if (this.#inVain === mostInVain) {
+        this.#apart = false
+        this.#inVain = 0
+        this.#faults = -calm
+      }
+      if (!came) return
+    }
   }
 
   /** Keeps the calling thread where it is until the next fault, which is looked at. The CPU. */
   stay(): number {
     if (this.#cpu < 0) pinTo((this.#cpu = currentCpu()))
-    this.apart = false
+    this.#apart = false
     this.#faults = this.#every
     return this.#cpu
   }
@@ -102,12 +119,12 @@ export class CpuFollower {
     if (!moved) return
     this.#moves = this.#stayed < calm ? this.#moves + 1 : 0
     this.#stayed = 0
-    this.apart = this.#moves >= restless
-    if (this.apart) {
+    this.#apart = this.#moves >= restless
+    if (this.#apart) {
       this.#moves = 0
       this.#faults = -rest
     }
-    this.#cpu = this.apart ? -1 : cpu
+    this.#cpu = this.#apart ? -1 : cpu
     pinTo(this.#cpu)
   }
 

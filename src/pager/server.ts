@@ -34,14 +34,6 @@ const inboxBytes = drainSlots * uffd.messageSize
 /** How long a fault waits for room under a budget before it is served all the same, milliseconds. */
 const waitLimit = 30
 
-/** Microseconds that the hand-off of a fault takes, measured: with the faulting thread on our CPU, on another that we watch, and on another. */
-const handOffNear = 9
-const handOffWatched = 16
-const handOffFar = 50
-
-/** How long the next fault is watched for, milliseconds. */
-const watchLimit = 0.06
-
 /** A fault that waits for room. */
 interface WaitingFault {
   address: number
@@ -69,6 +61,7 @@ export class Server {
   }
   #running = true
   readonly #waiting: WaitingFault[] = []
+  readonly #look = (): boolean => this.#waiting.length === 0 && this.#drain(this.#main) > 0
   #askedForRoom = 0
   readonly #follower: CpuFollower
   /** A recent time of performance.now(). */
@@ -157,7 +150,7 @@ export class Server {
       let woken = false
       if (got > 0 && this.#drain(this.#main, got) > 0 && ready === 1) {
         this.#readAhead(this.#main)
-        this.#watch()
+        this.#follower.watch(this.#look)
       }
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
@@ -207,20 +200,6 @@ export class Server {
     }
   }
 
-  // While the thread that faults is on another CPU and comes back at once. All else waits no longer than a few faults take.
-  #watch(): void {
-    const { fd, journal } = this.#main
-    for (let faults = 0; faults < 16 && this.#follower.apart && this.#waiting.length === 0; faults++) {
-      const end = performance.now() + watchLimit
-      let n: number
-      do n = call3(nr.read, fd, journal.inboxAddress, inboxBytes)
-      while (n === -EAGAIN && performance.now() < end)
-      this.#follower.watched(n > 0)
-      if (n <= 0) return
-      this.#drain(this.#main, n)
-    }
-  }
-
   // While a stream goes on and nothing else waits. Both CPUs work then: ours must not be tied to the reader's.
   #readAhead(space: Space): void {
     for (let steps = 0; steps < 16; steps++) {
@@ -254,8 +233,7 @@ export class Server {
         this.#now = performance.now()
         const weight = limit > 0 || always ? 1 : 8
         // What passes before we see the message, and after we have woken who waits, can't be seen from here.
-        const { near, apart } = this.#follower
-        const handOff = count * (near ? handOffNear : apart ? handOffWatched : handOffFar)
+        const handOff = count * this.#follower.handOff
         const stalled = ((this.#now - began) * 1000 + handOff) * weight
         this.#main.journal.tally(counter.stallMicroseconds, Math.round(stalled))
       }
