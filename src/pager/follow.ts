@@ -23,9 +23,10 @@ const statBytes = 1024
 const restless = 4
 const calm = 256
 const rest = 8192
-/** How long the next fault is watched for, milliseconds; how many are served so before its server looks what else there is. */
+/** How long the next fault is watched for, milliseconds; how many are served so, and for how long, before its server looks what else there is. */
 const watchLimit = 0.06
 const mostWatched = 16
+const longest = 0.5
 /** When nothing came so many times, it sleeps again. */
 const mostInVain = 4
 
@@ -78,10 +79,13 @@ export class CpuFollower {
    * tells whether anything had.
    */
   watch(look: () => boolean): void {
-    for (let faults = 0; faults < mostWatched && this.#apart; faults++) {
-      const end = performance.now() + watchLimit
+    let now = performance.now()
+    const last = now + longest
+    for (let faults = 0; faults < mostWatched && now < last && this.#apart; faults++) {
+      const end = now + watchLimit
       let came = look()
-      while (!came && performance.now() < end) came = look()
+      while (!came && (now = performance.now()) < end) came = look()
+      if (came) now = performance.now()
       this.#inVain = came ? 0 : this.#inVain + 1
       if (this.#inVain === mostInVain) {
         this.#apart = false
