@@ -106,7 +106,6 @@ describe('recipes', { timeout: 60_000 }, () => {
     )
     lensContract(recipe([bytesBacking(SOURCE)]), {
       backings: files,
-      numRuns: 60,
       named: () => recipe([bytesBacking(SOURCE)]),
     })
   })
