@@ -3,7 +3,7 @@
 // LETHE_DINERO_TESTS: a directory `testing` of Dinero IV, with test-parms and the files *.good.*: version 7 has 86 goldens. The version of
 // atos-tools on GitHub has 110: more caches, and random replacement anew with the random() of Linux.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TraceFormat, TraceReader } from '../src/machine/trace.ts'
@@ -11,6 +11,7 @@ import { Skip } from './lib/cc.ts'
 import { atEnd } from './lib/cleanup.ts'
 import { atLeast, type Table } from './lib/table.ts'
 import type { Bench } from './main.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const tests = process.env['LETHE_DINERO_TESTS']
 const lethe = join(import.meta.dirname, '../bin/lethe')
@@ -53,7 +54,7 @@ export const bench: Bench = {
   async run(): Promise<readonly Table[]> {
     if (tests === undefined) throw new Skip('LETHE_DINERO_TESTS names no directory of Dinero IV’s tests')
     const folder = mkdtempSync(join(tmpdir(), 'lethe-bench-'))
-    atEnd(() => rmSync(folder, { recursive: true }))
+    atEnd(() => removeFolder(folder))
     const parameters = new Map(
       readFileSync(join(tests, 'test-parms'), 'latin1')
         .split('\n')

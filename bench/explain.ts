@@ -1,7 +1,7 @@
 // How fast memory is explained: the kernels by themselves, and audits of real python3 processes that hold a file. CPU is
 // the auditing process's own; on a busy machine it says more than the wall clock.
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BLOCK, PageKernel, SearchKernel } from '../src/kernels/index.ts'
@@ -10,6 +10,7 @@ import { Skip, which } from './lib/cc.ts'
 import { atEnd } from './lib/cleanup.ts'
 import { median, rotated } from './lib/stats.ts'
 import { atLeast, atMost, type Cell, type Table } from './lib/table.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const MIB = 2 ** 20
 
@@ -139,7 +140,7 @@ async function hold(code: string): Promise<{ pid: number; end: () => void }> {
 
 async function audits(megabytes: number, rounds: number): Promise<Table> {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-bench-'))
-  const remove = atEnd(() => rmSync(folder, { recursive: true, force: true }))
+  const remove = atEnd(() => removeFolder(folder))
   const random = join(folder, 'random.bin')
   const text = join(folder, 'log.txt')
   const block = new Uint8Array(MIB)

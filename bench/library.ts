@@ -2,7 +2,7 @@
 // each in a process of its own. Then how fast page faults fill arrays, beside what zlib does, a byte anywhere in a gzip file, and
 // arrays whose pages are there beside plain ones.
 import { spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { tmpdir } from 'node:os'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -11,6 +11,7 @@ import { atEnd } from './lib/cleanup.ts'
 import { median, rotated } from './lib/stats.ts'
 import { atLeast, atMost, type Cell, type Goal, type Table } from './lib/table.ts'
 import type { Bench, BenchOptions } from './main.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 interface Taken {
   /** Until the memory was open; and then until the first value. */
@@ -67,7 +68,7 @@ function columns(title: string, ways: readonly Way[], path: string, folder: stri
       // The first scan is part of what is measured.
       const cache = join(folder, `cache-${round}`)
       all.get(way)?.push(take(way, path, cache))
-      rmSync(cache, { recursive: true, force: true })
+      removeFolder(cache)
     }
   const sums = [...all.values()].flat().map(one => one.sum)
   if (sums.some(sum => Math.abs(sum / (sums[0] as number) - 1) > 1e-9))
@@ -220,7 +221,7 @@ export const bench: Bench = {
   async run({ size, rounds: asked }: BenchOptions) {
     const rounds = Math.min(asked, 3)
     const folder = mkdtempSync(join(tmpdir(), 'lethe-bench-'))
-    atEnd(() => rmSync(folder, { recursive: true, force: true }))
+    atEnd(() => removeFolder(folder))
     const csv = join(folder, 'table.csv')
     writeTable(csv, size * 1e6)
     const { status } = spawnSync('gzip', ['-k', '-4', csv])

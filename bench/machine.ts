@@ -4,7 +4,7 @@
 // records 23 million references of python3.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -20,6 +20,7 @@ import type { PolicyRun } from './lib/policy-speed.ts'
 import { median } from './lib/stats.ts'
 import { atLeast, atMost, type Table } from './lib/table.ts'
 import type { Bench, BenchOptions } from './main.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const length = 23_000_000
 // Not by name: that may be a script which starts another program, and valgrind would record the script.
@@ -200,7 +201,7 @@ export const bench: Bench = {
   async run({ rounds }: BenchOptions): Promise<readonly Table[]> {
     const given = process.env['LETHE_TRACE']
     const folder = mkdtempSync(join(tmpdir(), 'lethe-bench-'))
-    atEnd(() => rmSync(folder, { recursive: true }))
+    atEnd(() => removeFolder(folder))
     const trace = given ?? join(folder, 'python.dinb')
     if (given === undefined) await record(trace)
     return [

@@ -1,6 +1,6 @@
 // Loaders under replay: what of their memory is virtual, what is kept for it, and what time and memory that takes against plain runs.
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { launcher, whyNoGuests } from '../test/guest/guests.ts'
 import { loaders, type Loader } from '../test/replay/loaders.ts'
@@ -10,6 +10,7 @@ import { max, median } from './lib/stats.ts'
 import { atMost, type Goal, type Table } from './lib/table.ts'
 import type { Bench, BenchOptions } from './main.ts'
 import type { Explanation } from '../src/replay/explain.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const sampleEvery = 60
 /** A run that takes longer is ended. */
@@ -49,7 +50,7 @@ export const bench: Bench = {
         rows.push(row(loader, plain, replayed, goals))
       }
     } finally {
-      rmSync(folder, { recursive: true, force: true })
+      removeFolder(folder)
     }
     return [
       {

@@ -1,6 +1,6 @@
 // What it costs to be recorded for sites, beside heaptrack: the same programs, in turns.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openRecording } from '../src/sites/recorder.ts'
@@ -8,6 +8,7 @@ import type { Bench } from './main.ts'
 import { Skip, which } from './lib/cc.ts'
 import { median, rotated } from './lib/stats.ts'
 import { atMost, type Goal } from './lib/table.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const ways = ['nothing', 'lethe', 'heaptrack'] as const
 type Way = (typeof ways)[number]
@@ -57,7 +58,7 @@ export const bench: Bench = {
       return [{ title: 'Recording', head, rows, goals }]
     } finally {
       recording.close()
-      rmSync(folder, { recursive: true, force: true })
+      removeFolder(folder)
     }
   },
 }

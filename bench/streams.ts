@@ -1,6 +1,6 @@
 // Lenses of compressed files against the plain decoders: flat out, at random, and what their indexes cost.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FileBacking } from '../src/backing/file.ts'
@@ -14,6 +14,7 @@ import { atEnd } from './lib/cleanup.ts'
 import { dataFile, dataFolder, type Kind, kindNames } from './lib/data.ts'
 import { median, quantile } from './lib/stats.ts'
 import { atLeast, atMost, type Cell, type Goal, type Table } from './lib/table.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const MB = 1e6
 
@@ -91,7 +92,7 @@ interface Measured {
 function measure(subject: Subject, kind: Kind, { size: wanted, rounds }: BenchOptions): Measured {
   const path = packed(subject, kind, Math.min(wanted, subject.most))
   const folder = mkdtempSync(join(tmpdir(), 'lethe-streams-'))
-  const remove = atEnd(() => rmSync(folder, { recursive: true, force: true }))
+  const remove = atEnd(() => removeFolder(folder))
   const lens = lensNamed(subject.lens)
   const [command = '', ...args] = subject.unpack
   const plain: number[] = []
@@ -123,7 +124,7 @@ function measure(subject: Subject, kind: Kind, { size: wanted, rounds }: BenchOp
     indexShare = (100 * folderBytes(join(folder, `index${round}`))) / size
     spooled = existsSync(join(folder, `spool${round}`)) ? 'yes' : 'no'
     backing.close()
-    rmSync(join(folder, `spool${round}`), { recursive: true, force: true })
+    removeFolder(join(folder, `spool${round}`))
   }
   remove()
   const speed = (times: readonly number[]): number => size / MB / median(times)

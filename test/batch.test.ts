@@ -1,4 +1,4 @@
-import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, openSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -6,9 +6,10 @@ import { Batch } from '../src/sys/batch.ts'
 import { EAGAIN } from '../src/sys/errno.ts'
 import { Poller, eventfd, signalEvent } from '../src/sys/fd.ts'
 import { arena, nr } from '../src/sys/ffi.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-batch-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+afterAll(() => removeFolder(folder))
 
 describe.skipIf(process.platform !== 'linux' || process.arch !== 'x64')(
   'batch (needs Linux on x86-64)',

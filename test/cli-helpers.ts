@@ -1,6 +1,6 @@
 /** Real runs of the command line: bin/lethe as built, and an ordinary program that holds a file. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { randomBytes } from './explain-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 export const root: string = fileURLToPath(new URL('..', import.meta.url))
 export const lethe: string = join(root, 'bin/lethe')
@@ -78,7 +79,7 @@ export class Desk {
 
   close(): void {
     for (const child of this.#children) child.kill('SIGKILL')
-    rmSync(this.folder, { recursive: true, force: true })
+    removeFolder(this.folder)
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
@@ -6,6 +6,7 @@ import { expect, it } from 'vitest'
 import { FileBacking } from '../src/backing/file.ts'
 import { viewsOf } from '../src/explain/views.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 it('the columns of a Parquet file are searched where memory may hold numbers', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-columns-'))
@@ -29,6 +30,6 @@ it('the columns of a Parquet file are searched where memory may hold numbers', a
     expect([...out]).toEqual([0.25, 0.375])
     expect(viewsOf(file, new Set())).toEqual([])
   } finally {
-    rmSync(folder, { recursive: true })
+    removeFolder(folder)
   }
 }, 30_000)

@@ -1,5 +1,5 @@
 /** Memory made by hand for the search: pieces of files at known places, and what of it must be found. */
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FileBacking, identityOf } from '../src/backing/file.ts'
@@ -8,6 +8,7 @@ import type { IndexCache } from '../src/explain/index-cache.ts'
 import type { Candidate } from '../src/explain/pool.ts'
 import type { Run } from '../src/process/pagemap.ts'
 import type { MemorySource } from '../src/process/snapshot.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 export const PAGE = 4096
 
@@ -68,7 +69,7 @@ export class Folder {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true })
+    removeFolder(this.path)
   }
 }
 

@@ -17,6 +17,7 @@ import { unzstd } from '../src/lens/unzstd.ts'
 import { randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { compressed, has, readWhole, textBytes } from './stream-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -24,7 +25,7 @@ let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'lethe-spool-'))
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(() => removeFolder(folder))
 
 const data = Buffer.concat([
   textBytes(5_000_000, 1),

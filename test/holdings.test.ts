@@ -1,12 +1,13 @@
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { PackWriter } from '../src/lens/packed.ts'
 import { Holdings } from '../src/pager/holdings.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-holdings-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+afterAll(() => removeFolder(folder))
 
 describe.skipIf(process.platform !== 'linux')('a file (needs Linux)', () => {
   test('that is changed between the first look and the lease does not serve: views of it would differ', async () => {

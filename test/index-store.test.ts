@@ -20,6 +20,7 @@ import {
   type StoredIndex,
 } from '../src/lens/index-store.ts'
 import { randomBytes } from './explain-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const key = (n: number, lens = 'gunzip', version = 1): IndexKey => ({
   identity: { device: '1', inode: String(n), size: 10, mtime: '5', ctime: '6' },
@@ -46,7 +47,7 @@ let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'lethe-index-'))
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(() => removeFolder(folder))
 
 const stores: Record<string, (limit?: number) => IndexStore> = {
   memory: limit => new MemoryIndexStore(limit),

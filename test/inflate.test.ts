@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { constants, deflateRawSync, deflateSync, gunzipSync, gzipSync, inflateRawSync } from 'node:zlib'
@@ -14,6 +14,7 @@ import type { Lens } from '../src/lens/lens.ts'
 import { randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { anyData, compressed, has, readWhole, textBytes } from './stream-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -359,7 +360,7 @@ describe('an index on disk', () => {
         writeFileSync(path, good)
       }
     } finally {
-      rmSync(folder, { recursive: true, force: true })
+      removeFolder(folder)
     }
   })
 })

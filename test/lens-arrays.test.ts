@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -11,6 +11,7 @@ import { LensError } from '../src/lens/errors.ts'
 import { applyEdits, type Lens } from '../src/lens/lens.ts'
 import { tensorLens } from '../src/lens/tensors.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const arrays = {
   u8: Uint8Array,
@@ -129,7 +130,7 @@ describe('files of arrays', () => {
     folder = mkdtempSync(join(tmpdir(), 'lethe-arrays-'))
     execFileSync('python3', ['-c', MAKE, folder])
   })
-  afterAll(() => rmSync(folder, { recursive: true }))
+  afterAll(() => removeFolder(folder))
 
   const of = (lens: Lens, name: string): (number | bigint)[] => {
     using backing = new FileBacking(join(folder, name))

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -16,6 +16,7 @@ import { applyEdits } from '../src/lens/lens.ts'
 import { Spool } from '../src/lens/spool.ts'
 import { prepareBelow, through, type View } from '../src/lens/through.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const seed = 20_262
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number
@@ -319,7 +320,7 @@ describe('a column of a compressed table', () => {
       expect(reading('b', false)).toEqual({ kept: true, values: b })
       expect(readdirSync(join(folder, 'spool', 'v1'))).toHaveLength(2)
     } finally {
-      rmSync(folder, { recursive: true })
+      removeFolder(folder)
     }
   })
 })

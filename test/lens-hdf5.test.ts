@@ -1,5 +1,5 @@
 import { execFileSync, execSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -9,6 +9,7 @@ import { columnLenses } from '../src/lens/columns.ts'
 import { LensError } from '../src/lens/errors.ts'
 import { hdf5Lens } from '../src/lens/hdf5.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const python = '/usr/bin/python3'
 function isThere(): boolean {
@@ -54,7 +55,7 @@ describe.skipIf(!isThere())('a dataset of an HDF5 file (apt install python3-h5py
   beforeAll(() => {
     execFileSync(python, ['-c', MAKE, folder])
   }, 30_000)
-  afterAll(() => rmSync(folder, { recursive: true }))
+  afterAll(() => removeFolder(folder))
 
   function made(dataset: string, file = path): Buffer {
     using backing = new FileBacking(file)

@@ -1,5 +1,5 @@
 /** The laws for objects in git packs and for the packs that Lethe writes itself. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { deflateSync } from 'node:zlib'
@@ -8,6 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { gitObject } from '../src/lens/git-object.ts'
 import { CELL, packed, PackWriter } from '../src/lens/packed.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 /** Kind and size of an object in a git pack. */
 function head(kind: number, size: number): Buffer {
@@ -108,7 +109,7 @@ describe('a pack of cold pages', () => {
     writer.commit()
     return new Uint8Array(readFileSync(writer.path))
   })
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  afterAll(() => removeFolder(folder))
 
   lensContract(packed, { backings: fc.constantFrom(...packs), positions: fc.nat(3 * CELL) })
 })

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
@@ -13,6 +13,7 @@ import type { Lens } from '../src/lens/lens.ts'
 import { parquetLens } from '../src/lens/parquet.ts'
 import { pageHeader } from '../src/lens/parquet-page.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const arrays = {
   u8: Uint8Array,
@@ -85,7 +86,7 @@ describe('a column of a Parquet file', () => {
   }, 60_000)
   afterAll(() => {
     duck.closeSync()
-    rmSync(folder, { recursive: true })
+    removeFolder(folder)
   })
 
   const number = (value: unknown): number | bigint =>

@@ -1,6 +1,6 @@
 /** Files that other programs wrote, plain and compressed by other programs, against the libraries that read them. */
 import { execFileSync, execSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -15,6 +15,7 @@ import { parquetLens } from '../src/lens/parquet.ts'
 import { tensorLens } from '../src/lens/tensors.ts'
 import { through } from '../src/lens/through.ts'
 import { csv, gunzip, matrix } from '../src/library/lenses.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const python = '/usr/bin/python3'
 const has = (command: string): boolean => {
@@ -72,7 +73,7 @@ pd.DataFrame({'i': np.arange(n), 'f': r.normal(size=n) * 10.0 ** r.integers(-300
 describe('a CSV that another program wrote', () => {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-programs-'))
   const at = (name: string): string => join(folder, name)
-  afterAll(() => rmSync(folder, { recursive: true }))
+  afterAll(() => removeFolder(folder))
 
   function column(path: string, lens: Lens, under?: Lens): Float64Array {
     using backing = new FileBacking(path)
@@ -143,7 +144,7 @@ describe('a CSV that another program wrote', () => {
 
 describe('arrays that Python wrote', () => {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-python-'))
-  afterAll(() => rmSync(folder, { recursive: true }))
+  afterAll(() => removeFolder(folder))
 
   function doubles(path: string, lens: Lens): Buffer {
     using backing = new FileBacking(join(folder, path))

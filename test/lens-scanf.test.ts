@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -8,6 +8,7 @@ import { exactSingle } from '../src/lens/exact-float.ts'
 import { applyEdits } from '../src/lens/lens.ts'
 import { scanfLens, type ScanfOptions } from '../src/lens/scanf.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text))
 
@@ -126,7 +127,7 @@ describe('records', () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'lethe-scanf-'))
   })
-  afterAll(() => rmSync(folder, { recursive: true }))
+  afterAll(() => removeFolder(folder))
 
   it('are what a C program reads with the same format into the same struct', () => {
     for (const [options, texts] of cases) {

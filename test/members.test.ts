@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32, deflateSync, gzipSync } from 'node:zlib'
@@ -13,6 +13,7 @@ import { range } from '../src/lens/range.ts'
 import { randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { anyData, compressed, has, readWhole, textBytes } from './stream-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -20,7 +21,7 @@ let folder: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'lethe-members-'))
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 const python = (code: string, ...args: string[]): void => {
   execFileSync('python3', ['-c', code, ...args], { cwd: folder })

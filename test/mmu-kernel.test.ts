@@ -1,5 +1,5 @@
 /** The pager's contract on the kernel's MMU: our own memory, served through userfaultfd while another thread touches it. */
-import { mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -15,6 +15,7 @@ import { arena } from '../src/sys/ffi.ts'
 import { advise, page, scanPages } from '../src/sys/memory.ts'
 import * as uffd from '../src/sys/uffd.ts'
 import { mmuContract, type PagedMemory } from './mmu-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const pageSize = 4096
 const MADV_DONTNEED = 4
@@ -154,7 +155,7 @@ class KernelMemory implements PagedMemory {
 
   async close(): Promise<void> {
     await this.#worker.terminate()
-    rmSync(this.#folder, { recursive: true })
+    removeFolder(this.#folder)
   }
 }
 

@@ -1,5 +1,5 @@
 /** A column of a compressed table: the text is decompressed once, whoever needs it. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -10,6 +10,7 @@ import { FolderIndexStore, type IndexStore } from '../src/lens/index-store.ts'
 import { Spool, type SpoolOptions } from '../src/lens/spool.ts'
 import { type View, through } from '../src/lens/through.ts'
 import { bytesBacking } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 /** Incompressible enough that the compressed text has several pieces, with a row that is longer than a piece. */
 const rows = Array.from({ length: 150_000 }, (_, i) => Math.imul(i, 2_654_435_761) / 1000)
@@ -22,7 +23,7 @@ const spooled = (): string[] =>
   readdirSync(join(folder, 'spool/v1')).flatMap(name =>
     name.endsWith('.view') ? [join(folder, 'spool/v1', name)] : [],
   )
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(() => removeFolder(folder))
 const storeOf = (options?: SpoolOptions): IndexStore =>
   new FolderIndexStore(join(folder, 'lens'), undefined, new Spool(join(folder, 'spool'), options))
 
@@ -70,7 +71,7 @@ describe('a column of a compressed table', () => {
     column.prepare?.(tight.backing, storeOf({ limit: 1 }))
     expect(spooled()).toEqual([])
     expect(all(through(tight.backing, column))).toEqual(wanted)
-    rmSync(folder, { recursive: true })
+    removeFolder(folder)
 
     column.prepare?.(opened().backing, storeOf())
     const [path = ''] = spooled()

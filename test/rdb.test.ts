@@ -1,6 +1,6 @@
 /** Dumps of Redis, with every type of value, strings compressed or not. What is made is known by construction; the server's own files too. */
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -12,9 +12,10 @@ import { members } from '../src/lens/members.ts'
 import { rdb } from '../src/lens/rdb.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { has, readWhole } from './stream-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-rdb-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 /** A dump while it is written, and what the lens makes of it. */
 class Dump {

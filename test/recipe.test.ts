@@ -1,6 +1,6 @@
 /** Recipes: what they make is what they were made of, and what is found in memory is made again byte for byte. */
 import fc from 'fast-check'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -13,6 +13,7 @@ import { ProgramRunner, ProgramWriter, type Step } from '../src/lens/recipe-prog
 import { through } from '../src/lens/through.ts'
 import { candidate, FakeMemory, Folder, generator, logBytes, PAGE, randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const SOURCE = randomBytes(40_000, 3)
 
@@ -25,7 +26,7 @@ function fileOf(pages: readonly KeptPage[], sources: number): Uint8Array {
     writer.commit(sources)
     return readFileSync(writer.path)
   } finally {
-    rmSync(folder, { recursive: true })
+    removeFolder(folder)
   }
 }
 

@@ -13,6 +13,7 @@ import { decode } from '../src/wasm/decode.ts'
 import { readNames } from '../src/wasm/names.ts'
 import { labels } from './guests/labels.ts'
 import { write } from './replay/loaders.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 const bin = resolve(import.meta.dirname, '../bin/lethe')
 const hasClang = (() => {
@@ -27,7 +28,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'lethe-replay-test-'))
   process.env['XDG_CACHE_HOME'] = folder
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 // Compiled and linked in two steps, so that no optimizer takes the names away.
 function compile(source: string, name: string): string {

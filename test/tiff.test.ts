@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { deflateSync } from 'node:zlib'
@@ -11,6 +11,7 @@ import { members } from '../src/lens/members.ts'
 import { generator, randomBytes } from './explain-helpers.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 import { readWhole } from './stream-helpers.ts'
+import { removeFolder } from '../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -435,7 +436,7 @@ for name, each in images.items():
           expect(Buffer.compare(readWhole(lensNamed('tiff'), backing), right), `${name} ${kind}`).toBe(0)
         }
     } finally {
-      rmSync(folder, { recursive: true })
+      removeFolder(folder)
     }
   })
 })

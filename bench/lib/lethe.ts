@@ -1,12 +1,13 @@
 // Lethe as a user starts it, and the few questions to its pager that only a bench asks.
 import { execFile, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ask } from '../../src/pager/client.ts'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { atEnd } from './cleanup.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 export const lethe: string = join(import.meta.dirname, '../../bin/lethe')
 
@@ -21,7 +22,7 @@ export function ownState(): string {
   atEnd(() => {
     for (const pid of attached)
       spawnSync(lethe, ['detach', String(pid), '--state', made], { stdio: 'ignore', timeout: 60_000 })
-    rmSync(made, { recursive: true, force: true })
+    removeFolder(made)
   })
   return made
 }

@@ -11,6 +11,7 @@ import { inputsFolder, makeInputs } from './inputs.ts'
 import { measure, type Result } from './measure.ts'
 import { writePage } from './page.ts'
 import { allStates, type State } from './state.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const results = join(import.meta.dirname, 'results')
 
@@ -80,5 +81,5 @@ if (measured.length > 0)
     states.filter(state => !existsSync(file(state))),
   )
 if (values.only === undefined && !values.report && measured.length === states.length)
-  rmSync(inputsFolder, { recursive: true, force: true })
+  removeFolder(inputsFolder)
 process.exit()

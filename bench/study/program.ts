@@ -1,6 +1,6 @@
 // A state's program: brought into its state, made to work, ended with all that it started.
 import { type ChildProcess, execSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { tmpdir } from 'node:os'
 import { atEnd } from '../lib/cleanup.ts'
@@ -8,6 +8,7 @@ import { sleep } from '../lib/stats.ts'
 import { memoryFigures } from '../../src/process/target.ts'
 import { inputsFolder } from './inputs.ts'
 import type { State } from './state.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 /** Milliseconds for a program to be in its state. */
 const patience = 120_000
@@ -45,7 +46,7 @@ export class Program {
   /** Prepares the state and starts its program; waits until it is in it. */
   static async start(state: State): Promise<Program> {
     const folder = join(tmpdir(), 'lethe-study', state.name)
-    rmSync(folder, { recursive: true, force: true })
+    removeFolder(folder)
     mkdirSync(folder, { recursive: true })
     const shell = (line: string): void => run(fill(line, folder), folder)
     for (const line of state.setup ?? []) shell(line)
@@ -140,7 +141,7 @@ export class Program {
       } catch {
         // gone
       }
-    rmSync(this.#folder, { recursive: true, force: true })
+    removeFolder(this.#folder)
   }
 }
 

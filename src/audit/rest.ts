@@ -5,7 +5,7 @@
  * makes, and what that leaves is packed as `attach --pack` would. So these are estimates, of what would be tried where
  * as much is left that attach would look for pieces at all.
  */
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ProcessExplanations, recipesOfProcess } from '../explain/process.ts'
@@ -14,6 +14,7 @@ import { UNEXPLAINED } from '../explain/extents.ts'
 import { CELL, PackWriter } from '../lens/packed.ts'
 import type { Run } from '../process/pagemap.ts'
 import { ProcessMemory, subtract } from '../process/snapshot.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 const PAGE = 4096
 /** Less is what every program keeps for itself. */
@@ -67,7 +68,7 @@ export function restOf(
       files: [...new Set(found.candidates.filter(one => one.lens !== 'recipe').map(one => one.path))],
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    removeFolder(folder)
   }
 }
 

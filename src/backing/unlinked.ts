@@ -1,7 +1,8 @@
 /** Files of ours without a name: they are gone with the last descriptor, however we end. */
-import { mkdtempSync, openSync, rmSync } from 'node:fs'
+import { mkdtempSync, openSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { removeFolder } from '../sys/folder.ts'
 
 /** Where they lie: $LETHE_SPILL, or the system's folder for such. */
 export const unlinkedFolder = (): string => process.env.LETHE_SPILL ?? tmpdir()
@@ -12,6 +13,6 @@ export function unlinkedFile(): number {
   try {
     return openSync(join(made, 'pages'), 'wx+', 0o600)
   } finally {
-    rmSync(made, { recursive: true, force: true })
+    removeFolder(made)
   }
 }

@@ -1,6 +1,6 @@
 // lethe demo: an ordinary program holds a file's bytes; its memory goes, its answer stays.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,6 +11,7 @@ import { examples, options } from './arguments.ts'
 import { CommandError, exitCode } from './errors.ts'
 import { paint, print, printJson, say } from './output.ts'
 import { formatSize } from './size.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 interface DemoFlags {
   readonly size?: number
@@ -100,7 +101,7 @@ async function demo(flags: DemoFlags): Promise<void> {
   let target: Target | undefined
   const clean = (): void => {
     target?.child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
+    removeFolder(folder)
   }
   process.once('SIGINT', () => {
     clean()

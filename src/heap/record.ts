@@ -3,12 +3,13 @@
  * its call site. docs/heap.md says why not ltrace, heaptrack, gdb or uprobes.
  */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { preloading, preloadLibrary } from '../process/preload.ts'
 import type { Kind, Trace } from './trace.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 export type RecordErrorCode = 'no-compiler' | 'no-command' | 'nothing-recorded'
 
@@ -72,7 +73,7 @@ export async function record(words: readonly string[], quiet: boolean): Promise<
       code,
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    removeFolder(folder)
   }
 }
 

@@ -22,6 +22,7 @@ import { shed } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
 import { Supervisor } from './supervisor.ts'
 import { Seen, watch } from './watch.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 /** What can be asked through the control socket. */
 export type Question =
@@ -115,7 +116,7 @@ try {
       const start = startTime(pid)
       if (hasUserfaultfd(pid) && (readRecord(directory)?.start ?? start) === start) throw error
       adopted = false
-      rmSync(directory, { recursive: true, force: true })
+      removeFolder(directory)
       controller = new Controller(pid, directory, options)
       controller.attach()
     }
@@ -129,7 +130,7 @@ function refuse(error: unknown): never {
   say({ type: 'refused', code: known ? error.code : 'failed', message: (error as Error).message })
   if (!known) console.error(error)
   const gone = known && error.code === 'gone'
-  if (!adopted || gone) rmSync(directory, { recursive: true, force: true })
+  if (!adopted || gone) removeFolder(directory)
   // A target that was served before waits for us: the supervisor tries again.
   if (!adopted || gone) endOwnKeeper()
   exitNow(adopted && !gone ? 1 : 3)
@@ -284,7 +285,7 @@ clearInterval(shedding)
 server.close()
 // Let the answer to `detach` go out first.
 setTimeout(() => {
-  rmSync(directory, { recursive: true, force: true })
+  removeFolder(directory)
   if (c.ended === 'exec') supervisor.again(directory)
   else rmSync(`${directory}.log`, { force: true })
   endOwnKeeper()

@@ -22,6 +22,7 @@ import { parkOf } from './journal-file.ts'
 import type { PagerStatus } from './main.ts'
 import { knownTargets, readRecord, removeStrays, stateDirectory, targetDirectory } from './state-dir.ts'
 import { supervisorProgram } from './supervisor.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 /** What makes node small. Measured as Pss of an idle pager: see docs/how-it-works.md. */
 const nodeFlags = ['--expose-gc', '--max-semi-space-size=1', '--v8-pool-size=0']
@@ -179,7 +180,7 @@ export async function listPagers(state?: string): Promise<Attached[]> {
     const ended = started === undefined || (record?.start ?? started) !== started
     // Children that it left may still wait for a pager.
     if (answer === undefined && ended && (park === undefined || heir(park) === undefined)) {
-      rmSync(directory, { recursive: true, force: true })
+      removeFolder(directory)
       rmSync(`${directory}.log`, { force: true })
       return []
     }

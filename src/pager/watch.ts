@@ -13,6 +13,7 @@ import { fanotifyInit, fileSystems, markOpens, readOpens } from '../sys/fanotify
 import { socketPath } from './client.ts'
 import type { PagerOptions } from './controller.ts'
 import { report } from './report.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 const interval = 100
 const smallest = 4096
@@ -96,7 +97,7 @@ export function watch(
   const leave = (): void => {
     report(options.report, pid, 'ended', undefined)
     rmSync(`${directory}.log`, { force: true })
-    rmSync(directory, { recursive: true, force: true })
+    removeFolder(directory)
     exitNow(0)
   }
   return new Promise(resolve => {

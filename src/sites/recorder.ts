@@ -17,6 +17,7 @@ import { preloading, preloadLibrary } from '../process/preload.ts'
 import { memoryFigures } from '../process/target.ts'
 import { findSites, mergeLooks, type SitesReport } from './sites.ts'
 import { Table } from './table.ts'
+import { removeFolder } from '../sys/folder.ts'
 
 const period = 50
 /** Looks at a process are for anonymous memory from this size on. */
@@ -79,7 +80,7 @@ export function openRecording(wait: boolean): Recording {
         table.close()
         rmSync(`/tmp/perf-${pid}.map`, { force: true })
       }
-      rmSync(folder, { recursive: true, force: true })
+      removeFolder(folder)
     },
   }
 }

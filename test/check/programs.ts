@@ -1,14 +1,15 @@
 /** C programs of our own under test/guests, compiled for WASI when they are asked for. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { check, type CheckOptions, type CheckResult } from '../../src/check/index.ts'
 import { type Guest, load } from '../../src/guest/load.ts'
 import { root } from '../cli-helpers.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-check-'))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+process.on('exit', () => removeFolder(folder))
 process.env['XDG_CACHE_HOME'] = join(folder, 'cache')
 
 /** Why nothing can be compiled here; undefined when it can. */

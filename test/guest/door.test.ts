@@ -1,17 +1,18 @@
 // JavaScript programs with WebAssembly in them: the same output whatever is done with their modules.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { cannotAttach } from '../cli-helpers.ts'
 import { guest, lethe, whyNoGuests } from './guests.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-door-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 function script(name: string, text: string): string {
   const path = join(folder, name)

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
@@ -12,11 +12,12 @@ import { encode } from '../../src/wasm/encode.ts'
 import { importCount } from '../../src/wasm/module.ts'
 import { validate } from '../../src/wasm/validate.ts'
 import { guest, lethe, whyNoGuests } from './guests.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-gc-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 const always = { growth: 0, least: 1 }
 

@@ -1,13 +1,14 @@
 // Guests for the tests: our own C programs, compiled by clang for WASI, and a run of each through the command line.
 import { spawnSync, type SpawnSyncReturns } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'lethe-guests-'))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+process.on('exit', () => removeFolder(folder))
 
 const compiler = ['clang', 'clang-14', 'clang-19'].find(
   name => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,11 +14,12 @@ import { MallocWatch } from '../../src/guest/malloc-sites.ts'
 import { together } from '../../src/guest/together.ts'
 import { machineConfig } from '../../src/machine/configure.ts'
 import { guest, lethe, whyNoGuests } from './guests.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-budget-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 const data = join(folder, 'data')
 const megabyte = 2 ** 20

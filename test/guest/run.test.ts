@@ -1,16 +1,17 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { run } from '../../src/guest/instance.ts'
 import { guestOf, load } from '../../src/guest/load.ts'
 import { guest, launcher, lethe, whyNoGuests } from './guests.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-run-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 
 describe.skipIf(whyNoGuests !== undefined)(`a guest (${whyNoGuests ?? 'compiled here'})`, () => {
   test('gets its arguments and only the environment that it is given', () => {

@@ -1,13 +1,14 @@
 /** The eleven bug programs do what their pages say, with each compiler that is here. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const folder = join(import.meta.dirname, '../../examples/bugs')
 const scratch = mkdtempSync(join(tmpdir(), 'lethe-bugs-'))
-afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+afterAll(() => removeFolder(scratch))
 
 /** How each program ends: its output, and its exit code or signal. Of undefined behaviour only what both compilers show. */
 const endings: Readonly<Record<string, [output: RegExp, end: number | string]>> = {

@@ -1,6 +1,6 @@
 /** The lab's view of a program that has run: the files of real runs, what the view makes of them, and the page with them in a browser. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, chromium } from 'playwright-core'
@@ -8,9 +8,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { countStates, Timeline } from '../../src/guest/timeline.ts'
 import { readRun } from '../../src/lab/program/document.ts'
 import { guest, launcher, lethe, whyNoGuests } from '../guest/guests.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-program-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => removeFolder(folder))
 const at = (name: string): string => join(folder, name)
 const browserPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
   existsSync,

@@ -1,9 +1,10 @@
 /** Files and memories of a test, and what can't be tried here. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
 import { Memory, type MemoryOptions } from '../../src/library/index.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 /** Why there are no page faults to be served here; undefined when there are. */
 export async function whyNoMmu(): Promise<string | undefined> {
@@ -29,7 +30,7 @@ export function desk(): Desk {
   }
   afterEach(async () => {
     for (const memory of memories.splice(0)) await memory.close().catch(() => undefined)
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+    if (folder !== undefined) removeFolder(folder)
     folder = undefined
   })
   return {

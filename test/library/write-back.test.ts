@@ -6,7 +6,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -19,6 +18,7 @@ import { describe, expect, it } from 'vitest'
 import { csv, file, gunzip, bytes } from '../../src/library/index.ts'
 import { gzipSync } from 'node:zlib'
 import { bytesOf, desk, noise, whyNoMmu } from './helpers.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const why = await whyNoMmu()
 const rows = 30_000
@@ -163,7 +163,7 @@ describe.skipIf(why !== undefined)('kill -9 during a write-back', { timeout: 120
       }
       expect(seen.renewed).toBeGreaterThan(0)
     } finally {
-      rmSync(folder, { recursive: true, force: true })
+      removeFolder(folder)
     }
   })
 })

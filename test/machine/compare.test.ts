@@ -1,6 +1,6 @@
 /** Policies on a trace, through the command and beneath it. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
@@ -10,9 +10,10 @@ import { readPageTrace } from '../../src/machine/page-trace.ts'
 import { createPolicy, simulate } from '../../src/policy/index.ts'
 import { StackDistances } from '../../src/policy/stack-distance.ts'
 import { mixed } from '../policy/traces.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-compare-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+afterAll(() => removeFolder(folder))
 const lethe = (...args: string[]): ReturnType<typeof spawnSync> & { stdout: string; stderr: string } =>
   spawnSync(process.execPath, [join(import.meta.dirname, '../../dist/cli/main.js'), ...args], {
     encoding: 'utf8',

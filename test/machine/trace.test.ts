@@ -1,14 +1,15 @@
 /** Trace formats, and what is said of those that are damaged. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, describe, expect, test } from 'vitest'
 import { detectFormat, magic, type TraceFormat, TraceReader } from '../../src/machine/trace.ts'
 import { readTrace, TraceSource } from '../../src/machine/trace-file.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-trace-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+afterAll(() => removeFolder(folder))
 
 function file(name: string, content: string | Uint8Array): string {
   const path = join(folder, name)

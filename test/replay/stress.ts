@@ -4,13 +4,14 @@
 // other one has its file rewritten as soon as it has loaded. Each must print what it prints plain, and no page may come out wrong.
 // Goes on until so many pages came back, or the time is over.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Explanation } from '../../src/replay/explain.ts'
 import { launcher, whyNoGuests } from '../guest/guests.ts'
 import { loaderNames, write } from './loaders.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +30,7 @@ if (whyNoGuests !== undefined) {
   process.exit(0)
 }
 const folder = mkdtempSync(join(tmpdir(), 'lethe-replay-stress-'))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+process.on('exit', () => removeFolder(folder))
 
 function compiled(name: string, level: string): string {
   const wasm = join(folder, `${name}${level}.wasm`)

@@ -29,6 +29,7 @@ import { crc32 } from 'node:zlib'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { randomBytes } from '../explain-helpers.ts'
 import { type MaterialName, material } from './materials.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 export const PAGE = 4096
 export const MiB: number = 1 << 20
@@ -107,7 +108,7 @@ export class Lab {
 
   close(): void {
     this.endAll()
-    rmSync(this.directory, { recursive: true, force: true })
+    removeFolder(this.directory)
   }
 }
 

@@ -2,12 +2,13 @@
  * What a target's memory can be made of: bytes that the target holds, the file that they can be had again from, and the lens
  * that makes them. Every case of the safety tests can be played with each, see `Lab.material` and the stress.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { CELL, PackWriter } from '../../src/lens/packed.ts'
 import { randomBytes } from '../explain-helpers.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 export const materials = ['verbatim', 'gzip', 'utf16', 'numbers', 'packed', 'recipe'] as const
 export type MaterialName = (typeof materials)[number]
@@ -98,6 +99,6 @@ function pack(content: Buffer): Buffer {
     writer.commit()
     return readFileSync(writer.path)
   } finally {
-    rmSync(folder, { recursive: true })
+    removeFolder(folder)
   }
 }

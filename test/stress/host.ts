@@ -2,7 +2,7 @@
 // comes after. Otherwise it does as src/pager/main.ts does.
 //
 //   stdin  {id, op, …}   stdout  {id, …}; the first line, id 0, says whether it has attached or adopted, or why not
-import { existsSync, rmSync, writeSync } from 'node:fs'
+import { existsSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Controller } from '../../src/pager/controller.ts'
@@ -12,6 +12,7 @@ import { endOwnKeeper } from '../../src/pager/keeper.ts'
 import { ProcessError } from '../../src/process/errors.ts'
 import { hasUserfaultfd } from '../../src/process/target.ts'
 import { exitNow } from '../../src/sys/ffi.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 export type Order = { op: 'make'; explained: Explained } | { op: 'drop' | 'detach' }
 export type Report = { id: number; error?: string; code?: string; adopted?: boolean; dropped?: number }
@@ -42,7 +43,7 @@ try {
     } catch (error) {
       if (!(error instanceof PagerError) || hasUserfaultfd(pid)) throw error
       adopted = false
-      rmSync(directory, { recursive: true, force: true })
+      removeFolder(directory)
       controller = new Controller(pid, directory, options)
       controller.attach()
     }
@@ -50,7 +51,7 @@ try {
 } catch (error) {
   say({ id: 0, ...failure(error) })
   if (!adopted) {
-    rmSync(directory, { recursive: true, force: true })
+    removeFolder(directory)
     endOwnKeeper()
   }
   exitNow(3)
@@ -81,7 +82,7 @@ setInterval(() => {
 }, 100)
 await c.over
 setTimeout(() => {
-  rmSync(directory, { recursive: true, force: true })
+  removeFolder(directory)
   endOwnKeeper()
   exitNow(0)
 }, 5)

@@ -8,6 +8,7 @@ import { leastOf, materials } from '../safety/materials.ts'
 import type { Order } from './host.ts'
 import { Host, Killed } from './host-client.ts'
 import { type Random, randomOf, sleep, type Stress } from './shared.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 /** Milliseconds after which a pager is not killed before the target has answered. */
 const patience = 8000
@@ -189,7 +190,7 @@ export class Lane {
     await this.#target.ended()
     await this.#starting
     await this.#host.kill()
-    rmSync(this.#directory, { recursive: true, force: true })
+    removeFolder(this.#directory)
     rmSync(this.#stuff.source, { force: true })
   }
 

@@ -1,6 +1,6 @@
 // Debug info, of a program that clang compiles here; its line tables are compared with what llvm-dwarfdump reads.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -12,6 +12,7 @@ import { OP } from '../../src/wasm/opcode-table.ts'
 import { Rewriter } from '../../src/wasm/rewrite.ts'
 import { Source } from '../../src/wasm/source.ts'
 import { clangMissing } from './clang.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const program = `
 struct point { int x, y; char name[12]; };
@@ -59,7 +60,7 @@ describe.skipIf(missing !== undefined)(
         compiled.set(name, { path, module: decode(readFileSync(path)) })
       }
     })
-    afterAll(() => rmSync(folder, { recursive: true }))
+    afterAll(() => removeFolder(folder))
     const of = (name: string): { path: string; module: Module } =>
       compiled.get(name) as { path: string; module: Module }
 

@@ -1,6 +1,6 @@
 // What passes leave as it was, and what they see: programs that clang compiles, run before and after.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,6 +22,7 @@ import { clangMissing } from './clang.ts'
 import { guests } from './guests.ts'
 import { binaryenTakes, compiles } from './judges.ts'
 import { type Hosts, type Run, run } from './run.ts'
+import { removeFolder } from '../../src/sys/folder.ts'
 
 const PAGE = 4096
 const hook = (rewriter: Rewriter, name: string, params: number): number =>
@@ -134,7 +135,7 @@ describe.skipIf(missing !== undefined)(
       bytes = readFileSync(path)
       plain = run(bytes, () => ({}))
     })
-    afterAll(() => rmSync(folder, { recursive: true }))
+    afterAll(() => removeFolder(folder))
     const after = (hosts: Hosts, ...names: string[]): Run => run(passed(bytes, ...names), hosts)
 
     test('prints the same with stamps, and every page that differs from before has one', () => {
