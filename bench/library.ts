@@ -2,7 +2,7 @@
 // each in a process of its own. Then how fast page faults fill arrays, beside what zlib does, a byte anywhere in a gzip file, and
 // arrays whose pages are there beside plain ones.
 import { spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdtempSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { tmpdir } from 'node:os'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -46,6 +46,8 @@ function writeTable(path: string, bytes: number): void {
       text += `${id},"Name, ${next(500)}",2026-01-${10 + next(20)}T04:05:06Z,${price()},${next(1000)},${note()}\n`
     written += writeSync(descriptor, text)
   }
+  // What is measured has no writing of it to the disk beside it.
+  fsyncSync(descriptor)
   closeSync(descriptor)
 }
 
@@ -114,12 +116,12 @@ async function fills(folder: string, text: string, bytes: number, rounds: number
   const words = new Uint32Array(bytes / 4)
   for (let i = 0; i < words.length; i++) words[i] = Math.imul(i, 2_654_435_761) & 0x3fff_ffff
   const path = join(folder, 'plain')
-  writeFileSync(path, new Uint8Array(words.buffer))
+  writeFileSync(path, new Uint8Array(words.buffer), { flush: true })
   const part = new Uint8Array(bytes / 2)
   const descriptor = openSync(text, 'r')
   const packed = gzipSync(part.subarray(0, readSync(descriptor, part)))
   closeSync(descriptor)
-  writeFileSync(`${path}.gz`, packed)
+  writeFileSync(`${path}.gz`, packed, { flush: true })
   const subjects = {
     verbatim: file(path),
     'i16 as f32': file(path).through(elements({ of: 'i16', as: 'f32' })),
@@ -224,7 +226,7 @@ export const bench: Bench = {
     atEnd(() => removeFolder(folder))
     const csv = join(folder, 'table.csv')
     writeTable(csv, size * 1e6)
-    const { status } = spawnSync('gzip', ['-k', '-4', csv])
+    const { status } = spawnSync('sh', ['-c', 'gzip -k -4 "$0" && sync "$0.gz"', csv])
     if (status !== 0) throw new Error('gzip failed')
     return [
       columns(`A column of ${size} MB of CSV`, ['lethe', 'csv-parse', 'udsv', 'duckdb'], csv, folder, rounds),

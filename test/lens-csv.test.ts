@@ -325,6 +325,49 @@ describe('a column of a compressed table', () => {
   })
 })
 
+describe('a column of many of a plain table', () => {
+  it('is kept where there is time for a pass, and one that is most of the text is not', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lethe-csv-'))
+    try {
+      const rows = Array.from({ length: 20_000 }, (_, i) => [i, `"name,\n${i}"`, 'x'.repeat(60), i / 8])
+      const values = (n: number): Float64Array => Float64Array.from(rows, row => Number(row[n]))
+      const wide = bytesBacking(bytes(`a,b,c,d\n${rows.map(row => row.join(',')).join('\n')}\n`))
+      const narrow = bytesBacking(bytes(`a,d\n${rows.map(row => `${row[0]},${row[3]}`).join('\n')}\n`))
+      const spool = new Spool(join(folder, 'spool'))
+      let read = 0
+      const reading = (origin: Backing, column: string, thorough: boolean): [boolean, Float64Array] => {
+        const file: Backing = {
+          ...origin,
+          identity: { ...origin.identity, size: origin.size, inode: String(origin.size) },
+          read: (offset, into) => {
+            read += into.length
+            return origin.read(offset, into)
+          },
+        }
+        const view = through(file, lensNamed(csv({ columns: [column] })))
+        view.lens.prepare?.(
+          view.backing,
+          new FolderIndexStore(join(folder, 'index'), 2 ** 26, spool, thorough),
+        )
+        const out = new Uint8Array(view.size)
+        read = 0
+        view.read(0, out)
+        const kept = read === 0
+        view.close()
+        return [kept, new Float64Array(out.buffer)]
+      }
+      expect(reading(wide, 'a', false)).toEqual([false, values(0)])
+      expect(reading(wide, 'a', true)).toEqual([true, values(0)])
+      expect(reading(wide, 'd', true)).toEqual([true, values(3)])
+      expect(reading(wide, 'd', false)).toEqual([true, values(3)])
+      expect(reading(narrow, 'a', true)).toEqual([false, values(0)])
+      expect(readdirSync(join(folder, 'spool', 'v1'))).toHaveLength(2)
+    } finally {
+      removeFolder(folder)
+    }
+  })
+})
+
 describe('put', () => {
   function edited(text: string, name: string, index: number, value: number): string {
     const lens = lensNamed(name)

@@ -7,7 +7,9 @@
  *
  * Where the text itself is costly to have (it is compressed), a pass keeps the numbers in the store's spool, if there is room: a
  * page made from the text would take decompressing up to 1 MiB of it again. The first pass over the text does it on the way; a
- * column that is wanted later takes a pass of its own, where there is time for it (IndexStore.thorough).
+ * column that is wanted later takes a pass of its own, where there is time for it (IndexStore.thorough). Where there is, the
+ * numbers of a text that is there are kept too if they take much less of it: a page of one column of many is
+ * then read, instead of parsed out of a text many times its size.
  */
 import type { Backing } from '../backing/backing.ts'
 import { type TableKernel, type TableSyntax, tableKernels } from '../kernels/table.ts'
@@ -52,6 +54,10 @@ export interface TableLensOptions<T extends TableType> {
 }
 
 const VERSION = 1
+/** Numbers of a text that is not costly are kept from so many times their bytes of text on. */
+const SPARSE = 4
+/** Bytes of a text that are looked at for how long its rows are. */
+const SAMPLE = 2 ** 16
 const NOTHING = { from: 0, to: 0 }
 interface Known {
   readonly table: Fields
@@ -323,19 +329,30 @@ export function tableLens<T extends TableType>(options: TableLensOptions<T>): Ty
     return bytes.length === room ? { offset, bytes } : { offset, bytes, removes: room }
   }
 
+  /** Whether the numbers of a row take much less than its text. */
+  function isSparse(backing: Backing, { table }: Known): boolean {
+    const text = new Uint8Array(SAMPLE)
+    const length = backing.read(table.start, text)
+    let lines = 0
+    for (let at = text.indexOf(10); at >= 0 && at < length; at = text.indexOf(10, at + 1)) lines++
+    return length >= SPARSE * table.columns.length * width * Math.max(1, lines)
+  }
+
   function prepare(backing: Backing, store: IndexStore, pause?: () => void): void {
     const all = of(backing, store)
     const { index, table } = all
     const key: IndexKey = { identity: backing.identity, lens: name, version: VERSION }
     const costly = backing.costly === true
-    if (costly) all.values ??= store.spool?.find(key)
+    const wanted = costly || isSparse(backing, all)
+    if (wanted) all.values ??= store.spool?.find(key)
+    const thorough = wanted && store.thorough === true
     if (index.complete) {
       // Another column of it was made before.
-      if (costly && !all.values && store.thorough === true) keepAll(backing, all, store, key, ticker(pause))
+      if (thorough && !all.values) keepAll(backing, all, store, key, ticker(pause))
       return
     }
     const tick = ticker(pause)
-    const keeping = costly && index.rows === 0 ? keeper(store, key) : undefined
+    const keeping = (costly || thorough) && index.rows === 0 ? keeper(store, key) : undefined
     try {
       reach(backing, all, Number.POSITIVE_INFINITY, { tick, ...(keeping ? { keep: keeping.keep } : {}) })
       all.values = keeping?.commit()
