@@ -139,7 +139,9 @@ describe.skipIf(whyNoGuests !== undefined)(`a guest's memory (${whyNoGuests ?? '
     )
     let most = 0
     const timer = setInterval(() => {
-      most = Math.max(most, servedResident(lastChild(child.pid as number)))
+      // The kernel counts page by page while pages go and come: who is interrupted in it counts some twice. Not twice running.
+      const pid = lastChild(child.pid as number)
+      most = Math.max(most, Math.min(servedResident(pid), servedResident(pid), servedResident(pid)))
     }, 5)
     await new Promise(resolve => child.on('close', resolve))
     clearInterval(timer)
