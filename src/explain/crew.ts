@@ -110,6 +110,8 @@ function start(data: Omit<HandData, 'port' | 'shared'>): Hand {
   const worker = new Worker(new URL(`./hand${extension}`, import.meta.url), {
     workerData,
     transferList: [port2],
+    // What this process was started with is not for it: with --input-type it would end at once.
+    execArgv: [],
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
   // A hand that dies is noticed by its silence; without a listener its error would be ours.

@@ -137,6 +137,7 @@ function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
     workerData: { data, port },
     transferList: [port],
+    execArgv: [],
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
 }

@@ -108,6 +108,7 @@ export class Estimates {
     const here = import.meta.url
     const worker = new Worker(new URL(`./sampler${here.slice(-3)}`, here), {
       workerData: { share: this.#options.share ?? 1, shared: this.#flags.buffer },
+      execArgv: [],
     })
     worker.on('message', (result: Sampled) => this.#take(result))
     worker.unref()
