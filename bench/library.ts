@@ -231,7 +231,7 @@ export const bench: Bench = {
     return [
       columns(`A column of ${size} MB of CSV`, ['lethe', 'csv-parse', 'udsv', 'duckdb'], csv, folder, rounds),
       columns(`The same, gzipped`, ['lethe', 'udsv', 'duckdb'], `${csv}.gz`, folder, rounds),
-      await fills(folder, csv, 2 ** 28, rounds + 2),
+      await fills(folder, csv, 2 ** 29, rounds + 2),
       await anywhere(`${csv}.gz`, folder, size),
       await hot(folder),
     ]
