@@ -30,8 +30,8 @@ export const bench: Bench = {
       ['C, blocks of 16 to 256 bytes, 3 million', [churn, '16', '256', '3000000']],
       ['C, 256 bytes to 4 KiB, 2 million', [churn, '256', '4096', '2000000']],
       ['C, 1 to 8 KiB, 1 million', [churn, '1024', '8192', '1000000']],
-      ['Python, a million short strings', python('x = [str(i) for i in range(1000000)]')],
-      ['Python, 200,000 bytes objects of 2 kB', python('x = [bytes(2000) for i in range(200000)]')],
+      ['Python, 5 million short strings', python('x = [str(i) for i in range(5000000)]')],
+      ['Python, 500,000 bytes objects of 2 kB', python('x = [bytes(2000) for i in range(500000)]')],
     ]
     const recording = openRecording(false)
     const run = (way: Way, words: readonly string[]): number => {
