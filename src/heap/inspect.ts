@@ -2,8 +2,8 @@
 import { type Policy } from './allocator.ts'
 import * as best from './code/best.ts'
 import { freeSize } from './code/best-bins.ts'
-import { QUICK, QUICK_BARE, QUICK_HEADED, QUICK_MOST } from './code/best-quick.ts'
-import { RUN, runOf, slotAfter, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
+import { EDGE, EDGE_HEADED, PENDING, QUICK, QUICK_BARE, QUICK_HEADED, QUICK_MOST } from './code/best-quick.ts'
+import { PAGED, RUN, runOf, slotAfter, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
 import { inZone } from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
 import * as buddy from './code/buddy.ts'
@@ -50,16 +50,44 @@ export function* settled(memory: HeapMemory, policy: Policy): Generator<Block> {
 /** What is in the quick lists of `best`, with the sizes that the lists are for. Error where a list goes in circles. */
 export function quickBlocks(memory: HeapMemory): Map<number, number> {
   const found = new Map<number, number>()
-  const list = (head: number, size: number): void => {
-    for (let p = memory.load32(memory.base + head + (size >> 1)); p !== 0; p = memory.load32(p)) {
-      if (found.has(p) || p < memory.base || p >= memory.brk)
-        throw new Error(`The quick list of ${size} bytes leads to ${p}`)
-      found.set(p, size)
+  const add = (p: number, size: number): void => {
+    if (found.has(p) || p < memory.base || p >= memory.brk)
+      throw new Error(`The quick list of ${size} bytes leads to ${p}`)
+    found.set(p, size)
+  }
+  const word = (at: number): number => memory.load32(at)
+  const list = (first: number, size: number): void => {
+    for (let p = first; p !== 0; p = word(p)) add(p, size)
+  }
+  const pages = (first: number, last: number, size: number, bytes: number): void => {
+    let head = first
+    for (let edge = last; edge !== 0; edge = head) {
+      const page = edge - bytes
+      add(page, size)
+      if (head <= page || head > edge) throw new Error(`The quick list of ${size} bytes goes on at ${head}`)
+      for (head -= 4; head > page; head -= 4) add(word(head), size)
+      head = word(page)
     }
   }
-  for (let size = 8; size <= QUICK_BARE; size += 8) list(QUICK, size)
-  for (let size = 16; size <= QUICK_MOST; size += 8) list(QUICK_HEADED, size)
+  const edges = word(memory.base + PAGED)
+  for (let size = 8; size <= QUICK_BARE; size += 8) {
+    const head = word(memory.base + QUICK + (size >> 1))
+    if (edges !== 0) pages(head, word(edges + EDGE + (size >> 1)), size, size)
+    else list(head, size)
+  }
+  for (let size = 16; size <= QUICK_MOST; size += 8) {
+    const head = word(memory.base + QUICK_HEADED + (size >> 1))
+    if (edges !== 0) pages(head, word(edges + EDGE_HEADED + (size >> 1)), size, size - 4)
+    else list(head, size)
+  }
+  for (const p of pendingBlocks(memory)) add(p, word(p - 4) & -8)
   return found
+}
+
+/** What waits in `best` to be put into a quick list, or freed. */
+export function pendingBlocks(memory: HeapMemory): number[] {
+  const at = memory.base + PENDING
+  return Array.from({ length: memory.load32(at) }, (_, i) => memory.load32(at + 4 * (i + 1)))
 }
 
 /** The slots of a run of `best`. */

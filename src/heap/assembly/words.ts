@@ -63,4 +63,7 @@ export function clz32(word: i32): i32 {
 export function ctz32(word: i32): i32 {
   return ctz<i32>(word)
 }
+export function choose(first: boolean, one: i32, other: i32): i32 {
+  return select<i32>(one, other, first)
+}
 export function look(): void {}

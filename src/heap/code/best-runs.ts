@@ -13,7 +13,7 @@
  * become empty are *spare*, to be runs of any class again. All that are empty go when the heap would have to grow.
  *
  * The *map* has a byte for each unit, so that free knows what an address is without looking at its run: 0 is no run, else the size of the
- * slots, and in its low bits how many units before the run begins. The first 512 KiB have theirs among the variables; a
+ * slots, and in its low bits how many units before the run begins. The first 496 KiB have theirs among the variables; a
  * larger map is a block of the heap.
  *
  * Variables, by their distance from state(): */
@@ -30,11 +30,17 @@ export const CLASS_UNITS: i32 = 704
 /** The map, and how many units it has; the first one, of so many bytes. */
 export const MAP: i32 = 52
 export const MAPPED: i32 = 216
-export const FIRST_MAP: i32 = 1536
-export const FIRST_MAPPED: i32 = 512
+export const FIRST_MAP: i32 = 1552
+export const FIRST_MAPPED: i32 = 496
+
+/** A map of so many units, or more, has the edges of the quick lists behind it (best-quick.ts): the heap is larger than what a core has for itself in its caches. */
+export const BIG_MAP: i32 = 3968
+export const EDGES: i32 = 2176
+/** Where they are if the quick lists use them, or 0. */
+export const PAGED: i32 = 268
 
 /** The lists of spare runs, by units from 1 on. */
-export const SPARES: i32 = 1280
+export const SPARES: i32 = 1424
 
 /** The largest slot. */
 export const SMALL: i32 = 248
@@ -44,6 +50,9 @@ export const RUN: i32 = 16
 
 /** From so many units of blocks of one size on, runs have several. */
 const MANY: i32 = 8
+/** From so many on in a heap larger than caches, as many as the map can tell. */
+const LOTS: i32 = 64
+export const MOST_UNITS: i32 = 8
 const FREE: i32 = 4
 const NEXT: i32 = 8
 const PREVIOUS: i32 = 12
@@ -79,16 +88,30 @@ export function runOf(p: i32): i32 {
   return byte === 0 ? 0 : ((p - state()) & -UNIT) + state() - (byte & 7) * UNIT
 }
 
-/** A map of `units` bytes at `to` instead; gives the old one, if that was a block of the heap, or 0. */
+/** Bytes of a map of so many units. */
+export function mapBytes(units: i32): i32 {
+  return units < BIG_MAP ? units : units + EDGES
+}
+
+/** A map of `units` at `to` instead; gives the old one, if that was a block of the heap, or 0. */
 export function moveMap(to: i32, units: i32): i32 {
   const s = state()
   const old = load32(s + MAP)
   const mapped = load32(s + MAPPED)
   move(to, old, mapped)
-  zero(to + mapped, units - mapped)
+  zero(to + mapped, mapBytes(units) - mapped)
+  if (mapped >= BIG_MAP) move(to + units, old + mapped, EDGES)
   store32(s + MAP, to)
   store32(s + MAPPED, units)
+  if (load32(s + PAGED) !== 0) store32(s + PAGED, to + units)
   return old === s + FIRST_MAP ? 0 : old
+}
+
+/** Lets the quick lists, which are all empty, use the edges behind the map, if there are some. */
+export function setPaged(): void {
+  const s = state()
+  const mapped = load32(s + MAPPED)
+  if (mapped >= BIG_MAP) store32(s + PAGED, load32(s + MAP) + mapped)
 }
 
 function setUnits(run: i32, units: i32, size: i32): void {
@@ -115,13 +138,28 @@ export function slotsIn(units: i32, size: i32): i32 {
 
 /** How many units the next run is to have: many where there are many blocks, so that less is left at the end. */
 export function bestUnits(size: i32, headed: i32): i32 {
-  const s = state()
-  const units = load32(s + CLASS_UNITS + (size >> 1)) + ((load32(s + COUNTS + (headed >> 1)) * headed) >> 10)
+  const units = unitsOfSize(size, headed)
   if (units < MANY) return 1
+  const most = units >= LOTS && load32(state() + PAGED) !== 0 ? MOST_UNITS : 3
   let best = 1
-  for (let units = 2; units <= 3; units++)
+  for (let units = 2; units <= most; units++)
     if (slotsIn(units, size) * best > slotsIn(best, size) * units) best = units
   return best
+}
+
+// How many units blocks of this size fill, with headers and without.
+function unitsOfSize(size: i32, headed: i32): i32 {
+  const s = state()
+  return load32(s + CLASS_UNITS + (size >> 1)) + ((load32(s + COUNTS + (headed >> 1)) * headed) >> 10)
+}
+
+/**
+ * Whether runs are worth it where they save nothing but that free looks at a header: in a heap larger than caches, for a size with so many blocks that
+ * neither a run that is half empty counts nor what is left at a run's end.
+ */
+export function hasLots(size: i32, headed: i32, units: i32): boolean {
+  if (load32(state() + PAGED) === 0 || unitsOfSize(size, headed) < LOTS) return false
+  return slotsIn(units, size) * size * 64 >= units * UNIT * 63
 }
 
 /** A free slot of `size` bytes, taken; or 0. */
@@ -246,7 +284,7 @@ export function takeEmptyRun(): i32 {
   const s = state()
   const empty = load32(s + EMPTY)
   if (empty === 0) return 0
-  for (let head = s + SPARES; head < s + SPARES + 12; head += 4) {
+  for (let head = s + SPARES; head < s + SPARES + (MOST_UNITS << 2); head += 4) {
     const run = load32(head)
     if (run === 0) continue
     store32(head, load32(run + NEXT))

@@ -41,11 +41,15 @@ import {
   CLASS_UNITS,
   COUNTS,
   freeSlot,
+  hasLots,
   makeRun,
   MAPPED,
+  mapBytes,
   moveMap,
+  PAGED,
   runOf,
   slotsIn,
+  setPaged,
   setupRuns,
   slotOf,
   SMALL,
@@ -60,17 +64,19 @@ import {
   grew,
   putQuick,
   putQuickHeaded,
-  QUICK,
-  QUICK_BITS,
   QUICK_BARE,
+  QUICK_BITS,
   QUICK_BYTES,
   QUICK_FROM,
-  QUICK_HEADED,
   QUICK_MAP,
   QUICK_MOST,
   QUICK_TO,
   isCalm,
+  MOST_PENDING,
+  PENDING,
   SETTLE_FROM,
+  takeListed,
+  takeListedHeaded,
   takeQuick,
   takeQuickHeaded,
   turn,
@@ -302,7 +308,8 @@ export function count(p: i32, size: i32, by: i32): void {
 // more would save are worth a run that is half empty.
 function wantsRun(slot: i32, size: i32): boolean {
   const s = state()
-  if (size === slot || size > SMALL || inZone(load32(s + TOP))) return false
+  if (size > SMALL || inZone(load32(s + TOP))) return false
+  if (size === slot) return hasLots(slot, size, bestUnits(slot, size))
   const some = load32(s + CLASS_UNITS + (slot >> 1)) > 0
   const there = load32(s + COUNTS + (size >> 1))
   // A slot saves at most what a header costs.
@@ -356,9 +363,10 @@ function mapped(end: i32): boolean {
   let most = load32(s + MAPPED)
   if (units <= most) return true
   while (units > most) most <<= 1
-  const size = blockSize(most)
-  let p = mallocFree(size, most)
-  if (p === 0) p = mallocTop(size, most)
+  const bytes = mapBytes(most)
+  const size = blockSize(bytes)
+  let p = mallocFree(size, bytes)
+  if (p === 0) p = mallocTop(size, bytes)
   if (p === 0) return false
   const old = moveMap(p, most)
   if (old !== 0) freeBlock(old)
@@ -539,8 +547,43 @@ export function free(p: i32): void {
   if (p === 0) return
   const zone = inZone(p)
   const size = zone ? zoneSizeNear(p) : slotOf(p)
-  const full = size !== 0 && size <= QUICK_BARE ? putQuick(p, size) : zone ? freeInZone(p) : freeHeaded(p)
+  const full =
+    size !== 0 && size <= QUICK_BARE
+      ? putQuick(p, size)
+      : zone
+        ? freeInZone(p)
+        : load32(state() + PAGED) !== 0
+          ? freeLater(p)
+          : freeHeaded(p)
   if (full) settle()
+}
+
+function freeLater(p: i32): boolean {
+  const at = state() + PENDING
+  const count = load32(at) + 1
+  store32(at, count)
+  store32(at + (count << 2), p)
+  return count === MOST_PENDING && freePending()
+}
+
+// Frees what waits to be freed; whether that makes too much.
+function freePending(): boolean {
+  const at = state() + PENDING
+  const end = at + (load32(at) << 2)
+  // All headers are asked for before one is looked at.
+  let all = 0
+  for (let each = at; each < end; ) {
+    each += 4
+    all |= load32(load32(each) - 4)
+  }
+  let full = false
+  if (all !== 0)
+    for (let each = at; each < end; ) {
+      each += 4
+      if (freeHeaded(load32(each))) full = true
+    }
+  store32(at, 0)
+  return full
 }
 
 // A block of the zone that is larger than those in the lists of bare ones, or the last one, which has a header in its end.
@@ -577,39 +620,33 @@ function freeHeaded(p: i32): boolean {
 /** Frees what is in the quick lists; whether there was something. */
 export function settle(): boolean {
   const s = state()
+  freePending()
   const bytes = load32(s + QUICK_BYTES)
+  if (bytes !== 0) settleAll()
+  // Only while all lists are empty they can become others.
+  const whole = load32(s + END) - load32(s + FIRST)
+  setPaged()
   if (bytes === 0) return false
-  store32(s + QUICK_BYTES, 0)
-  for (let head = s + QUICK + 4; head <= s + QUICK + (QUICK_BARE >> 1); head += 4) {
-    let p = load32(head)
-    store32(head, 0)
-    while (p !== 0) {
-      const next = load32(p)
-      const run = inZone(p) ? 0 : runOf(p)
-      if (run === 0) freeBlock(p)
-      else freeSlot(run, p)
-      p = next
-    }
-  }
-  store32(s + QUICK_BITS, 0)
-  for (let word = 0; word < 16; word++) {
-    const map = s + QUICK_MAP + (word << 2)
-    for (let bits = load32(map); bits !== 0; bits &= bits - 1)
-      settleHeaded(s + QUICK_HEADED + (word << 7) + (ctz32(bits) << 2))
-    store32(map, 0)
-  }
-  turn(bytes, load32(s + END) - load32(s + FIRST))
+  turn(bytes, whole)
   return true
 }
 
-function settleHeaded(head: i32): void {
-  let p = load32(head)
-  store32(head, 0)
-  while (p !== 0) {
-    const next = load32(p)
-    count(p, sizeOf(p), -1)
-    freeBlock(p)
-    p = next
+function settleAll(): void {
+  const s = state()
+  store32(s + QUICK_BYTES, 0)
+  while (load32(s + QUICK_BITS) !== 0) {
+    const p = takeListed(ctz32(load32(s + QUICK_BITS)) << 3)
+    const run = inZone(p) ? 0 : runOf(p)
+    if (run === 0) freeBlock(p)
+    else freeSlot(run, p)
+  }
+  for (let word = 0; word < 16; word++) {
+    const map = s + QUICK_MAP + (word << 2)
+    while (load32(map) !== 0) {
+      const p = takeListedHeaded((word << 8) + (ctz32(load32(map)) << 3))
+      count(p, sizeOf(p), -1)
+      freeBlock(p)
+    }
   }
 }
 

@@ -66,6 +66,10 @@ export function clz32(word: i32): i32 {
 export function ctz32(word: i32): i32 {
   return word === 0 ? 32 : 31 - Math.clz32(word & -word)
 }
+/** One of two words, without a jump. */
+export function choose(first: boolean, one: i32, other: i32): i32 {
+  return first ? one : other
+}
 /** A search looks at a block: counted here, nothing in WebAssembly. */
 export function look(): void {
   looked++
