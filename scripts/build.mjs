@@ -270,9 +270,21 @@ function inline(folder) {
   rmSync(join(folder, 'assets'), { recursive: true })
 }
 
+// npm leaves out optional packages that want a newer Node than the one that it runs under, and only warns; vite is nothing without one of them.
+function checkPackages() {
+  const folder = join(root, 'node_modules/@rolldown')
+  if (!existsSync(folder) || readdirSync(folder).some(name => name.startsWith('binding-'))) return
+  const [, node = 'an old version'] = /\bnode\/(\S+)/.exec(process.env['npm_config_user_agent'] ?? '') ?? []
+  console.error(
+    `build: npm ran under Node ${node} and has left out packages that need 20.19 or later; install them with npx -y -p node@24 -p npm@11 npm ci`,
+  )
+  process.exit(1)
+}
+
 buildKernels()
 buildHeaps()
 if (!process.argv.includes('--kernels')) {
+  checkPackages()
   await buildDist()
   await buildPage(lab, ['machine', 'policy', 'heap', 'lens', 'backing', 'pager/decide.ts'])
   await buildPage(report, ['lab/theme.css', 'audit'], inline)
