@@ -1,7 +1,8 @@
-// npm run study [-- --only NAME … --again --report]: measures program states and writes docs/savings.md.
+// npm run study [-- --only NAME … --again --report --note TEXT]: measures program states and writes docs/savings.md.
 //
 // What has been measured is kept, a file for each state, so a run that was stopped goes on; `--again` begins anew. Debian packages
-// that are missing are installed. `--only` measures these states, `--report` only writes the page.
+// that are missing are installed. `--only` measures these states, `--report` only writes the page, `--note`
+// puts sentences on the machine into it.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     only: { type: 'string', multiple: true },
     again: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
+    note: { type: 'string' },
   },
 })
 const states = allStates()
@@ -79,6 +81,7 @@ if (measured.length > 0)
   writePage(
     measured,
     states.filter(state => !existsSync(file(state))),
+    values.note,
   )
 if (values.only === undefined && !values.report && measured.length === states.length)
   removeFolder(inputsFolder)

@@ -25,6 +25,7 @@ import { indexStore } from '../../src/explain/stores.ts'
 import { readMaps } from '../../src/process/maps.ts'
 import { type Range, explainable, presentRuns, ProcessMemory } from '../../src/process/snapshot.ts'
 import { memoryFigures } from '../../src/process/target.ts'
+import { type Kinds, kindsOf } from './kinds.ts'
 import { Program } from './program.ts'
 import type { State } from './state.ts'
 
@@ -43,6 +44,8 @@ export interface Result {
   /** Explained by recipes, besides; and the recipe file's bytes. */
   readonly pieces: number
   readonly recipe: number
+  /** What of these pages is numbers from text, and what nearly all bytes of files. */
+  readonly kinds: Kinds
   /** Pages by how they were copied. */
   readonly patterns: Readonly<Partial<Record<Pattern, number>>>
   /** Pages by lens. */
@@ -96,6 +99,7 @@ export async function measure(state: State): Promise<Result> {
       zero: found.counts.zero,
       pieces: recipe.pages,
       recipe: recipe.bytes,
+      kinds: recipe.kinds,
       patterns,
       lenses,
       points,
@@ -113,10 +117,10 @@ function recipes(
   pid: number,
   backings: readonly string[],
   skip: readonly Range[],
-): { pages: number; bytes: number; ranges: Range[] } {
+): { pages: number; bytes: number; ranges: Range[]; kinds: Kinds } {
   const path = join(tmpdir(), `lethe-study-${process.pid}.recipe`)
   try {
-    const { extents } = recipesOfProcess(pid, {
+    const { extents, candidates } = recipesOfProcess(pid, {
       path,
       most: 2 ** 31,
       backings,
@@ -124,7 +128,13 @@ function recipes(
     })
     const ranges = extents.map(({ start, pages }): Range => [start, start + pages * PAGE])
     const pages = extents.reduce((sum, extent) => sum + extent.pages, 0)
-    return { pages, bytes: pages === 0 ? 0 : statSync(path).size, ranges }
+    if (pages === 0) return { pages, bytes: 0, ranges, kinds: { numbers: 0, nearly: 0 } }
+    const kinds = kindsOf(
+      path,
+      extents,
+      candidates.map(({ lens = '' }) => lens),
+    )
+    return { pages, bytes: statSync(path).size, ranges, kinds }
   } finally {
     rmSync(path, { force: true })
   }

@@ -1,5 +1,5 @@
 // docs/savings.md, from the results of the states. All sentences with figures are computed.
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { type Pattern, patterns, patternTexts } from '../../src/audit/patterns.ts'
@@ -37,8 +37,8 @@ const backed = ({ explained, pieces }: Result): number => explained + pieces
 /** Bytes that stay: pages that nothing makes, and the recipes. */
 const left = (result: Result): number => (result.pages - made(result)) * PAGE + result.recipe
 
-/** Writes docs/savings.md; `missing`: states that have not been measured. */
-export function writePage(measured: readonly Measured[], missing: readonly State[]): void {
+/** Writes docs/savings.md; `missing`: states that have not been measured; `note`: sentences on the machine. */
+export function writePage(measured: readonly Measured[], missing: readonly State[], note?: string): void {
   const results = measured.map(({ result }) => result)
   const sum = (of: (result: Result) => number): number => results.reduce((total, one) => total + of(one), 0)
   const pages = sum(one => one.pages)
@@ -62,7 +62,7 @@ export function writePage(measured: readonly Measured[], missing: readonly State
 
 \`npm run study\` makes this page: it brings ${measured.length + missing.length} programs into a state in which they hold what they have read (\`bench/study/states\`), looks at
 their private anonymous memory, and writes down what of it files can make again. Measured here: ${measured.length} states,
-${((pages * PAGE) / 1e9).toFixed(1)} GB, on ${cpus().length} × ${cpus()[0]?.model ?? '?'}, ${gib.toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}. One run of each. Totals depend on the mix, which is ours; read the rows.${
+${((pages * PAGE) / 1e9).toFixed(1)} GB, on ${cpus().length} × ${cpus()[0]?.model ?? '?'}, ${gib.toFixed(0)} GiB, Linux ${release()}, Node ${process.version}, ${distribution()}, ${new Date().toISOString().slice(0, 10)}.${note === undefined ? '' : ` ${note}`} One run of each. Totals depend on the mix, which is ours; read the rows.${
     missing.length === 0
       ? ''
       : `
@@ -119,10 +119,14 @@ ${failures(measured)}
 
 ## Beside an earlier study
 
-Before Lethe there was a study with another program, which searched all bytes at every offset; *nearly* are pages of which it explained 90 % or more. Its inputs were other files,
-of other sizes: beside a smaller file the runtime weighs more. States that both have:
+Before Lethe there was a study with another program, which searched all bytes at every offset. Per cent of pages that are a file's *as a whole*, through a lens
+too; that hold parsed *numbers* at a stride, as objects of numbers do; that are *nearly* a file's, to 90 % or more, zeros included. Lethe makes the
+latter two as recipes, and others besides. Of all anonymous pages, in this table also now: copies of mapped files' pages are among them. The inputs are others
+of the same kinds, and mostly of the same sizes: beside a smaller one the runtime weighs more.
 
 ${earlierTable(measured)}
+
+${earlierSentence(measured)}
 
 ## Again
 
@@ -131,10 +135,15 @@ npm ci && npm run study              # installs what is missing with apt, as roo
 npm run study -- --only vim --again  # one state anew
 \`\`\`
 
+On a bare Debian 12 this is all, as root: \`apt-get install git npm\`, and in a clone \`npx -y -p node@24 -p npm@11 npm ci && npm run study\`.
+
 A result is kept for each state in \`bench/study/results\`, so a run that was interrupted goes on where it was. A state is a small file in \`bench/study/states\`.
 `
   writeFileSync(path, text)
 }
+
+const distribution = (): string =>
+  /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'an unknown distribution'
 
 function mean(results: readonly Result[], bytes: number, of: 'files' | 'net'): number {
   const pages = results.reduce((n, one) => n + one.pages, 0)
@@ -248,6 +257,9 @@ function failures(measured: readonly Measured[]): string {
     .toSorted((a, b) => b.result.pages - a.result.pages)
   const worse = measured.filter(({ result }) => result.zram !== undefined && left(result) > result.zram)
   const shared = measured.filter(({ result }) => result.shared >= 16e6)
+  const copies = measured
+    .map(({ state, result }) => [state.name, Math.max(0, result.anonymous - result.pages * PAGE)] as const)
+    .toSorted(([, a], [, b]) => b - a)
   const lines = poor.map(({ state, result }) => {
     const point = (bytes: number): string =>
       (100 * (result.points.find(one => one.bytes === bytes)?.files ?? 0)).toFixed(0)
@@ -262,6 +274,10 @@ function failures(measured: readonly Measured[]): string {
     ...lines,
     '',
     `- In ${worse.length} of ${measured.length} states zram leaves less than Lethe does without \`--pack\`: ${worse.map(({ state }) => state.name).join(', ')}. What files don't explain only compression makes smaller.`,
+    `- Not all anonymous memory is in these tables: copies of mapped files' pages, which a program makes by writing to them and the kernel lets nobody serve; stacks; what can't be written: ${(copies.reduce((n, [, bytes]) => n + bytes, 0) / 1e6).toFixed(0)} MB of all states, most in ${copies
+      .slice(0, 3)
+      .map(([name, bytes]) => `${name} (${(bytes / 1e6).toFixed(0)})`)
+      .join(', ')}.`,
     ...shared.map(
       ({ state, result }) =>
         `- ${state.about}: ${(result.shared / 1e6).toFixed(0)} MB of shared memory, which Lethe leaves alone.`,
@@ -270,23 +286,69 @@ function failures(measured: readonly Measured[]): string {
   ].join('\n')
 }
 
-function earlierTable(measured: readonly Measured[]): string {
-  const rows = measured.flatMap(({ state: { name, earlier }, result }) => {
+/** What an earlier study counted, of its pages and of ours, per cent. */
+interface Counted {
+  readonly whole: number
+  readonly numbers: number
+  readonly nearly: number
+}
+
+/** States that both have: what was counted then and now, and the points between. */
+const compared = (measured: readonly Measured[]) =>
+  measured.flatMap(({ state, result }) => {
+    const { name, earlier } = state
     if (earlier === undefined) return []
-    const now = (100 * result.explained) / result.pages
-    return [
-      [
-        name,
-        earlier.megabytes,
-        earlier.pages.toFixed(1),
-        earlier.nearly.toFixed(1),
-        megabytes(result.pages),
-        now.toFixed(1),
-        percent(result.pieces, result.pages),
-        (now - earlier.pages).toFixed(1),
-      ],
-    ]
+    const share = (pages: number): number => (100 * pages * PAGE) / result.anonymous
+    const before: Counted = { whole: earlier.pages, numbers: earlier.numbers ?? 0, nearly: earlier.nearly }
+    const after: Counted = {
+      whole: share(result.explained),
+      numbers: share(result.kinds.numbers),
+      nearly: share(result.kinds.nearly),
+    }
+    const strict = after.whole + after.numbers - before.whole - before.numbers
+    return [{ name, earlier, result, before, after, strict, loose: strict + after.nearly - before.nearly }]
   })
-  const head = ['state', 'then: MB', 'pages %', 'nearly %', 'now: MB', 'pages %', 'pieces %', 'pages, points']
+
+function earlierTable(measured: readonly Measured[]): string {
+  const cells = ({ whole, numbers, nearly }: Counted): string[] =>
+    [whole, numbers, nearly].map(share => share.toFixed(1))
+  const rows = compared(measured).map(({ name, earlier, result, before, after, strict, loose }) => [
+    name,
+    earlier.megabytes,
+    ...cells(before),
+    (result.anonymous / 1e6).toFixed(0),
+    ...cells(after),
+    percent((result.pieces - result.kinds.numbers - result.kinds.nearly) * PAGE, result.anonymous),
+    strict.toFixed(1),
+    loose.toFixed(1),
+  ])
+  const head = [
+    'state',
+    'then: MB',
+    'whole %',
+    'numbers %',
+    'nearly %',
+    'now: MB',
+    'whole %',
+    'numbers %',
+    'nearly %',
+    'other pieces %',
+    'points: whole, numbers',
+    'and nearly',
+  ]
   return table(head, rows)
+}
+
+function earlierSentence(measured: readonly Measured[]): string {
+  const all = compared(measured)
+  const near = (points: number): boolean => Math.abs(points) <= 3
+  const far = all.filter(({ strict }) => !near(strict))
+  const reasons = far.map(
+    ({ name, strict, earlier }) =>
+      `- ${name}, ${strict.toFixed(1)} points: ${earlier.why ?? 'it is not known why.'}`,
+  )
+  return [
+    `Of ${all.length} states ${all.length - far.length} agree within 3 points in what is a file's as a whole or holds parsed numbers; with nearly whole pages ${all.filter(({ loose }) => near(loose)).length} do.`,
+    ...(far.length === 0 ? [] : ['The others:', '', ...reasons]),
+  ].join('\n')
 }

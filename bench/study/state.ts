@@ -31,10 +31,17 @@ export interface State {
   /** A remark for the table. */
   readonly note?: string
   /**
-   * What another program found in the like state before Lethe was there, on a file of another size: pages explained as a whole, and those
-   * explained to 90 % or more, per cent of so many MB (10^6 bytes).
+   * What another program found in the like state before Lethe was there: per cent of its pages of so many MB (10^6 bytes) that are a
+   * file's as a whole (through a lens, too), hold parsed numbers at a stride, and are a file's to 90 % or more.
    */
-  readonly earlier?: { readonly pages: number; readonly nearly: number; readonly megabytes: number }
+  readonly earlier?: {
+    readonly pages: number
+    readonly numbers?: number
+    readonly nearly: number
+    readonly megabytes: number
+    /** Why that is not what is found now, where it is not. */
+    readonly why?: string
+  }
 }
 
 const folder = join(import.meta.dirname, 'states')
