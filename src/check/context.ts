@@ -77,6 +77,7 @@ export type HelperName =
   | 'give'
   | 'runOf'
   | 'release'
+  | 'thin'
 
 /** A function that is added. */
 export interface Helper {

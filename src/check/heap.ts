@@ -7,12 +7,13 @@ import {
   HEAP_RANGES,
   HEAP_STATE,
   HEAP_TAGS,
+  MOST_KEPT,
   STACK_SIZE,
   STACKS,
   TABLE,
   TAG_LIMIT,
 } from './layout.ts'
-import { HEADER } from './heap-code.ts'
+import { HEADER, REDZONES } from './heap-code.ts'
 
 /** Which pair of functions a block belongs to. */
 export type HeapKind = 'malloc' | 'new' | 'new[]'
@@ -34,6 +35,8 @@ type Code = (...args: number[]) => number
 
 /** Around each block. */
 const REDZONE = 16
+/** What a block of no bytes takes. */
+const LEAST_RUN = REDZONES
 
 export class CheckedHeap {
   readonly #control: Uint32Array
@@ -52,6 +55,9 @@ export class CheckedHeap {
     this.#give = exports[EXPORTS.give] as Code
     this.#blockAt = exports[EXPORTS.blockAt] as Code
     control[HEAP_STATE.limit >>> 2] = Math.min(quarantine, 0xffffffff)
+    // As many as may be kept, and those that come before the first go.
+    const most = Math.min(quarantine / LEAST_RUN + 2, MOST_KEPT)
+    control[HEAP_STATE.ring >>> 2] = 2 ** Math.ceil(Math.log2(most)) - 1
     control[HEAP_STATE.nextTag >>> 2] = HEAP_TAGS
   }
 
@@ -122,7 +128,16 @@ export class CheckedHeap {
 
   /** The blocks that were not given back, in the order of their tags. */
   live(): Block[] {
-    return [...this.#blocks()].filter(block => block.freed < 0)
+    const found: Block[] = []
+    const end = this.#state(HEAP_STATE.nextTag)
+    for (let tag = HEAP_TAGS; tag < end; tag += 8) {
+      const start = this.#state(TABLE + tag)
+      // Of those in quarantine, which are many, no object is made.
+      if (start % 8 !== 0 || this.#words[(start + HEADER.freed) >>> 2] !== 0) continue
+      const block = this.ofTag(tag)
+      if (block !== undefined) found.push(block)
+    }
+    return found
   }
 
   /** How long the blocks are that a call stack took; undefined: some are longer than others. */

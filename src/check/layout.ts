@@ -30,8 +30,8 @@
 //   tag | slack | kind   kind: 0 malloc, 1 new, 2 new[]. Slack (4): aligned to more than 16 bytes
 //   taken, freed         numbers of call stacks; freed: plus 1, 0: it lives
 //   size
-// and before them, if there is slack, the length and the start of the run of bytes that it has taken. A block that was freed keeps all that,
-// and a link at its start, while it is in quarantine; then its run of bytes goes to the bin of its length, linked at its 16th byte.
+// and before them, if there is slack, the length and the start of the run of bytes that it has taken. A block that was freed keeps all that
+// while it is in quarantine; then its run of bytes goes to the bin of its length, linked at its first byte.
 //
 // Kept V is never reported; V that decides a branch, an address or a call of the host is. Passing through calls: a global for each
 // parameter and result. The *control memory*: an exchange between slow paths and the pass, the call stack (a call site per frame,
@@ -73,8 +73,10 @@ type HeapWord =
   | 'end'
   | 'kept'
   | 'limit'
-  | 'oldest'
-  | 'newest'
+  | 'first'
+  | 'last'
+  | 'ring'
+  | 'seen'
   | 'freeTag'
   | 'nextTag'
   | 'allocations'
@@ -86,19 +88,23 @@ export const HEAP = 0x90_0000
 export const HEAP_STATE: Readonly<Record<HeapWord, number>> = {
   top: HEAP,
   end: HEAP + 4,
-  /** Bytes in quarantine, and how many may be; the block that came first, and the last. */
+  /** Bytes in quarantine, and how many may be. */
   kept: HEAP + 8,
   limit: HEAP + 12,
-  oldest: HEAP + 16,
-  newest: HEAP + 20,
+  /** Blocks that have left the quarantine, and that have come to it; `ring`: the bits of these that say where at KEPT the block is. */
+  first: HEAP + 16,
+  last: HEAP + 20,
+  ring: HEAP + 24,
   /** The tag that was given back last (in its entry: the one before, plus 1), and the first that was never used. */
-  freeTag: HEAP + 24,
-  nextTag: HEAP + 28,
-  allocations: HEAP + 32,
-  frees: HEAP + 36,
+  freeTag: HEAP + 28,
+  nextTag: HEAP + 32,
+  allocations: HEAP + 36,
   /** 64 bits. */
   bytes: HEAP + 40,
-  ranges: HEAP + 48,
+  frees: HEAP + 48,
+  ranges: HEAP + 52,
+  /** What is read only to be near. */
+  seen: HEAP + 56,
 }
 /** Runs of free bytes by their length: the first of each. */
 export const BINS = 0x90_1000
@@ -118,8 +124,12 @@ export const STACK_COUNT: number = 4 * STACK_DEPTH
 export const STACK_SIZE: number = STACK_COUNT + 4
 /** Origins have no more numbers. */
 export const MOST_STACKS = 0xff_0000
+/** The blocks in quarantine, in a ring: their starts. */
+export const KEPT = 0x8100_0000
+/** No run is shorter, so no more blocks are in quarantine. */
+export const MOST_KEPT: number = 2 ** 27
 
-export const CONTROL_PAGES = 0x8100
+export const CONTROL_PAGES = 0xa100
 
 /** Where the added imports come from, and what the exports are called. */
 export const CHECK_MODULE = 'lethe:check'

@@ -24,6 +24,7 @@ import {
   DEFINED,
   HEAP_STATE,
   HEAP_TAGS,
+  KEPT,
   MIXED,
   MIXED_ADDRESSABLE,
   ORIGIN_MASK,
@@ -37,6 +38,8 @@ import {
 export const MOST_BYTES = 0x7fff0000
 /** Shorter than this a loop is faster than memory.fill. */
 const SHORT = 256
+/** So many blocks leave the quarantine together, if they are short. */
+const AT_ONCE = 16
 
 export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
   // (size, alignment, kind, stack) -> the start of a new block, undefined since then; 0: there is no memory
@@ -330,29 +333,79 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.op(0x6a)
       })
       // Last in quarantine.
+      keptAt(out, () => state(out, HEAP_STATE.last))
       out.get(start)
-      out.i32(0)
-      out.memory(0x36, BITS, 0)
-      state(out, HEAP_STATE.oldest)
-      when(
-        out,
-        () => {
-          state(out, HEAP_STATE.newest)
-          out.get(start)
-          out.memory(0x36, BITS, 0)
-        },
-        () => setState(out, HEAP_STATE.oldest, () => out.get(start)),
-      )
-      setState(out, HEAP_STATE.newest, () => out.get(start))
+      out.memory(0x36, CONTROL, KEPT)
+      setState(out, HEAP_STATE.last, () => {
+        state(out, HEAP_STATE.last)
+        out.i32(1)
+        out.op(0x6a)
+      })
       forever(out, () => {
         state(out, HEAP_STATE.kept)
         state(out, HEAP_STATE.limit)
         out.op(0x4d)
-        state(out, HEAP_STATE.oldest)
-        out.get(start)
-        out.op(0x46, 0x72)
+        others(out)
+        out.op(0x45, 0x72)
         out.brIf(1)
+        out.call(helpers.thin)
+      })
+    },
+  },
+  // Some blocks leave the quarantine. What is known of them, and their bytes, were not touched for long: memory is asked for all of that
+  // at once, and not for each block when its turn comes, for it is needed soon.
+  thin: {
+    type: i32s(0, 0),
+    locals: locals(4),
+    emit(out, { helpers }) {
+      const [count, i, start, seen] = [0, 1, 2, 3]
+      others(out)
+      out.tee(count)
+      out.i32(AT_ONCE)
+      out.get(count)
+      out.i32(AT_ONCE)
+      out.op(0x49, 0x1b)
+      out.set(count)
+      forever(out, () => {
+        out.get(i)
+        out.get(count)
+        out.op(0x4f)
+        out.brIf(1)
+        keptAt(out, () => {
+          state(out, HEAP_STATE.first)
+          out.get(i)
+          out.op(0x6a)
+        })
+        out.memory(0x28, CONTROL, KEPT)
+        out.tee(start)
+        out.memory(0x28, SHADOW, 0)
+        out.get(start)
+        out.memory(0x28, 0, 0)
+        out.op(0x72)
+        header(out, start, HEADER.tag)
+        out.i32(-8)
+        out.op(0x71)
+        out.memory(0x28, CONTROL, TABLE)
+        out.op(0x72)
+        out.get(seen)
+        out.op(0x72)
+        out.set(seen)
+        sum(out, i, 1)
+        out.set(i)
+      })
+      // Or an engine would not ask at all.
+      setState(out, HEAP_STATE.seen, () => out.get(seen))
+      forever(out, () => {
         out.call(helpers.release)
+        sum(out, count, -1)
+        out.tee(count)
+        out.op(0x45)
+        state(out, HEAP_STATE.kept)
+        state(out, HEAP_STATE.limit)
+        state(out, HEAP_STATE.limit)
+        out.i32(4)
+        out.op(0x76, 0x6b, 0x4d, 0x72)
+        out.brIf(1)
       })
     },
   },
@@ -380,11 +433,13 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
     locals: locals(3),
     emit(out, { helpers }) {
       const [start, tag, length] = [0, 1, 2]
-      state(out, HEAP_STATE.oldest)
+      keptAt(out, () => state(out, HEAP_STATE.first))
+      out.memory(0x28, CONTROL, KEPT)
       out.set(start)
-      setState(out, HEAP_STATE.oldest, () => {
-        out.get(start)
-        out.memory(0x28, BITS, 0)
+      setState(out, HEAP_STATE.first, () => {
+        state(out, HEAP_STATE.first)
+        out.i32(1)
+        out.op(0x6a)
       })
       out.get(start)
       out.call(helpers.runOf)
@@ -420,6 +475,24 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.call(helpers.putRun)
     },
   },
+}
+
+// Leaves where in the ring, from KEPT on, the block with this number is.
+function keptAt(out: Emitter, number: () => void): void {
+  number()
+  state(out, HEAP_STATE.ring)
+  out.op(0x71)
+  out.i32(2)
+  out.op(0x74)
+}
+
+// Leaves how many blocks are in quarantine but the last.
+function others(out: Emitter): void {
+  state(out, HEAP_STATE.last)
+  state(out, HEAP_STATE.first)
+  out.op(0x6b)
+  out.i32(1)
+  out.op(0x6b)
 }
 
 // Leaves the shadow of the last word of a block whose size, in a local, is no multiple of 4.
