@@ -53,18 +53,20 @@ function effective(out: Emitter, { base, offset }: Access, more = 0): void {
   out.op(0x6a)
 }
 
-// Leaves what has to be 0 for the simple path: the address is defined, and inside of its object. False: that is certain. An access that
+// Leaves the simple path if the address is not defined, or not inside of its object. An access that
 // begins before the object and ends in it passes if it is no multiple of its width away: such a one takes the slow path for its
 // alignment, or the object has none. What is no tag is looked up, too: that costs less than to ask. 0 has an entry that holds everything;
 // what another T finds decides nothing, for the slow path asks.
-function addressReasons(out: Emitter, locals: Locals, access: Access): boolean {
+function refuseAddress(out: Emitter, locals: Locals, access: Access): void {
   const { address, width, offset } = access
-  if (access.inFrame !== undefined) return false
-  const unseen = address.v >= 0 && !access.seen
-  if (unseen) out.get(address.v)
+  if (access.inFrame !== undefined) return
+  if (address.v >= 0 && !access.seen) {
+    out.get(address.v)
+    out.brIfRarely(0)
+  }
   // An address that is a constant and an offset that is one: the offset is the object, the constant an index.
   const far = offset >= 1024
-  if (access.inside || address.t === NONE || address.t === -2 || (address.t < NONE && far)) return unseen
+  if (access.inside || address.t === NONE || address.t === -2 || (address.t < NONE && far)) return
   // Where the object begins and how long it is, in one word of 64 bits.
   const object = locals.named('object', I64)
   effective(out, access, width - 1)
@@ -81,8 +83,7 @@ function addressReasons(out: Emitter, locals: Locals, access: Access): boolean {
   out.get(object)
   out.i64(32n)
   out.op(0x88, 0xa7, 0x4f)
-  if (unseen) out.op(0x72)
-  return true
+  out.brIfRarely(0)
 }
 
 // Leaves the shadow word that the first byte is in.
@@ -104,14 +105,14 @@ function wordOf(out: Emitter, access: Access): void {
   }
 }
 
-// Leaves the bits of the address that have to be 0 for the simple path. False: it is known to be aligned.
-function misaligned(out: Emitter, access: Access, mask: number): boolean {
-  if (mask === 0 || (access.inFrame !== undefined && access.inFrame % (mask + 1) === 0)) return false
+// Leaves the simple path if the address is not aligned.
+function refuseMisaligned(out: Emitter, access: Access, mask: number): void {
+  if (mask === 0 || (access.inFrame !== undefined && access.inFrame % (mask + 1) === 0)) return
   if (access.offset % (mask + 1) === 0) out.get(access.base)
   else effective(out, access)
   out.i32(mask)
   out.op(0x71)
-  return true
+  out.brIfRarely(0)
 }
 
 const alignment = (width: number): number => Math.min(width, 4) - 1
@@ -144,7 +145,7 @@ export function checkLoad(
   if (helper !== undefined) {
     out.block()
     out.block()
-    const reasons = addressReasons(out, locals, access)
+    refuseAddress(out, locals, access)
     const wide = width === 8
     const s = locals.named('s', wide ? I64 : I32)
     if (wide) {
@@ -153,9 +154,9 @@ export function checkLoad(
       out.i64(LOW_WORDS)
       out.op(0x7d)
       out.i64(NOT_DEFINED_64)
-      out.op(0x83)
-      if (misaligned(out, access, 3)) out.op(0xad, 0x84)
-      out.op(0x50, 0x45)
+      out.op(0x83, 0x50, 0x45)
+      out.brIfRarely(0)
+      refuseMisaligned(out, access, 3)
     } else {
       wordOf(out, access)
       if (width === 4) out.tee(s)
@@ -163,10 +164,9 @@ export function checkLoad(
       out.op(0x6b)
       out.i32(UNDEFINED - DEFINED)
       out.op(0x4f)
-      if (misaligned(out, access, width - 1)) out.op(0x72)
+      out.brIfRarely(0)
+      refuseMisaligned(out, access, width - 1)
     }
-    if (reasons) out.op(0x72)
-    out.brIfRarely(0)
     out.zero(shadowType(type) ?? I32)
     out.set(v)
     if (width === 4) {
@@ -205,9 +205,8 @@ function exchanged(out: Emitter, type: ValueType, read: boolean): void {
   }
 }
 
-// Leaves what has to be 0 for the value to be stored simply, joined with what is on the stack: its undefined bits (those that are
-// written), and a T that is an origin.
-function valueReasons(out: Emitter, { v, t, type }: Value, width: number): void {
+// Leaves the simple path if the value has undefined bits among those that are written, or its T is an origin.
+function refuseValue(out: Emitter, { v, t, type }: Value, width: number): void {
   if (v >= 0) {
     out.get(v)
     if (shadowType(type) === I64) {
@@ -218,12 +217,13 @@ function valueReasons(out: Emitter, { v, t, type }: Value, width: number): void 
       out.i32(width === 1 ? 0xff : 0xffff)
       out.op(0x71)
     }
-    out.op(0x72)
+    out.brIfRarely(0)
   }
   if (t >= 0 && width === 4) {
     out.get(t)
     out.i32(TAG_LIMIT)
-    out.op(0x71, 0x72)
+    out.op(0x71)
+    out.brIfRarely(0)
   }
 }
 
@@ -242,30 +242,30 @@ export function checkStore(
     const aligned = access.inFrame !== undefined && access.inFrame % Math.min(width, 4) === 0
     out.block()
     out.block()
-    const reasons = addressReasons(out, locals, access)
+    refuseAddress(out, locals, access)
     // What was there may be undefined, too, if all of it is written. A part of a word that is defined and no pointer stays so.
-    if (width >= 4 && aligned) out.i32(0)
-    else if (width === 8) {
-      out.get(access.base)
-      out.memory(0x29, SHADOW, access.offset)
-      out.i64(LOW_WORDS)
-      out.op(0x7d)
-      out.i64(SIGN_BITS_64)
-      out.op(0x83, 0x50, 0x45)
-    } else {
-      wordOf(out, access)
-      out.i32(DEFINED)
-      if (width < 4) out.op(0x47)
-      else {
-        out.op(0x6b)
-        out.i32(-0x80000000)
-        out.op(0x71)
+    if (width < 4 || !aligned) {
+      if (width === 8) {
+        out.get(access.base)
+        out.memory(0x29, SHADOW, access.offset)
+        out.i64(LOW_WORDS)
+        out.op(0x7d)
+        out.i64(SIGN_BITS_64)
+        out.op(0x83, 0x50, 0x45)
+      } else {
+        wordOf(out, access)
+        out.i32(DEFINED)
+        if (width < 4) out.op(0x47)
+        else {
+          out.op(0x6b)
+          out.i32(0)
+          out.op(0x48)
+        }
       }
+      out.brIfRarely(0)
+      refuseMisaligned(out, access, alignment(width))
     }
-    if (misaligned(out, access, alignment(width))) out.op(0x72)
-    valueReasons(out, value, width)
-    if (reasons) out.op(0x72)
-    out.brIfRarely(0)
+    refuseValue(out, value, width)
     if (width === 8) {
       out.get(access.base)
       out.i64(LOW_WORDS)
