@@ -19,6 +19,7 @@ import {
   TAG_LIMIT,
   UNDEFINED,
 } from './layout.ts'
+import { preferHuge } from '../sys/memory.ts'
 import { Places } from './places.ts'
 import type { Program } from './program.ts'
 import { Shadow } from './shadow.ts'
@@ -117,6 +118,9 @@ export class Runtime {
       new Uint32Array(bits.buffer),
       this.#options.quarantine,
     )
+    // What freed blocks wait for comes back cold, in all of these: fewer and larger pages are found faster.
+    for (const name of [EXPORTS.memory, EXPORTS.shadow, EXPORTS.control, EXPORTS.bits])
+      preferHuge(exports[name] as EngineMemory)
     this.#look()
     this.places = new Places(this)
     this.places.tags = exports[EXPORTS.tags] as EngineGlobal

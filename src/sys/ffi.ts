@@ -9,7 +9,7 @@ import { type Calls, machine, x64 } from './abi.ts'
 import { must } from './errno.ts'
 
 // Elsewhere this can be loaded too, for who only reads through lenses, but every call says why it can't be made.
-const isHere = process.platform === 'linux' && process.arch === 'x64'
+export const isHere: boolean = process.platform === 'linux' && process.arch === 'x64'
 const refuse = (): never => {
   machine()
   throw new Error('lethe: a system call on a machine that has none')

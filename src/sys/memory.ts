@@ -1,6 +1,6 @@
 // Other processes' memory and ours: remote reads and writes, which pages are present or protected, CPU placement.
 import { must } from './errno.ts'
-import { arena, call, getAddress, nr, putAddress } from './ffi.ts'
+import { addressOf, arena, call, getAddress, isHere, nr, putAddress } from './ffi.ts'
 
 const memory = arena(65536)
 const { u32 } = memory
@@ -146,6 +146,13 @@ export const discard = (start: number, length: number): number => advise(start, 
 /** Gives advice on a range of our own memory. */
 export const advise = (start: number, length: number, advice: number): number =>
   call(nr.madvise, start, length, advice)
+
+/**
+ * Huge pages are welcome in a WebAssembly memory, also where it grows to. It is advice: where nobody can follow it nothing happens.
+ */
+export function preferHuge(memory: { readonly buffer: ArrayBuffer }): void {
+  if (isHere) advise(addressOf(memory.buffer), 2 ** 32, 14 /* MADV_HUGEPAGE */)
+}
 
 /** Lets nobody touch a range of our own memory, or reads and writes again. 0, or a negative errno. */
 export const protect = (start: number, length: number, open: boolean): number =>
