@@ -3,7 +3,7 @@
  * Builds what its sources have outgrown, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
- *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js is made one file (vite)
+ *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js and check-run.js are made one file each (vite)
  *   the entries of dist/library/ → dist/lethe/ (vite), what a program imports: a few files instead of a hundred
  *   src/lab/ with what it shows → dist/lab/ (vite)
  *   src/report/ → dist/report/index.html, script and style inside (vite)
@@ -186,7 +186,7 @@ async function buildDist() {
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)
   }
-  await joinPlainRun(join(part, 'cli'))
+  for (const name of ['plain-run.js', 'check-run.js']) await joinOne(join(part, 'cli'), name)
   await bundleLibrary(part)
   writeFileSync(join(part, '.built'), '')
   // The pages have builds of their own.
@@ -198,10 +198,10 @@ async function buildDist() {
   rmSync(old, { recursive: true, force: true })
 }
 
-// dist/cli/plain-run.js with all that it imports in itself; what it loads later stays where it is.
-async function joinPlainRun(folder) {
+// A file of dist/cli with all that it imports in itself; what it loads later stays where it is.
+async function joinOne(folder, name) {
   const { build } = await import('vite')
-  const entry = join(folder, 'plain-run.js')
+  const entry = join(folder, name)
   const made = join(folder, 'joined')
   await build({
     root: folder,
@@ -214,7 +214,7 @@ async function joinPlainRun(folder) {
       rolldownOptions: { external: ['./main.js'] },
     },
   })
-  renameSync(join(made, 'plain-run.js'), entry)
+  renameSync(join(made, name), entry)
   rmSync(made, { recursive: true })
 }
 

@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { CheckFinding, CheckResult, LeakCheck, LeakKind } from '../check/index.ts'
-import { GuestError } from '../guest/errors.ts'
 import { collect, examples } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { parseDir, parseEnv } from './guest-parts.ts'
@@ -85,11 +84,17 @@ function parseKinds(text: string): ReadonlySet<LeakKind> {
 }
 
 async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<void> {
-  const { check, CheckError, findingText, jsonReport, sarifReport, summaryText } = await import(
-    '../check/index.ts'
-  )
-  const { load } = await import('../guest/load.ts')
-  const { parseMalloc } = await import('../guest/malloc-functions.ts')
+  const {
+    check,
+    CheckError,
+    findingText,
+    GuestError,
+    jsonReport,
+    load,
+    parseMalloc,
+    sarifReport,
+    summaryText,
+  } = await import('./check-run.ts')
   const suppress = await suppressions(flags.suppressions ?? [])
   const json = flags.json !== undefined
   let result: CheckResult
@@ -140,7 +145,7 @@ function document(to: string | true | undefined, value: object): void {
 }
 
 async function suppressions(files: readonly string[]): Promise<(finding: CheckFinding) => boolean> {
-  const { parseSuppressions, SuppressionError } = await import('../check/index.ts')
+  const { parseSuppressions, SuppressionError } = await import('./check-run.ts')
   const all = files.map(file => {
     try {
       return parseSuppressions(readFileSync(file, 'utf8'))

@@ -6,9 +6,10 @@ import { endWithReader, say } from './output.ts'
 
 try {
   endWithReader()
-  // `run` is started for short programs too, and `machine` for short traces: they do not load what all the others are made of.
+  // `run` and `check` are started for short programs too, and `machine` for short traces: they do not load what all the others are made of.
   const few: Readonly<Record<string, () => Promise<Command>>> = {
     run: async () => (await import('./run.ts')).runCommand(),
+    check: async () => (await import('./check.ts')).checkCommand(),
     machine: async () => (await import('./machine.ts')).machineCommand(),
     'machine dinero': async () => {
       const [{ machineWith }, { dineroCommand }] = await Promise.all([

@@ -68,7 +68,7 @@ export function guestOf(path: string, bytes: Uint8Array): Guest {
 
 // A guest that is run as it is does without the codec, and loading that takes longer than many a run.
 function codec(): typeof import('./codec.ts') {
-  return loadModule(import.meta.url, './codec') as typeof import('./codec.ts')
+  return loadModule(import.meta.url, '../guest/codec') as typeof import('./codec.ts')
 }
 
 function decoded(path: string, bytes: Uint8Array): Module {
