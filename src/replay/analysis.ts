@@ -34,7 +34,7 @@ export interface Analysis {
 }
 
 /** Part of the key: what an older Lethe found is not used. */
-const revision = '4'
+const revision = '5'
 
 /** The analysis of a guest, and whether it was there already. */
 export function analyse(guest: Guest): { readonly analysis: Analysis; readonly cached: boolean } {

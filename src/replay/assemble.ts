@@ -9,6 +9,12 @@ export const GUEST = 0
 export const TAGS = 1
 export const STATE = 2
 
+/**
+ * Where in TAGS the tag of the guest's first byte is. A processor that looks for a store on which a load depends compares the last twelve bits of their
+ * addresses first: were these the same for a byte and its tag, each load of a tag would wait for the store of a byte.
+ */
+export const tagsAt = 2112
+
 /** Writes an opcode by our number. */
 export function opcode(w: Writer, op: number): void {
   if (op < 0x100) w.byte(op)
@@ -30,6 +36,17 @@ export function i32(w: Writer, value: number): void {
   w.s32(value)
 }
 
+/** The body of a function, and which of its branches are hardly ever taken: 2 * their byte, as in Func.hints. */
+export class BodyWriter extends Writer {
+  readonly hints: number[] = []
+}
+
+/** `if` for what is hardly ever so. */
+export function rarely(w: BodyWriter): void {
+  w.hints.push(2 * w.length)
+  open(w, 'if')
+}
+
 /** `block`, `loop` or `if` of no type, or of one result. */
 export function open(
   w: Writer,
@@ -45,7 +62,14 @@ export function access(w: Writer, op: number | OpName, memory: number, offset = 
   opcode(w, typeof op === 'number' ? op : OP[op])
   w.byte(memory === 0 ? 0 : 0x40)
   if (memory !== 0) w.u32(memory)
-  w.u64(offset)
+  w.u64(memory === TAGS ? offset + tagsAt : offset)
+}
+
+/** Puts the address of the tag of the byte at the address that a local has. */
+export function putTagAddress(w: Writer, local: number): void {
+  put(w, 'local.get', local)
+  i32(w, tagsAt)
+  put(w, 'i32.add')
 }
 
 const loads: Readonly<Record<number, OpName>> = {
@@ -120,7 +144,7 @@ export interface HelperCode {
   readonly params: readonly ValueType[]
   readonly results: readonly ValueType[]
   readonly locals: readonly ValueType[]
-  readonly body: Uint8Array
+  readonly body: BodyWriter
 }
 export interface HelperIndices {
   /** Give back their three operands (to, …, length; to, from, length) if these ranges are in the guest's memory. */
@@ -160,8 +184,8 @@ export function helpers(
 }
 
 // Bulk instructions ask the engine, whose memory may be larger than the guest's: what lies between is not to be touched, and would be.
-function within(g: HelperGlobals, starts: readonly number[]): Uint8Array {
-  const w = new Writer(64)
+function within(g: HelperGlobals, starts: readonly number[]): BodyWriter {
+  const w = new BodyWriter(64)
   const length = 2
   for (const start of starts) {
     put(w, 'local.get', start)
@@ -175,7 +199,7 @@ function within(g: HelperGlobals, starts: readonly number[]): Uint8Array {
     w.s64(16n)
     put(w, 'i64.shl')
     put(w, 'i64.gt_u')
-    open(w, 'if')
+    rarely(w)
     // Out of bounds in any memory.
     i32(w, -1)
     access(w, 'i64.load', GUEST, 0xffff_ffff)
@@ -184,7 +208,7 @@ function within(g: HelperGlobals, starts: readonly number[]): Uint8Array {
   }
   for (const local of [0, 1, length]) put(w, 'local.get', local)
   put(w, 'end')
-  return w.take()
+  return w
 }
 
 const ones = 0x0101_0101_0101_0101n
@@ -242,8 +266,8 @@ function putNoneKnown(w: Writer, g: HelperGlobals, tags: number): void {
  * note(address, offset, width): logs what is not known yet of the bytes, and makes it known. Who reads one byte will read those beside it: the
  * eight that lie in a word are logged together if none of them is known.
  */
-function note(g: HelperGlobals, helper: HelperIndices): Uint8Array {
-  const w = new Writer(512)
+function note(g: HelperGlobals, helper: HelperIndices): BodyWriter {
+  const w = new BodyWriter(512)
   const [address, offset, left, at, tags] = [0, 1, 2, 3, 4] as const
   put(w, 'local.get', address)
   put(w, 'local.get', offset)
@@ -310,15 +334,15 @@ function note(g: HelperGlobals, helper: HelperIndices): Uint8Array {
     put(w, 'end')
   }
   put(w, 'end')
-  return w.take()
+  return w
 }
 
 /**
  * noteByte(at). A byte that a large copy brought is logged where it was copied from: a replay makes the copy again, which would
  * overwrite it where it is now.
  */
-function noteByte(g: HelperGlobals, helper: HelperIndices): Uint8Array {
-  const w = new Writer(128)
+function noteByte(g: HelperGlobals, helper: HelperIndices): BodyWriter {
+  const w = new BodyWriter(128)
   const [at, copy, value] = [0, 1, 2] as const
   put(w, 'local.get', at)
   access(w, 'i32.load8_u', TAGS)
@@ -370,12 +394,12 @@ function noteByte(g: HelperGlobals, helper: HelperIndices): Uint8Array {
   put(w, 'local.get', value)
   put(w, 'call', helper.log)
   put(w, 'end')
-  return w.take()
+  return w
 }
 
 /** log(at, width, value): one more entry. */
-function log(g: HelperGlobals): Uint8Array {
-  const w = new Writer(128)
+function log(g: HelperGlobals): BodyWriter {
+  const w = new BodyWriter(128)
   const [at, width, value] = [0, 1, 2] as const
   put(w, 'global.get', g.log)
   i32(w, logEntry)
@@ -384,7 +408,7 @@ function log(g: HelperGlobals): Uint8Array {
   i32(w, 16)
   put(w, 'i32.shl')
   put(w, 'i32.gt_u')
-  open(w, 'if')
+  rarely(w)
   i32(w, 16)
   put(w, 'memory.grow', STATE)
   put(w, 'drop')
@@ -406,7 +430,7 @@ function log(g: HelperGlobals): Uint8Array {
   put(w, 'global.get', g.log)
   i32(w, logAt + mostLogged * logEntry)
   put(w, 'i32.ge_u')
-  open(w, 'if')
+  rarely(w)
   put(w, 'global.get', g.budget)
   i32(w, 0)
   put(w, 'i32.gt_s')
@@ -418,15 +442,15 @@ function log(g: HelperGlobals): Uint8Array {
   put(w, 'end')
   put(w, 'end')
   put(w, 'end')
-  return w.take()
+  return w
 }
 
 /**
  * copied(to, from, length), before memory is copied: what is known of the source is known of the copy. 1: the host has copied, by
  * moving lenses where the source is virtual.
  */
-function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
-  const w = new Writer(128)
+function copied(g: HelperGlobals, at: HelperIndices, move: number): BodyWriter {
+  const w = new BodyWriter(128)
   const [to, from, length] = [0, 1, 2] as const
   put(w, 'local.get', length)
   i32(w, largeCopy)
@@ -440,13 +464,13 @@ function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
   i32(w, 0)
   put(w, 'local.get', length)
   put(w, 'call', at.note)
-  put(w, 'local.get', to)
+  putTagAddress(w, to)
   put(w, 'global.get', g.tag1)
   put(w, 'local.get', length)
   put(w, 'memory.fill', TAGS)
   put(w, 'else')
-  put(w, 'local.get', to)
-  put(w, 'local.get', from)
+  putTagAddress(w, to)
+  putTagAddress(w, from)
   put(w, 'local.get', length)
   put(w, 'memory.copy', TAGS, TAGS)
   for (const [field, local] of [to, from, length].entries()) {
@@ -469,15 +493,15 @@ function copied(g: HelperGlobals, at: HelperIndices, move: number): Uint8Array {
   put(w, 'end')
   i32(w, 0)
   put(w, 'end')
-  return w.take()
+  return w
 }
 
 /**
  * memory.grow whose outcome a replay can make again: only `live` asks the engine. The engine's memory grows by half at a time: each time
  * it makes another ArrayBuffer as large as all of the memory, and collects garbage because of it. `sized` closes what the guest has not asked for.
  */
-function grow(g: HelperGlobals, mostPages: number, sized: number): Uint8Array {
-  const w = new Writer(128)
+function grow(g: HelperGlobals, mostPages: number, sized: number): BodyWriter {
+  const w = new BodyWriter(128)
   const [delta, size, missing, more] = [0, 1, 2, 3] as const
   const failed = (): void => {
     open(w, 'if')
@@ -545,12 +569,12 @@ function grow(g: HelperGlobals, mostPages: number, sized: number): Uint8Array {
   put(w, 'end')
   put(w, 'local.get', size)
   put(w, 'end')
-  return w.take()
+  return w
 }
 
 /** Whether an epoch may end at a poll after its budget: where the stack is as shallow as wished, or else much later anywhere. */
-function expired(g: HelperGlobals): Uint8Array {
-  const w = new Writer(32)
+function expired(g: HelperGlobals): BodyWriter {
+  const w = new BodyWriter(32)
   put(w, 'global.get', g.depth)
   put(w, 'global.get', g.cutDepth)
   put(w, 'i32.le_s')
@@ -559,5 +583,5 @@ function expired(g: HelperGlobals): Uint8Array {
   put(w, 'i32.lt_s')
   put(w, 'i32.or')
   put(w, 'end')
-  return w.take()
+  return w
 }

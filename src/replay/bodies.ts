@@ -1,17 +1,20 @@
 // The three bodies that instrument.ts makes of a function. One pass over the instructions makes any of them: it copies them with
 // functions renumbered and labels moved outwards past what was put around them.
-import { Writer } from '../wasm/bytes.ts'
+import type { Writer } from '../wasm/bytes.ts'
 import { BLOCK_EMPTY, Cursor } from '../wasm/instructions.ts'
 import { F32, F64, type Func, type FuncType, I32, I64, V128, type ValueType } from '../wasm/module.ts'
 import { Imm, immediates, isLoad, isStore, OP, type OpName, widths } from '../wasm/opcode-table.ts'
 import {
   access,
+  BodyWriter,
   type HelperIndices,
   i32,
   loadLocals,
   opcode,
   open,
   put,
+  putTagAddress,
+  rarely,
   saveLocals,
   TAGS,
 } from './assemble.ts'
@@ -58,14 +61,14 @@ export interface Entered {
 export interface Body {
   /** Added behind the function's own. */
   readonly locals: readonly ValueType[]
-  readonly body: Uint8Array
+  readonly body: BodyWriter
 }
 
 type Action = (e: Emitter) => void
 
 /** Copies a body. What a variant does differently is in these fields and in `before`. */
 class Emitter {
-  readonly w: Writer
+  readonly w: BodyWriter
   readonly plan: Plan
   readonly b: Bodies
   readonly callee: (f: number) => number
@@ -80,7 +83,7 @@ class Emitter {
   wrapped = false
 
   constructor(plan: Plan, b: Bodies, callee: (f: number) => number) {
-    this.w = new Writer(plan.func.body.length * 2 + 64)
+    this.w = new BodyWriter(plan.func.body.length * 2 + 64)
     this.plan = plan
     this.b = b
     this.callee = callee
@@ -195,7 +198,7 @@ function plainPoll(e: Emitter, point: number, own: Entered, answer: number): voi
   count(w, b)
   i32(w, 0)
   put(w, 'i32.le_s')
-  open(w, 'if')
+  rarely(w)
   put(w, 'call', b.end)
   put(w, 'local.tee', answer)
   open(w, 'if')
@@ -223,7 +226,7 @@ export function plain(plan: Plan, b: Bodies, index: number, own: Entered | undef
   const e = new Emitter(plan, b, b.map)
   if (!plan.copies) {
     put(e.w, 'global.get', b.globals.tracking)
-    open(e.w, 'if')
+    rarely(e.w)
     const params = (b.sig.types[plan.func.type] as FuncType).params.length
     for (let i = 0; i < params; i++) put(e.w, 'local.get', i)
     put(e.w, 'return_call', b.traced(index))
@@ -232,7 +235,7 @@ export function plain(plan: Plan, b: Bodies, index: number, own: Entered | undef
   if (own !== undefined) e.poll = (_, point) => plainPoll(e, point, own, plan.locals.length)
   e.run()
   put(e.w, 'end')
-  return { locals: own === undefined ? [] : [I32], body: e.w.take() }
+  return { locals: own === undefined ? [] : [I32], body: e.w }
 }
 
 /** The function that also tells what it reads before it writes it. */
@@ -259,7 +262,7 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
     for (let i = 0; i < 3; i++) put(w, 'local.get', i)
     put(w, 'call', b.map(index))
     put(w, 'end')
-    return { locals: [], body: w.take() }
+    return { locals: [], body: w }
   }
   // The point that the way leads to is the first added local.
   const r = plan.locals.length
@@ -268,7 +271,7 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
   if (own === undefined) {
     e.run()
     put(w, 'end')
-    return { locals: scratch.types, body: w.take() }
+    return { locals: scratch.types, body: w }
   }
   const { depth, low } = b.globals
   const deeper = (by: number): void => {
@@ -289,9 +292,9 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
     count(w, b)
     i32(w, 0)
     put(w, 'i32.le_s')
-    open(w, 'if')
+    rarely(w)
     put(w, 'call', b.helpers.expired)
-    open(w, 'if')
+    rarely(w)
     saveLocals(w, plan.locals)
     i32(w, plan.firstPoint + point - 1)
     put(w, 'call', b.cut)
@@ -312,11 +315,11 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
   put(w, 'global.get', depth)
   put(w, 'global.get', low)
   put(w, 'i32.lt_s')
-  open(w, 'if')
+  rarely(w)
   put(w, 'call', b.left)
   put(w, 'end')
   put(w, 'end')
-  return { locals: enter ? [I32, ...scratch.types] : scratch.types, body: w.take() }
+  return { locals: enter ? [I32, ...scratch.types] : scratch.types, body: w }
 }
 
 function blockType(w: Writer, results: readonly ValueType[], b: Bodies): void {
@@ -408,7 +411,7 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
       access(w, tagLoads[part] as OpName, TAGS, c.offset + at)
       known(e, part)
       put(w, part === 8 ? 'i64.ne' : 'i32.ne')
-      open(w, 'if')
+      rarely(w)
       put(w, 'local.get', address)
       i32(w, c.offset + at)
       i32(w, part)
@@ -442,7 +445,7 @@ function tracedAccess(e: Emitter, c: Cursor, scratch: Scratch): void {
     }
     all()
     w.bytes(body, c.at, c.end)
-    put(w, 'local.get', to)
+    putTagAddress(w, to)
     known(e, 1)
     put(w, 'local.get', length)
     put(w, 'memory.fill', TAGS)
@@ -458,7 +461,7 @@ export function entered(plan: Plan, b: Bodies, _index: number, own: Entered | un
   guard(e, plan.shape, r)
   e.run()
   put(e.w, 'end')
-  return { locals: [I32], body: e.w.take() }
+  return { locals: [I32], body: e.w }
 }
 
 function enterLocals(e: Emitter, r: number): void {
@@ -470,7 +473,7 @@ function enterLocals(e: Emitter, r: number): void {
 // At a point: it is the one that was looked for, or not yet, or there is an ordinary poll.
 function enterPoll({ w }: Emitter, point: number, r: number, poll: () => void): void {
   put(w, 'local.get', r)
-  open(w, 'if')
+  rarely(w)
   put(w, 'local.get', r)
   i32(w, point)
   put(w, 'i32.eq')

@@ -32,7 +32,7 @@ import {
   type ValueType,
 } from '../wasm/module.ts'
 import { OP } from '../wasm/opcode-table.ts'
-import { type HelperGlobals, type HelperIndices, helpers, i32, opcode } from './assemble.ts'
+import { type BodyWriter, type HelperGlobals, type HelperIndices, helpers, i32, opcode } from './assemble.ts'
 import {
   type Bodies,
   type Body,
@@ -126,7 +126,8 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
       exports.push({ name: `lethe:m${mutable++}`, kind: 'global', index: importedGlobals + i })
   })
   const first = module.memories[0]
-  const mostPages = first?.max ?? 65536
+  // One page of 65,536 is for where the tags begin.
+  const mostPages = Math.min(65_535, first?.max ?? 65_536)
   const g: Record<string, number> = {}
   for (const name of globalNames) {
     g[name] = importedGlobals + globals.length
@@ -177,13 +178,14 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   }
 
   const functions: Func[] = []
-  const build = (type: number, params: number, locals: readonly ValueType[], body: Uint8Array): void => {
+  const build = (type: number, params: number, locals: readonly ValueType[], body: BodyWriter): void => {
     functions.push({
       type,
       locals: locals.slice(params).map(t => ({ count: 1, type: t })),
-      body,
+      body: body.take(),
       offset: -1,
       original: -1,
+      ...(body.hints.length === 0 ? {} : { hints: Uint32Array.from(body.hints) }),
     })
   }
   const emit = (i: number, make: Make, type?: number): void => {
@@ -216,7 +218,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     exports,
     memories: [
       { ...(first ?? { min: 0, max: undefined, shared: false, is64: false }), max: mostPages },
-      { min: mostPages, max: mostPages, shared: false, is64: false },
+      { min: mostPages + 1, max: mostPages + 1, shared: false, is64: false },
       { min: 4, max: 16384, shared: false, is64: false },
     ],
     start: module.start === undefined ? undefined : map(module.start),

@@ -7,6 +7,7 @@ import * as fds from '../sys/fd.ts'
 import { oneHeap } from '../sys/ffi.ts'
 import * as uffd from '../sys/uffd.ts'
 import { decode } from '../wasm/decode.ts'
+import { heedHints } from '../wasm/hints.ts'
 import { analyse, segmentsOf } from './analysis.ts'
 import { type Explanation, explanationOf } from './explain.ts'
 import { instrument } from './instrument.ts'
@@ -40,6 +41,7 @@ export interface SessionOptions extends RunOptions {
 export function runReplayed(guest: Guest, options: SessionOptions = {}): Session {
   const began = performance.now()
   oneHeap()
+  heedHints()
   const { analysis: made, cached } = analyse(guest)
   const took = { milliseconds: performance.now() - began, cached }
   if (made.refusal !== undefined)
@@ -131,7 +133,7 @@ const leastAtEnd = 1500
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '10'
+const revision = '12'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {

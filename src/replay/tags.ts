@@ -3,10 +3,13 @@
 import type { EngineGlobal, EngineMemory } from '../guest/engine.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { advise, discard } from '../sys/memory.ts'
+import { tagsAt } from './assemble.ts'
 
 /** So many pages of tags may be there; a quarter of what was written if that is more. */
 const leastPages = 2048
 const MADV_NOHUGEPAGE = 15
+/** The tags of a page begin within one, and end in the next. */
+const tagPage = 4096
 
 export class Tags {
   readonly #bytes: Uint8Array
@@ -28,7 +31,7 @@ export class Tags {
 
   /** The host wrote. */
   fill(at: number, length: number): void {
-    this.#bytes.fill(this.#tag, at, at + length)
+    this.#bytes.fill(this.#tag, tagsAt + at, tagsAt + at + length)
   }
 
   /** The tags of a page are there now. */
@@ -55,6 +58,6 @@ export class Tags {
     this.#tag = 1
     this.#pages = 0
     this.#forgotten++
-    discard(this.#address, size)
+    discard(this.#address, size + tagPage)
   }
 }
