@@ -165,6 +165,7 @@ class Keeper {
     this.#later = new Later(data.pages)
     this.#requests = new Requests(
       this.#shared,
+      Math.ceil(data.budget / pageBytes),
       message => this.#post(message),
       page => this.#later.wanted(page),
     )
@@ -223,7 +224,7 @@ class Keeper {
       } else if (this.#again) this.#trials.again()
       else if (this.#later.hopeless > 0 && this.#lull) this.#trials.pack()
       else {
-        this.#requests.send(true)
+        this.#requests.send(this.#calm)
         this.#giveBack()
         this.#later.look(this.#shared, quietFor)
         // Pages that are asked for are neither virtual nor physical yet.
@@ -239,6 +240,11 @@ class Keeper {
     const { ready } = this.#later
     if (ready === 0 || ready >= mostTrials) return ready > 0
     return this.#lull
+  }
+
+  // Whether what is proved is of no use where it is: the guest makes no new pages.
+  get #calm(): boolean {
+    return this.#shared.control[word.tracking] === 0 && this.#lull
   }
 
   get #lull(): boolean {
@@ -333,8 +339,8 @@ class Keeper {
     const proofs: { page: number; recipe: Recipe }[] = []
     const tryLater: number[] = []
     for (const page of pagesOf(epoch.written)) {
-      const state = shared.states[page]
-      if (state !== pageState.physical || (shared.lastWritten[page] as number) > epoch.id) continue
+      if ((shared.lastWritten[page] as number) > epoch.id) continue
+      if (shared.states[page] !== pageState.physical && !this.#requests.withdraw(page)) continue
       const at = page * pageBytes
       const wanted = this.#guest.subarray(at, at + pageBytes)
       let pieces: readonly Piece[] = [whole(page, epoch.id)]
@@ -443,8 +449,9 @@ class Keeper {
     this.#use(recipe, 1)
     this.#forget(page)
     this.#lenses.set(page, recipe)
+    this.#shared.proved[page] = before
     this.#shared.states[page] = pageState.asked
-    this.#requests.add(page, before)
+    this.#requests.add(page)
   }
 
   #use({ pieces }: Recipe, by: number): void {
@@ -603,10 +610,10 @@ class Keeper {
       }
       // The guest may be writing it, or moving another to its place.
       const { clean, asked } = pageState
-      if (Atomics.compareExchange(this.#shared.states, page, clean, asked) !== clean) continue
-      this.#requests.add(page, this.#before[page] as number)
+      this.#shared.proved[page] = this.#before[page] as number
+      if (Atomics.compareExchange(this.#shared.states, page, clean, asked) === clean) this.#requests.add(page)
     }
-    this.#requests.send(true)
+    this.#requests.send(this.#calm)
   }
 
   // What was dropped lies in nobody's memory; what was never written, neither.

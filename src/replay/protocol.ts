@@ -16,8 +16,8 @@
 //  - The keeper touches no page of the guest's that may be absent, takes no lock and waits for nobody.
 //  - Files that epochs read are held under a lease; who wants to write one waits until the keeper has a copy (sources.ts).
 //  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.
-//  - A large copy of virtual pages (a growing array) moves their lenses, and touches nothing: `Moved`. The guest's thread does that for
-//    places that the keeper reads never: pages that were not written yet, or are virtual or clean themselves.
+//  - A large copy of proved pages (a growing array) moves their lenses, and touches nothing: `Moved`. The guest's thread does that for
+//    places that the keeper reads never: pages that were not written yet, or are proved themselves.
 //  - A guest that is too far ahead of its keeper waits for it, at a cut.
 //  - The keeper is done with pages that it brings of its own accord before it wakes the guest.
 import type { TimelineRecord } from '../guest/timeline.ts'
@@ -26,7 +26,7 @@ import type { TimelineRecord } from '../guest/timeline.ts'
 export const pageState = {
   /** The guest's: never proved, or written since. */
   physical: 0,
-  /** The keeper has asked for its drop. */
+  /** Proved: the keeper has asked for its drop, or will. */
   asked: 1,
   /** Dropped. */
   virtual: 2,
@@ -61,6 +61,8 @@ export interface Shared {
   readonly lastWritten: Uint32Array
   /** The last traced epoch that read what was in the page before. */
   readonly lastRead: Uint32Array
+  /** Of a page that is asked for: the epoch before which its last write must have been. If it was, the page is what its lens makes. */
+  readonly proved: Uint32Array
 }
 
 export function sharedOf(buffer: SharedArrayBuffer, pages: number): Shared {
@@ -69,9 +71,10 @@ export function sharedOf(buffer: SharedArrayBuffer, pages: number): Shared {
     states: new Uint8Array(buffer, 256, pages),
     lastWritten: new Uint32Array(buffer, 256 + pages, pages),
     lastRead: new Uint32Array(buffer, 256 + pages * 5, pages),
+    proved: new Uint32Array(buffer, 256 + pages * 9, pages),
   }
 }
-export const sharedBytes = (pages: number): number => 256 + pages * 9
+export const sharedBytes = (pages: number): number => 256 + pages * 13
 
 /** Bytes that the host wrote for the guest: themselves, or where in a file they are. */
 export type HostWrite =
@@ -140,7 +143,7 @@ export interface SourceMessage {
 }
 
 /**
- * The guest has copied virtual pages, and nothing was touched for it: each of these pages is now what lies at its address plus `delta`.
+ * The guest has copied proved pages, and nothing was touched for it: each of these pages is now what lies at its address plus `delta`.
  * Valid from when it is received: the pages from which it was copied keep their lenses until later epochs are looked at.
  */
 export interface Moved {

@@ -600,15 +600,18 @@ export class Recorder {
     }
   }
 
-  // The guest is about to copy memory. If most of it is virtual, lenses are moved instead of bytes; the rest is copied here. Whether that
+  // The guest is about to copy memory. If most of it is proved, lenses are moved instead of bytes; the rest is copied here. Whether that
   // was done: 1, or the guest copies itself.
   #move(to: number, from: number, length: number): number {
-    const { states, lastWritten } = this.#parts.shared
+    const { states, lastWritten, proved } = this.#parts.shared
     const memory = (this.#memory as EngineMemory).buffer
     if (Math.max(to, from) + length > this.#get('size') * wasmPageBytes) return 0
     if (!this.#tracking || Math.abs(to - from) < length) return 0
-    const there = (page: number): boolean =>
-      states[page] === pageState.virtual || states[page] === pageState.clean
+    const there = (page: number): boolean => {
+      const state = states[page]
+      if (state === pageState.asked) return (lastWritten[page] as number) < (proved[page] as number)
+      return state === pageState.virtual || state === pageState.clean
+    }
     const delta = from - to
     const first = Math.ceil(to / pageBytes)
     const end = Math.floor((to + length) / pageBytes)
