@@ -135,7 +135,8 @@ export class Recorder {
   /** Cuts of each kind when memory was last given back, and when the plain phase began. */
   #collected = 0
   #plainSince = 0
-  readonly #chunks = new Set<number>()
+  /** By their number: the pages of each of which missing ones are faults. */
+  readonly #chunks = new Map<number, { first: number; end: number }>()
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
   /** Counts for the report. */
@@ -652,13 +653,24 @@ export class Recorder {
 
   #forget(first: number, end: number): void {
     for (let chunk = Math.floor(first / chunkPages); chunk * chunkPages < end; chunk++) {
-      if (this.#chunks.has(chunk)) continue
-      this.#chunks.add(chunk)
-      const at = this.base + chunk * chunkPages * pageBytes
-      const done = uffd.register(this.#parts.uffd, at, chunkPages * pageBytes)
-      if (done < 0) throw new Error(`lethe: userfaultfd refuses ${at.toString(16)} (${done})`)
+      const start = chunk * chunkPages
+      this.#makeFaults(chunk, Math.max(first, start), Math.min(end, start + chunkPages))
     }
     discard(this.base + first * pageBytes, (end - first) * pageBytes)
+  }
+
+  // Missing pages of a chunk become faults. Not those behind and before all that was ever written: there the guest's new pages will be, and would be asked for.
+  #makeFaults(chunk: number, first: number, end: number): void {
+    const known = this.#chunks.get(chunk)
+    if (known !== undefined && known.first <= first && known.end >= end) return
+    const { lastWritten } = this.#parts.shared
+    const range = { first: chunk * chunkPages, end: (chunk + 1) * chunkPages }
+    while (range.first < first && lastWritten[range.first] === 0) range.first++
+    while (range.end > end && lastWritten[range.end - 1] === 0) range.end--
+    this.#chunks.set(chunk, range)
+    const at = this.base + range.first * pageBytes
+    const done = uffd.register(this.#parts.uffd, at, (range.end - range.first) * pageBytes)
+    if (done < 0) throw new Error(`lethe: userfaultfd refuses ${at.toString(16)} (${done})`)
   }
 }
 
