@@ -11,6 +11,7 @@ import { pageBytes } from '../pager/journal.ts'
 
 /** A block is at a multiple of this, in every allocator that gives what C promises for wasm32. */
 const granule = 8
+const pageGranules = pageBytes / granule
 /** Blocks of fewer bytes have too few whole pages. */
 const large = 32_768
 /** What an allocator may note in a free block, at its ends. */
@@ -50,8 +51,7 @@ export class FreedPages {
     if (at === 0) return
     const last = at + Math.max(bytes, 1) - 1
     if (last >= this.#live.length * pageBytes) this.#fit(last)
-    // Given back by a function that we don't know.
-    if (isSet(this.#starts, at / granule)) this.#uncount(at)
+    this.#clear(at / granule, Math.floor(last / granule))
     set(this.#starts, at / granule)
     set(this.#ends, Math.floor(last / granule))
     for (let page = Math.floor(at / pageBytes); page * pageBytes <= last; page++) {
@@ -64,6 +64,8 @@ export class FreedPages {
   /** The block at an address has been given back. `kept`: a range that is of a block that lives. */
   given(at: number, keptFrom = 0, keptBytes = 0): void {
     if (at % granule !== 0 || !isSet(this.#starts, at / granule)) return
+    // Now, while all that live are counted: of a block that is resized it is said first that it is given back.
+    if (this.#dead.size >= this.#round) this.#sweep(false)
     const to = this.#uncount(at)
     const overlaps = keptFrom < to && at < keptFrom + keptBytes
     if (to - at >= large && !overlaps) {
@@ -71,7 +73,6 @@ export class FreedPages {
         this.#dead.delete(page)
       this.#freed.release(at + margin, to - at - 2 * margin)
     }
-    if (this.#dead.size >= this.#round) this.#sweep(false)
   }
 
   /** The guest is going to wait for somebody: nothing of what is dead will be taken soon. */
@@ -100,6 +101,38 @@ export class FreedPages {
       ranges.push([from * pageBytes, to * pageBytes])
     }
     if (ranges.length > 0) this.#freed.trim(ranges)
+  }
+
+  // Blocks that have some of these granules were given back by a function that we don't know: they live no more. So no two blocks ever
+  // overlap, and the end that follows a block's start is its own.
+  #clear(first: number, last: number): void {
+    const before = this.#covering(first)
+    if (before >= 0) this.#uncount(before * granule)
+    for (let page = Math.floor(first / pageGranules); page * pageGranules <= last; page++) {
+      if (this.#live[page] === 0) continue
+      const from = Math.max(first, page * pageGranules)
+      const to = Math.min(last, (page + 1) * pageGranules - 1)
+      for (let start = nextSet(this.#starts, from, to); start >= 0; start = nextSet(this.#starts, start, to))
+        this.#uncount(start * granule)
+    }
+  }
+
+  // The first granule of the living block that has this one, or -1.
+  #covering(at: number): number {
+    const page = Math.floor(at / pageGranules)
+    if (this.#live[page] === 0) return -1
+    const behind = (page + 1) * pageGranules - 1
+    const start = nextSet(this.#starts, at, behind)
+    if (start === at) return at
+    const end = nextSet(this.#ends, at, start < 0 ? behind : start - 1)
+    if (end >= 0) return previousSet(this.#starts, at, 0)
+    // What has it would have to end before the next start.
+    if (start >= 0) return -1
+    const first = page * pageGranules
+    const begun = previousSet(this.#starts, at, first)
+    const ended = previousSet(this.#ends, at, first)
+    if (begun < 0 && ended < 0) return previousSet(this.#starts, first, 0)
+    return begun > ended ? begun : -1
   }
 
   // A block that we know of lives no more; the byte behind it.
@@ -131,6 +164,27 @@ export class FreedPages {
     this.#starts = starts
     this.#ends = ends
   }
+}
+
+/** The first bit that is set in [from, to], or -1. */
+function nextSet(bits: Uint32Array, from: number, to: number): number {
+  for (let word = from >>> 5; word * 32 <= to; word++) {
+    const some = (bits[word] as number) & (word === from >>> 5 ? -1 << (from & 31) : -1)
+    if (some === 0) continue
+    const bit = word * 32 + (31 - Math.clz32(some & -some))
+    return bit <= to ? bit : -1
+  }
+  return -1
+}
+/** The last bit that is set in [from, to], or -1. */
+function previousSet(bits: Uint32Array, to: number, from: number): number {
+  for (let word = to >>> 5; word >= from >>> 5; word--) {
+    const some = (bits[word] as number) & (word === to >>> 5 ? -1 >>> (31 - (to & 31)) : -1)
+    if (some === 0) continue
+    const bit = word * 32 + (31 - Math.clz32(some))
+    return bit >= from ? bit : -1
+  }
+  return -1
 }
 
 const isSet = (bits: Uint32Array, i: number): boolean =>

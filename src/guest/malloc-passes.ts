@@ -218,16 +218,20 @@ export type MallocHook = (role: number, a: number, b: number, c: number, result:
 
 export const roleNumber = (role: MallocRole): number => mallocRoles.indexOf(role)
 
-/** Every call of these functions from outside of them is told to the import `note`, a MallocHook, when it has returned. */
+/**
+ * Every call of these functions from outside of them is told to the import `note`, a MallocHook, when it has returned. Not what they call
+ * themselves by way of other functions: what aligned_alloc gets from malloc, it may give back in parts.
+ */
 export function reportMalloc(functions: MallocFunctions): Pass {
   return {
-    name: `report-malloc 1 ${listed(functions)}`,
+    name: `report-malloc 2 ${listed(functions)}`,
     apply(module: Module): Module {
       const rewriter = new Rewriter(module)
       const hook = rewriter.importFunction(mallocImports, 'note', {
         params: [I32, I32, I32, I32, I32],
         results: [],
       })
+      const depth = rewriter.addGlobal({ type: I32, mutable: true }, 0, 'lethe.depth')
       const wrapper = new Map<number, number>()
       const family = placed(module, functions)
       for (const [index, role] of family)
@@ -236,7 +240,7 @@ export function reportMalloc(functions: MallocFunctions): Pass {
           rewriter.addFunction({
             type: signature(role),
             locals: [I32],
-            body: code => reporting(code, index, role, hook),
+            body: code => reporting(code, index, role, { hook, depth }),
             name: `lethe ${role}`,
           }),
         )
@@ -263,16 +267,25 @@ export function reportMalloc(functions: MallocFunctions): Pass {
   }
 }
 
-function reporting(code: Code, index: number, role: MallocRole, hook: number): void {
+function reporting(
+  code: Code,
+  index: number,
+  role: MallocRole,
+  { hook, depth }: { readonly hook: number; readonly depth: number },
+): void {
   const parameters = mallocParameters[role]
   const result = parameters
+  const deeper = (by: number): Code => code.getGlobal(depth).i32(by).op(OP['i32.add']).setGlobal(depth)
+  deeper(1)
   for (let i = 0; i < parameters; i++) code.get(i)
   code.call(index)
   if (role !== 'free') code.set(result)
+  deeper(-1)
+  code.getGlobal(depth).op(OP['i32.eqz']).block(OP.if)
   code.i32(roleNumber(role))
   for (let i = 0; i < 3; i++)
     if (i < parameters) code.get(i)
     else code.i32(0)
-  code.get(result).call(hook)
+  code.get(result).call(hook).end()
   if (role !== 'free') code.get(result)
 }

@@ -3,10 +3,14 @@ import { expect, test } from 'vitest'
 import { FreedPages } from '../../src/guest/freed.ts'
 
 const pageBytes = 4096
-const slots = 4000
-const slotBytes = 1024
 
-test.each([1, 2, 3])('only pages without a living block go (seed %i)', seed => {
+test.each([
+  [1, 4000, 1024],
+  [2, 4000, 1024],
+  [3, 4000, 1024],
+  [4, 20_000, 104],
+  [5, 20_000, 104],
+])('only pages without a living block go (seed %i, %i places of %i bytes)', (seed, slots, slotBytes) => {
   let state = seed
   const next = (below: number): number => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
@@ -39,7 +43,7 @@ test.each([1, 2, 3])('only pages without a living block go (seed %i)', seed => {
   })
   const place = (bytes: number): number => {
     const many = Math.ceil(bytes / slotBytes)
-    const first = next(slots - many)
+    const first = 1 + next(slots - many - 1) // 0 is no block
     for (let i = first; i < first + many; i++) if (owner[i] !== -1) return -1
     owner.fill(first, first, first + many)
     return first * slotBytes
@@ -61,6 +65,7 @@ test.each([1, 2, 3])('only pages without a living block go (seed %i)', seed => {
       const bytes = blocks.get(at) as number
       blocks.delete(at)
       owner.fill(-1, at / slotBytes, Math.ceil((at + bytes) / slotBytes))
+      if (next(8) === 0) continue // Given back by a function that nobody knows.
       if (next(5) === 0 && bytes > 64) {
         // It shrinks in its place.
         const less = 1 + next(bytes - 1)
@@ -80,5 +85,5 @@ test.each([1, 2, 3])('only pages without a living block go (seed %i)', seed => {
   }
   pages.waits()
   expect(trims).toBeGreaterThan(20)
-  expect(releases).toBeGreaterThan(20)
+  expect(releases).toBeGreaterThan(4)
 })

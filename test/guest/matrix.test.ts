@@ -8,7 +8,7 @@ import { reference, type Task, through, waysOf } from './matrix.ts'
 vi.setConfig({ testTimeout: 60_000 })
 
 const programs: Readonly<Record<string, { readonly args: readonly string[]; readonly stdin?: string }>> = {
-  heap: { args: ['4000'] },
+  heap: { args: ['60000'] },
   small: { args: ['8000', '50'], stdin: 'x' },
 }
 
