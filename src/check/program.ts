@@ -58,7 +58,7 @@ export class Program {
   #lines: Lines | undefined
   readonly #uses = new Map<number, FrameUse>()
   /** Where the last data segment ends. */
-  readonly #lastData: number
+  readonly lastData: number
 
   /** `given`: functions that are malloc and so on, beside those that have such names. */
   constructor(module: Module, given: MallocFunctions = new Map()) {
@@ -78,7 +78,7 @@ export class Program {
     this.replaced = this.#findReplaced(given)
     this.scans = this.#findScans()
     this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
-    this.#lastData = Math.max(0, ...this.#segments().map(({ end }) => end))
+    this.lastData = Math.max(0, ...this.#segments().map(({ end }) => end))
   }
 
   #read(): Debug {
@@ -175,7 +175,7 @@ export class Program {
    * any other. What is only read may be a constant of the compiler's, unless it is no data.
    */
   strayGlobal(address: number, width: number, store: boolean): number {
-    if (!store && address < this.#lastData) return 0
+    if (!store && address < this.lastData) return 0
     const i = this.globals.findLastIndex(one => one.start <= address)
     const found = this.globals[i]
     const next = this.globals[i + 1]

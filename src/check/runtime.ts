@@ -140,7 +140,8 @@ export class Runtime {
     const size = this.memory.buffer.byteLength
     const top = this.stackPointer === undefined ? 0 : (this.stackPointer.value as number) >>> 0
     const first = program.firstData
-    const stackFirst = top > 0 && first >= top
+    // Data above the stack: that lies first, or the program was stored after it had run for a while, with what its heap and its stack held.
+    const stackFirst = top > 0 && program.lastData > top
     const heap = stackFirst || !program.hasAllocator || top === 0 ? size : top
     this.shadow.setDefined(Math.min(first, 1024), heap - Math.min(first, 1024))
     if (stackFirst) this.shadow.setDefined(1024, size - 1024)
