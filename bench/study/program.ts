@@ -109,7 +109,7 @@ export class Program {
     throw new Error(`${this.#state.name} was not in its state after ${patience / 1000} s`)
   }
 
-  /** Makes it use what it holds, until it is done; false: nothing is known that would. */
+  /** Makes it use what it holds, until it is done; false: nothing is known that would, or it did not answer. */
   async use(): Promise<boolean> {
     const { use } = this.#state
     if (use === undefined) return false
@@ -121,7 +121,7 @@ export class Program {
       for (const end = performance.now() + patience; this.#answers === before && performance.now() < end; )
         await sleep(100)
     else await sleep(3000)
-    return true
+    return use.line === undefined || this.#answers > before
   }
 
   end(): void {
