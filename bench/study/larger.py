@@ -40,5 +40,8 @@ for name, size in (('log.txt', 100_000_000), ('cyrillic.txt', 140_000_000)):
     more = random.Random(12).choices(lines, k=int((size - have) / have * len(lines)))
     with open(f'{folder}/long-{name}', 'w', encoding='utf8') as file:
         file.write(text + '\n'.join(more) + '\n')
+# One character makes all of them four bytes long.
+with open(f'{folder}/log.txt') as text, open(f'{folder}/emoji-log.txt', 'w', encoding='utf8') as file:
+    file.write(text.read() + '\U0001f600\n')
 with open(f'{folder}/long-log.txt', 'rb') as text, gzip.open(f'{folder}/long-log.gz', 'wb', 6) as file:
     shutil.copyfileobj(text, file)
