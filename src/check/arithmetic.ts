@@ -6,12 +6,16 @@ import { I32, I64 } from '../wasm/module.ts'
 import { effects } from '../wasm/opcode-table.ts'
 import { pushT, pushV } from './accesses.ts'
 import { combine, placeAt } from './frames.ts'
+import type { Emitter } from './emitter.ts'
 import { any, binary, isUndefined, needsOperands, unary } from './operators.ts'
+import { TAG_LIMIT } from './layout.ts'
 import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export class Arithmetic extends Blocks {
   /** A float has been compared with a limit of the integers. */
   protected guarded = false
+  /** To look at what comes next. */
+  protected readonly ahead: Cursor = new Cursor(new Uint8Array(0), 0)
 
   /** Reports a decision by the value on the machine's stack. `truth`: it is taken as true or false, not as a number. */
   protected decide(value: Value, site: number, truth: boolean): void {
@@ -68,7 +72,7 @@ export class Arithmetic extends Blocks {
     const pure = (a.v < 0 && (b === undefined || b.v < 0)) || this.isGuard(op, b)
     const symbol = this.symbol(op, a, b)
     if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a)) return this.alloca(cursor)
-    const room = this.room(op, a, b)
+    const room = this.room(cursor, a, b)
     if (room > 0) return this.alloca(cursor, room)
     if (symbol?.kind === 'frame') {
       this.raw(cursor)
@@ -87,21 +91,50 @@ export class Arithmetic extends Blocks {
       if (b !== undefined) out.get(y)
     }
     this.raw(cursor)
+    const branch = pure || !isComparison(op) ? undefined : branchBehind(cursor)
+    if (branch !== undefined) {
+      this.judge(cursor, a, b, x, y, branch)
+      return this.push(I32)
+    }
     let v = NONE
     if (!pure) {
       if (b === undefined) unary(out, op, a.type, a.v, x, result, this.scratch)
+      else if (op === 0x6a && isLoadBehind(cursor)) union(out, a, b)
       else if (a.type === I32 || a.type === I64)
         binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch, this.context.helpers)
       else any(out, [a, b], op, result, this.scratch)
       v = this.locals.named('rv', shadowType(result) as number)
       out.set(v)
     }
-    const t = this.numericT(cursor, a, b, v, result)
+    const number = this.isNumberBehind(cursor, a, b, v)
+    const t = number ? a.t : this.numericT(cursor, a, b, v, result)
     if (v !== NONE) {
       out.get(v)
       v = this.setV(result)
     }
-    this.push(result, v, t, symbol)
+    if (number) this.stack.push({ type: I32, v, t, number })
+    else this.push(result, v, t, symbol)
+  }
+
+  // A comparison that only decides the branch behind it, at `site`: that is reported here, and nothing is kept. Mostly all bits are
+  // defined, and that is all that is asked.
+  protected judge(cursor: Cursor, a: Value, b: Value | undefined, x: number, y: number, site: number): void {
+    const out = this.out
+    const { op } = cursor
+    anyBit(out, a, b)
+    out.ifRarely()
+    if (b === undefined) unary(out, op, a.type, a.v, x, I32, this.scratch)
+    else if (a.type === I32 || a.type === I64)
+      binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch, this.context.helpers)
+    else any(out, [a, b], op, I32, this.scratch)
+    const v = this.scratch('w', I32)
+    out.tee(v)
+    out.if()
+    pushT(out, this.numericT(cursor, a, b, v, I32))
+    out.i32(site)
+    out.call(this.context.hooks.decided)
+    out.end()
+    out.end()
   }
 
   // Whether a comparison is the compiler's: without saturating conversions it asks if a float fits before it makes it an integer, and
@@ -159,11 +192,27 @@ export class Arithmetic extends Blocks {
     this.push(I32, NONE, this.setT())
   }
 
-  // Bytes below the stack pointer that this sum takes after the prologue: an alloca whose size the compiler knows. Or 0.
-  protected room(op: number, a: Value, b: Value | undefined): number {
+  // Bytes below the stack pointer that this sum takes after the prologue: an alloca whose size the compiler knows. Or 0. The stack pointer is
+  // set to it; else it is an address in front of the variable that lies lowest.
+  protected room(cursor: Cursor, a: Value, b: Value | undefined): number {
+    const { op } = cursor
     if (!this.plain || !this.moved || (op !== 0x6a && op !== 0x6b) || !isStackPointer(a)) return 0
-    if (b?.symbol?.kind !== 'constant') return 0
+    if (b?.symbol?.kind !== 'constant' || !this.becomesStackPointer(cursor)) return 0
     return op === 0x6a ? -b.symbol.value : b.symbol.value
+  }
+
+  // Whether what an instruction leaves goes to the stack pointer next, or by other locals to one that does.
+  protected becomesStackPointer({ bytes, end, base }: Cursor): boolean {
+    const ahead = this.ahead.reset(bytes, base)
+    ahead.end = end
+    for (;;) {
+      if (!ahead.next()) return false
+      const { op, index } = ahead
+      if (op === 0x24) return index === this.context.stackPointer
+      if (op !== 0x21 && op !== 0x22) return false
+      if (this.use.stackPointers.has(index)) return true
+      if (op === 0x21 && !(ahead.next() && ahead.op === 0x20 && ahead.index === index)) return false
+    }
   }
 
   protected symbol(op: number, a: Value, b: Value | undefined): Symbol | undefined {
@@ -182,6 +231,12 @@ export class Arithmetic extends Blocks {
       return { kind: 'frame', offset: sum.frame, of: sum.frame === 0 ? undefined : sum.frame }
     }
     return sum?.constant === undefined ? undefined : { kind: 'constant', value: sum.constant }
+  }
+
+  // A number of which a sum is made next: its T is only looked at where it is undefined. The T is one of the operand's until then.
+  protected isNumberBehind({ op, bytes, end }: Cursor, a: Value, b: Value | undefined, v: number): boolean {
+    const other = b === undefined || b.t === NONE || b.v < 0
+    return bytes[end] === 0x6a && v !== NONE && a.t >= 0 && a.type === I32 && other && isScaling(op)
   }
 
   /** T of a result, in a local (or NONE). `v` is the local with its V, or NONE. */
@@ -223,6 +278,7 @@ export class Arithmetic extends Blocks {
 
   protected sumT(op: number, a: Value, b: Value): number {
     const out = this.out
+    if (op === 0x6a && b.number === true) return this.indexT(a, b)
     if (b.t === NONE || (a.t >= 0 && b.t < NONE)) return a.t
     if (a.t === NONE && op === 0x6a) return b.t
     if (op === 0x6a && b.t >= 0 && a.t < NONE) {
@@ -244,6 +300,31 @@ export class Arithmetic extends Blocks {
     pushT(out, a.t)
     pushT(out, b.t)
     out.call(this.context.helpers.subTags)
+    out.else()
+    pushT(out, a.t)
+    out.end()
+    return this.setT()
+  }
+
+  // T of a pointer or number and a number that is hardly ever undefined: the first origin, or T of the first.
+  protected indexT(a: Value, b: Value): number {
+    const out = this.out
+    out.get(b.v)
+    out.ifRarely(I32)
+    pushT(out, b.t)
+    this.originOnly()
+    if (a.t !== NONE) {
+      const t = this.scratch('ot', I32)
+      out.set(t)
+      pushT(out, a.t)
+      out.get(t)
+      pushT(out, a.t)
+      out.get(t)
+      out.op(0x1b)
+      pushT(out, a.t)
+      out.i32(TAG_LIMIT)
+      out.op(0x4f, 0x1b)
+    }
     out.else()
     pushT(out, a.t)
     out.end()
@@ -358,6 +439,40 @@ export class Arithmetic extends Blocks {
     out.get(v)
     this.push(type, this.setV(type), t)
   }
+}
+
+/** Those of integers, with 0 too, and of floats. */
+const isComparison = (op: number): boolean => op >= 0x45 && op <= 0x66
+
+// Where the branch is that comes right behind an instruction, or behind i32.eqz after it.
+function branchBehind({ bytes, at, end, place }: Cursor): number | undefined {
+  const next = bytes[end] === 0x45 ? end + 1 : end
+  return bytes[next] === 0x0d || bytes[next] === 0x04 ? place + next - at : undefined
+}
+
+// Leaves something that is not 0 if any bit of the operands is undefined.
+function anyBit(out: Emitter, a: Value, b: Value | undefined): void {
+  const values = [a, b].filter(value => value !== undefined && value.v >= 0) as Value[]
+  const joined = values.every(({ type }) => type === values[0]?.type)
+  values.forEach(({ type, v }, i) => {
+    if (joined && shadowType(type) === I32) out.get(v)
+    else isUndefined(out, type, v)
+    if (i > 0) out.op(0x72)
+  })
+}
+
+/** What makes an index of a number: multiplied, shifted, masked; no pointer comes of these. */
+const isScaling = (op: number): boolean => op === 0x6c || (op >= 0x74 && op <= 0x76)
+
+/** Whether a load takes the result of an instruction as its address: only whether that is defined counts. */
+const isLoadBehind = ({ bytes, end }: Cursor): boolean =>
+  (bytes[end] as number) >= 0x28 && (bytes[end] as number) <= 0x35
+
+// Leaves V of a sum that nobody takes apart.
+function union(out: Emitter, a: Value, b: Value): void {
+  if (a.v >= 0) out.get(a.v)
+  if (b.v >= 0) out.get(b.v)
+  if (a.v >= 0 && b.v >= 0) out.op(0x72)
 }
 
 /** The stack pointer as it is: the frame's lower end, or what was taken from it later. */

@@ -25,6 +25,8 @@ export interface Value {
   readonly symbol?: Symbol | undefined
   /** The local that holds it, too. */
   local?: number | undefined
+  /** `t` counts only where it is an origin: the value is no pointer. For a sum that comes right behind. */
+  readonly number?: boolean
 }
 
 /** The type of the V of a value, or undefined if a value of this type is always defined (references). */
