@@ -90,6 +90,7 @@ when.each([
   ['below', ['invalid-write'], 'before the local variable third of'],
   ['constant', ['invalid-write'], '0 bytes behind the local variable five of constant (20 bytes)'],
   ['first', ['invalid-read'], '8 bytes before the local variable five of below (20 bytes)'],
+  ['lowest', ['invalid-read'], '8 bytes before the local variable numbers of lowest (32 bytes)'],
   ['global', ['invalid-write'], 'behind the global variable numbers'],
   ['alloca', ['invalid-write'], 'behind a block of the stack'],
   ['room', ['invalid-write'], 'behind a block of the stack (16 bytes)'],

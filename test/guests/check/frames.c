@@ -54,6 +54,14 @@ static int below(int index) {
   return middle[index] + five[1];
 }
 
+/* The variable that lies lowest: what is in front of it is no room that is taken. */
+static int lowest(void) {
+  int *front, numbers[8];
+  fill(numbers, 8);
+  front = numbers - 2;
+  return *front;
+}
+
 static void leave(void) {
   int local = 1;
   gone = &local;
@@ -66,6 +74,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "below")) fill(third, 1), back(third);
   if (!strcmp(what, "constant")) constant(argc);
   if (!strcmp(what, "first")) below(argc - 2);
+  if (!strcmp(what, "lowest")) first[0] = lowest();
   if (!strcmp(what, "global")) fill(numbers, 5);
   if (!strcmp(what, "alloca")) {
     int *a = alloca((unsigned)argc * 8), *b = alloca((unsigned)argc * 8);
