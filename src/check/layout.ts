@@ -112,7 +112,7 @@ export const BINS = 0x90_1000
 export const HEAP_RANGES = 0x90_8000
 /** Numbers of stacks, plus 1, by a hash of their sites of so many bits. */
 export const RECENT = 0x92_0000
-export const RECENT_BITS = 18
+export const RECENT_BITS = 20
 /** The object table: {start, length} of tag T at TABLE + T. That of 0 holds all of memory. Any T may be looked up: others find something. */
 export const TABLE = 0x100_0000
 /** Tags end here at the latest: a T from here on is an origin. */
