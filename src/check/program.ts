@@ -57,6 +57,8 @@ export class Program {
   #debug: Debug | undefined
   #lines: Lines | undefined
   readonly #uses = new Map<number, FrameUse>()
+  /** Whether all functions of a file are as they were written, not optimised. */
+  #plainFiles: Map<string | undefined, boolean> | undefined
   /** Where the last data segment ends. */
   readonly lastData: number
 
@@ -286,7 +288,23 @@ export class Program {
           partAt: (offset, width) => info.partAt(type, offset, width),
         })
     }
-    return { plain: plain && variables.length > 0, complete, variables }
+    if (subprogram.variables.length === 0) plain = this.#isPlainFile(subprogram.file)
+    else plain &&= variables.length > 0
+    return { plain, complete, variables }
+  }
+
+  // Of a function without variables nothing tells how it was compiled, but the others of its file do.
+  #isPlainFile(file: string | undefined): boolean {
+    if (this.#plainFiles === undefined) {
+      this.#plainFiles = new Map()
+      for (const [func, one] of this.#read().subprograms) {
+        if (one.variables.length === 0 || one.variables.every(({ locations: [at] }) => at?.kind === 'memory'))
+          continue
+        const others = this.#plainFiles.get(one.file) ?? true
+        this.#plainFiles.set(one.file, others && this.frame(func).plain)
+      }
+    }
+    return this.#plainFiles.get(file) ?? false
   }
 
   /** The member that holds a byte of a variable of this type, if it is an array of characters: from the variable's start. */

@@ -92,6 +92,7 @@ when.each([
   ['first', ['invalid-read'], '8 bytes before the local variable five of below (20 bytes)'],
   ['lowest', ['invalid-read'], '8 bytes before the local variable numbers of lowest (32 bytes)'],
   ['global', ['invalid-write'], 'behind the global variable numbers'],
+  ['few', ['invalid-write'], '8 bytes into the global variable few (10 bytes)'],
   ['alloca', ['invalid-write'], 'behind a block of the stack'],
   ['room', ['invalid-write'], 'behind a block of the stack (16 bytes)'],
   ['returned', ['dead-local'], 'local of leave'],

@@ -62,6 +62,12 @@ static int lowest(void) {
   return *front;
 }
 
+/* Functions without a variable of their own. */
+static char few[10];
+static int *view;
+static void look(void) { view = (int *)few; }
+static void reach(void) { view[2] = 1; }
+
 static void leave(void) {
   int local = 1;
   gone = &local;
@@ -75,6 +81,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "constant")) constant(argc);
   if (!strcmp(what, "first")) below(argc - 2);
   if (!strcmp(what, "lowest")) first[0] = lowest();
+  if (!strcmp(what, "few")) look(), reach();
   if (!strcmp(what, "global")) fill(numbers, 5);
   if (!strcmp(what, "alloca")) {
     int *a = alloca((unsigned)argc * 8), *b = alloca((unsigned)argc * 8);
