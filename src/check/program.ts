@@ -6,6 +6,7 @@ import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, Module } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
+import { OP } from '../wasm/opcode-table.ts'
 import type { MallocFunctions } from '../guest/malloc-functions.ts'
 import { findMallocByShape } from '../guest/malloc-shape.ts'
 import { allocators } from './allocators.ts'
@@ -57,6 +58,7 @@ export class Program {
   #debug: Debug | undefined
   #lines: Lines | undefined
   readonly #uses = new Map<number, FrameUse>()
+  #guards: Set<number> | undefined
   /** Whether all functions of a file are as they were written, not optimised. */
   #plainFiles: Map<string | undefined, boolean> | undefined
   /** Where the last data segment ends. */
@@ -178,6 +180,7 @@ export class Program {
    */
   strayGlobal(address: number, width: number, store: boolean): number {
     if (!store && address < this.lastData) return 0
+    if (width === 1 && this.#isGuard(address)) return 0
     const i = this.globals.findLastIndex(one => one.start <= address)
     const found = this.globals[i]
     const next = this.globals[i + 1]
@@ -185,6 +188,25 @@ export class Program {
       return 0
     const behind = address - found.start - found.length
     return behind >= 0 && behind < NEAR ? found.tag : 0
+  }
+
+  // Whether a byte that has no name tells if a static variable of a function has been constructed: functions of C++ that look at it and set
+  // it. It often lies right behind that variable.
+  #isGuard(address: number): boolean {
+    if (this.#guards === undefined) {
+      this.#guards = new Set()
+      for (const [func, { linkageName }] of this.#read().subprograms) {
+        const body = this.module.functions[func - this.importedFunctions]
+        if (linkageName === undefined || body === undefined) continue
+        const seen = new Set<number>()
+        const cursor = new Cursor(body.body, body.offset)
+        while (cursor.next())
+          if (cursor.op === OP['i32.load8_u']) seen.add(cursor.offset)
+          else if (cursor.op === OP['i32.store8'] && cursor.offset % 4 === 0 && seen.has(cursor.offset))
+            this.#guards.add(cursor.offset)
+      }
+    }
+    return this.#guards.has(address)
   }
 
   /** Where the first data segment begins; 1024, where linkers begin, if there is none. */

@@ -110,6 +110,10 @@ when.each([
   if (words !== '') expect(findings[0]?.notes[0]?.text).toContain(words)
 })
 
+when('the byte that tells if a static variable is constructed is no part of the variable', () => {
+  expect(brief(checked(compiled('test/guests/check/statics.cpp', '-O0'), []).findings)).toEqual([])
+})
+
 // At these levels clang may call wasm-opt, which takes the names away: then word-wise code of the library runs as it is.
 when.each([
   ['heap', '-O1', ''],
