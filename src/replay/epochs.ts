@@ -121,13 +121,21 @@ export class Image {
     this.#segments = segments
   }
 
-  /** How many of the bytes that are at an address are those of the image: 0 where no segment is. */
-  same(address: number, bytes: Uint8Array): number {
+  /** Whether there is a segment in any part of the range. */
+  touches(address: number, length: number): boolean {
+    for (const { at, bytes } of this.#segments)
+      if (at < address + length && address < at + bytes.length) return true
+    return false
+  }
+
+  /** How many of the bytes from `from` up to `to`, the first of which is at an address, are those of the image: 0 where no segment is. */
+  same(address: number, bytes: Uint8Array, from: number, to: number): number {
     for (let i = this.#segments.length - 1; i >= 0; i--) {
       const { at, bytes: own } = this.#segments[i] as Segment
       if (address < at || address >= at + own.length) continue
+      const most = Math.min(to - from, at + own.length - address)
       let n = 0
-      while (n < bytes.length && address - at + n < own.length && own[address - at + n] === bytes[n]) n++
+      while (n < most && own[address - at + n] === bytes[from + n]) n++
       return n
     }
     return 0
@@ -235,9 +243,12 @@ function runsOf(words: Uint32Array): {
   return { keys: keys.subarray(0, runs).sort(), counts, bytes }
 }
 
-interface Run {
-  readonly start: number
+/** Bytes at addresses without a gap, from run to run: where each is, where in `bytes` it begins and ends. */
+interface Runs {
   readonly bytes: Uint8Array
+  readonly starts: Float64Array
+  readonly ends: Uint32Array
+  readonly count: number
 }
 
 interface WholePage {
@@ -249,11 +260,12 @@ interface WholePage {
 
 // Pages that can be made again, and of which so many bytes are inputs that all between the first and the last are put: what an epoch does
 // not read may be anything.
-function wholePages(runs: readonly Run[], brought: Brought, references: References): Map<number, WholePage> {
+function wholePages(runs: Runs, brought: Brought, references: References): Map<number, WholePage> {
+  const { bytes } = runs
   const counts = new Map<number, number>()
-  eachPage(runs, (page, _at, bytes) => {
+  eachPage(runs, (page, _at, from, to) => {
     let count = 0
-    for (const byte of bytes) if (byte !== 0) count++
+    for (let i = from; i < to; i++) if (bytes[i] !== 0) count++
     counts.set(page, (counts.get(page) ?? 0) + count)
   })
   const found = new Map<number, WholePage>()
@@ -262,30 +274,39 @@ function wholePages(runs: readonly Run[], brought: Brought, references: Referenc
     const reference = references.page(page)
     if (reference !== undefined) found.set(page, { reference, first: Infinity, last: 0 })
   }
-  eachPage(runs, (page, at, bytes) => {
+  if (found.size === 0) return found
+  eachPage(runs, (page, at, from, to) => {
     const whole = found.get(page)
     const made = whole?.reference.bytes
     if (whole === undefined) return
-    const from = at % pageBytes
-    if (made === undefined || Buffer.compare(made.subarray(from, from + bytes.length), bytes) !== 0) {
+    const shift = (at % pageBytes) - from
+    let same = made !== undefined
+    for (let i = from; same && i < to; i++) same = made?.[i + shift] === bytes[i]
+    if (!same) {
       found.delete(page)
       return
     }
     whole.first = Math.min(whole.first, at)
-    whole.last = Math.max(whole.last, at + bytes.length - 1)
+    whole.last = Math.max(whole.last, at + to - from - 1)
   })
   return found
 }
 
-// The part of each run that lies on a page.
-function eachPage(runs: readonly Run[], to: (page: number, at: number, bytes: Uint8Array) => void): void {
-  for (const { start, bytes } of runs)
-    for (let from = 0; from < bytes.length; ) {
-      const at = start + from
-      const length = Math.min(bytes.length - from, pageBytes - (at % pageBytes))
-      to(Math.floor(at / pageBytes), at, bytes.subarray(from, from + length))
-      from += length
+// The part of each run that lies on a page: where it is, and where in `bytes`.
+function eachPage(
+  { starts, ends, count }: Runs,
+  visit: (page: number, at: number, from: number, to: number) => void,
+): void {
+  for (let run = 0, from = 0; run < count; run++) {
+    const end = ends[run] as number
+    const shift = (starts[run] as number) - from
+    while (from < end) {
+      const at = from + shift
+      const to = Math.min(end, from + pageBytes - (at % pageBytes))
+      visit(Math.floor(at / pageBytes), at, from, to)
+      from = to
     }
+  }
 }
 
 function encodeInputs(
@@ -301,46 +322,47 @@ function encodeInputs(
   const all = new Writer(4096)
   const w = new Writer(1024)
   let end = 0
-  const put = (start: number, run: Uint8Array, what: number): void => {
+  const put = (start: number, length: number, what: number): void => {
     w.u32(start - end)
-    w.u32(run.length * 4 + what)
-    end = start + run.length
+    w.u32(length * 4 + what)
+    end = start + length
   }
   const numberOf = (reference: Reference): number => {
     const known = needed.indexOf(reference)
     return known >= 0 ? known : needed.push(reference) - 1
   }
-  // Without the zeros at its ends, and in two where many are between.
-  const kept = (start: number, run: Uint8Array, from: number, to: number): void => {
+  // What is from `from` to `to` in `bytes`, and `shift` less than where it is in memory, without the zeros at its ends, and in two where many are between.
+  const kept = (shift: number, from: number, to: number): void => {
     for (let at = from; at < to; ) {
-      while (at < to && run[at] === 0) at++
+      while (at < to && bytes[at] === 0) at++
       if (at === to) return
       let last = at
-      for (let i = at + 1; i < to && i - last <= leastZeros; i++) if (run[i] !== 0) last = i
-      put(start + at, run.subarray(at, last + 1), kind.bytes)
-      all.bytes(run, at, last + 1)
+      for (let i = at + 1; i < to && i - last <= leastZeros; i++) if (bytes[i] !== 0) last = i
+      put(shift + at, last + 1 - at, kind.bytes)
+      all.bytes(bytes, at, last + 1)
       at = last + 1
     }
   }
-  const plain = (start: number, run: Uint8Array): void => {
-    for (let from = 0; from < run.length; ) {
-      const same = image.same(start + from, run.subarray(from))
-      if (same > 7 || same === run.length - from) {
-        put(start + from, run.subarray(from, from + same), kind.image)
+  const plain = (shift: number, first: number, last: number): void => {
+    if (!image.touches(shift + first, last - first)) return kept(shift, first, last)
+    for (let from = first; from < last; ) {
+      const same = image.same(shift + from, bytes, from, last)
+      if (same > 7 || same === last - from) {
+        put(shift + from, same, kind.image)
         from += same
         continue
       }
       let to = from + Math.max(same, 1)
-      while (to < run.length && image.same(start + to, run.subarray(to)) < 8) to++
-      kept(start, run, from, to)
+      while (to < last && image.same(shift + to, bytes, to, last) < 8) to++
+      kept(shift, from, to)
       from = to
     }
   }
-  const runs: Run[] = []
+  const runs = { bytes, starts: new Float64Array(keys.length), ends: new Uint32Array(keys.length), count: 0 }
   let n = 0
   for (let run = 0; run < keys.length; ) {
     const start = Math.floor((keys[run] as number) / mostRuns) - n
-    const first = n
+    runs.starts[runs.count] = start + n
     // The bytes from here on without a gap; one that was logged twice was the same.
     for (; run < keys.length; run++) {
       const key = keys[run] as number
@@ -353,46 +375,47 @@ function encodeInputs(
         for (let k = start + n - from; k < width; k++) bytes[n++] = log[place + k] as number
       }
     }
-    runs.push({ start: start + first, bytes: bytes.subarray(first, n) })
+    runs.ends[runs.count++] = n
   }
   const pages = references === undefined ? undefined : wholePages(runs, brought, references)
-  for (const { start, bytes } of runs) {
-    const n = bytes.length
-    for (let from = 0; from < n; ) {
-      const known = pages?.get(Math.floor((start + from) / pageBytes))
+  for (let run = 0, first = 0; run < runs.count; run++) {
+    const last = runs.ends[run] as number
+    const shift = (runs.starts[run] as number) - first
+    for (let from = first; from < last; ) {
+      const toNext = pageBytes - ((shift + from) % pageBytes)
+      const known = pages?.get(Math.floor((shift + from) / pageBytes))
       if (known !== undefined) {
         // The first of its bytes puts them all.
         if (known.first >= end) {
-          w.u32(known.first - end)
-          w.u32((known.last + 1 - known.first) * 4 + kind.page)
+          put(known.first, known.last + 1 - known.first, kind.page)
           w.u32(numberOf(known.reference))
-          end = known.last + 1
         }
-        from += Math.min(n - from, pageBytes - ((start + from) % pageBytes))
+        from += Math.min(last - from, toNext)
         continue
       }
-      const rest = bytes.subarray(from, n)
-      const file = rest.length >= leastFileRun ? brought.find(start + from, rest) : undefined
+      const rest = last - from >= leastFileRun ? bytes.subarray(from, last) : undefined
+      const file = rest === undefined ? undefined : brought.find(shift + from, rest)
       if (file !== undefined && file.length >= leastFileRun) {
-        put(start + from, rest.subarray(0, file.length), kind.file)
+        put(shift + from, file.length, kind.file)
         w.u32(file.source)
         w.u64(file.offset)
         from += file.length
         continue
       }
-      const page = rest.length >= leastPageRun ? references?.find(start + from, rest) : undefined
+      const page =
+        rest !== undefined && rest.length >= leastPageRun ? references?.find(shift + from, rest) : undefined
       if (page !== undefined && page.length >= leastPageRun) {
-        put(start + from, rest.subarray(0, page.length), kind.page)
+        put(shift + from, page.length, kind.page)
         w.u32(numberOf(page.reference))
         from += page.length
         continue
       }
       // The next page may be one that can be made again.
-      const toNext = pageBytes - ((start + from) % pageBytes)
-      const length = references === undefined ? rest.length : Math.min(rest.length, toNext)
-      plain(start + from, rest.subarray(0, length))
-      from += length
+      const to = references === undefined ? last : Math.min(last, from + toNext)
+      plain(shift, from, to)
+      from = to
     }
+    first = last
   }
   const length = w.length
   all.bytes(w.view(), 0, length)

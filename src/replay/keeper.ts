@@ -34,6 +34,7 @@ import {
   backlogOf,
   type Epoch,
   type FromKeeper,
+  isTracking,
   type KeeperData,
   type KeeperReport,
   type Moved,
@@ -67,6 +68,8 @@ const mostKept = 0.35
 const worthReferring = 0.12
 /** The report may take so many times longer than the keeper works for it, on a busy machine. */
 const slowest = 8
+/** To try all pages again because of one epoch is put off for so many such epochs at most, while it does not help. */
+const longestPause = 255
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
 
@@ -89,6 +92,22 @@ const collectAnyway = 1500
 interface Half {
   readonly pieces: readonly Piece[]
   readonly bytes: Uint8Array
+}
+
+/** Something that is tried less and less often while it does not help. */
+class Tries {
+  #pause = 0
+  #left = 0
+
+  /** Whether it is to be tried now. */
+  next(): boolean {
+    return this.#left-- <= 0
+  }
+
+  was(good: boolean): void {
+    this.#pause = good ? 0 : Math.min(longestPause, 2 * this.#pause + 1)
+    this.#left = this.#pause
+  }
 }
 
 class Keeper {
@@ -128,6 +147,7 @@ class Keeper {
   #collected = 0
   #faultedAt = 0
   readonly #streams = new Streams()
+  readonly #tries = new Tries()
   #running = true
   #reportWanted = false
   /** For the report: in the thread's own time, and by the clock. */
@@ -244,7 +264,7 @@ class Keeper {
 
   // Whether what is proved is of no use where it is: the guest makes no new pages.
   get #calm(): boolean {
-    return this.#shared.control[word.tracking] === 0 && this.#lull
+    return this.#shared.control[word.tracking] === isTracking.no && this.#lull
   }
 
   get #lull(): boolean {
@@ -316,7 +336,10 @@ class Keeper {
     const most = mostKept * pageBytes * epoch.fresh
     let kept = this.#keep(epoch)
     // What it reads may be made by epochs, and nobody has tried yet.
-    if (kept.inputBytes > most && this.#tryAll()) kept = this.#keep(epoch)
+    if (kept.inputBytes > most && this.#tryAll()) {
+      kept = this.#keep(epoch)
+      this.#tries.was(kept.inputBytes <= most)
+    }
     this.#brought.add(epoch.calls)
     if (kept.inputBytes > most) {
       this.#counts.unprofitable++
@@ -382,7 +405,7 @@ class Keeper {
   // Whether there were pages to be tried again.
   #tryAll(): boolean {
     this.#later.look(this.#shared, quietFor)
-    if (this.#later.ready === 0) return false
+    if (this.#later.ready === 0 || !this.#tries.next()) return false
     while (this.#later.ready > 0) {
       this.#between()
       this.#trials.again()
@@ -528,7 +551,7 @@ class Keeper {
     if (this.#times.length < 1e6) this.#times.push(end - start)
     if (!again && stream.ahead !== leastAhead) return
     this.#pressure.waited(start, end)
-    if (this.#shared.control[word.tracking] === 1) this.#requests.missed()
+    if (this.#shared.control[word.tracking] === isTracking.yes) this.#requests.missed()
   }
 
   // Pages behind a faulting one that the replay has made too.

@@ -46,13 +46,16 @@ export const word = {
   hold: 3,
   /** KiB of inputs and new pages of epochs that the keeper has not looked at. */
   backlog: 4,
-  /** 1: the guest runs traced, and `lastRead` is kept. */
+  /** One of `isTracking`. */
   tracking: 5,
   /** CPU time that replays take, microseconds. */
   replay: 6,
   /** Epochs one after the other for which too much would have to be kept. */
   unprofitable: 7,
 } as const
+
+/** Whether the guest runs traced, and `lastRead` is kept. Paused: it makes new pages, but too much would have to be kept for them. */
+export const isTracking = { no: 0, yes: 1, paused: 2 } as const
 
 /** What both threads see. */
 export interface Shared {

@@ -24,6 +24,7 @@ import {
   type Drops,
   type Epoch,
   type HostWrite,
+  isTracking,
   leastOfPage,
   nowhere,
   pageState,
@@ -116,9 +117,10 @@ export class Recorder {
   readonly #calls = new CallLog()
   #writes: HostWrite[] = []
   #forbidden: string | undefined
-  /** Runs of pages that scans within the epoch have found, and how many of these were not written recently. */
+  /** Runs of pages that scans within the epoch have found; of these, how many it made newly, and those that were written long before. */
   #scanned: number[] = []
   #fresh = 0
+  #reused: number[] = []
   #since = 0
   #budget = 20000
   #epochTime = shortestEpoch
@@ -289,6 +291,7 @@ export class Recorder {
     if (this.#get('budget') < this.#get('limit'))
       this.#set('cutDepth', Math.max(depth, this.#get('cutDepth')))
     const written = this.#scan()
+    this.#count()
     const inputs = this.#inputs(this.#touched())
     const many = inputs > inputsPerPage * this.#fresh
     const costly = this.#begun.point !== nowhere && inputs > mostInputs * pageBytes * this.#fresh
@@ -306,6 +309,12 @@ export class Recorder {
     }
     this.#begin(point)
     return this.counts.cuts % renewEvery === 0 ? goOnTraced : 0
+  }
+
+  // Of a page that was written long before, what the epoch wrote of it counts: a hash table is written here and there, and not made newly.
+  #count(): void {
+    this.#fresh += Math.round((this.#tags as Tags).partOf(this.#reused) * this.#reused.length)
+    this.#reused = []
   }
 
   // Bytes of before that are to be kept for the epoch: not those that a file has, where it matters by a sample of the log.
@@ -402,6 +411,7 @@ export class Recorder {
     this.counts.left++
     const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const written = this.#scan()
+    this.#count()
     this.#touched()
     this.#post(0, false, written)
     this.#rate(this.#lap())
@@ -418,23 +428,30 @@ export class Recorder {
     this.#set('budget', this.#budget)
     if (this.#tracking) return goOnTraced
     const on = this.counts.plainCuts % renewEvery === 0 ? goOnPlain : 0
+    if (this.#paused > 0 && this.#paused <= time)
+      Atomics.store(this.#parts.shared.control, word.tracking, isTracking.no)
     this.#paused = Math.max(0, this.#paused - time)
     this.#giveBack()
-    const asked = Atomics.load(this.#parts.shared.control, word.asked) > 0
-    const look = this.#paused > 0 ? 64 : 8
-    if (!asked && this.counts.plainCuts % look !== 0) {
+    const { control } = this.#parts.shared
+    const asked = Atomics.load(control, word.asked) > 0 && Atomics.load(control, word.hold) === 0
+    // Each scan protects what is written again and again, and makes faults so.
+    if (!asked && this.#time + time < lookTime) {
       this.#time += time
       return on
     }
     this.#scan()
-    Atomics.add(this.#parts.shared.control, word.open, 1)
+    Atomics.add(control, word.open, 1)
     this.#begun.id++
     this.#drop()
+    // What it wrote of them nobody knows.
+    this.#fresh += this.#reused.length
     const rate = this.#rate(time)
     this.#scanned = []
     this.#fresh = 0
+    this.#reused = []
+    if (rate < quietRate) Atomics.store(control, word.tracking, isTracking.no)
     if (rate < busyRate || this.#paused > 0) return on
-    Atomics.store(this.#parts.shared.control, word.unprofitable, 0)
+    Atomics.store(control, word.unprofitable, 0)
     this.#track(true)
     this.#begin(nowhere)
     return goOnTraced
@@ -460,7 +477,8 @@ export class Recorder {
   #track(on: boolean): void {
     this.#tracking = on
     this.#set('tracking', on ? 1 : 0)
-    Atomics.store(this.#parts.shared.control, word.tracking, on ? 1 : 0)
+    const { yes, no, paused } = isTracking
+    Atomics.store(this.#parts.shared.control, word.tracking, on ? yes : this.#paused > 0 ? paused : no)
     if (!on) this.#tags?.forget(this.#size)
   }
 
@@ -483,6 +501,7 @@ export class Recorder {
     this.#calls.take()
     this.#scanned = []
     this.#fresh = 0
+    this.#reused = []
     this.#forbidden = undefined
     this.#set('budget', budget)
     this.#set('limit', point === nowhere ? -this.#budget : -3 * this.#budget)
@@ -547,7 +566,8 @@ export class Recorder {
       for (let p = first; p < first + count; p++) {
         this.#tags?.touched(p)
         const before = shared.lastWritten[p] as number
-        if (before === 0 || before + recently < id) this.#fresh++
+        if (before === 0) this.#fresh++
+        else if (before + recently < id) this.#reused.push(p)
         shared.lastWritten[p] = id
         if (shared.states[p] === pageState.clean) shared.states[p] = pageState.physical
       }

@@ -1,6 +1,6 @@
 // Which pages the guest's thread is asked to drop, and when. While the guest makes new pages a page that is proved waits: it may be written
 // again, or read, or moved to where an array grows. When too many wait, those go that were left alone for longest; all that wait go when the guest is calm.
-import { type Drops, pageState, type Shared, word } from './protocol.ts'
+import { type Drops, isTracking, pageState, type Shared, word } from './protocol.ts'
 
 /** Pages that may wait where nobody said how many; an eighth of what was written if that is more. Over that, a part of so many goes together. */
 const leastWaiting = 8192
@@ -96,7 +96,8 @@ export class Requests {
   /** Whether the guest reads the page again and again. */
   hot(page: number): boolean {
     const { control, lastRead } = this.#shared
-    if (this.#cooling < firstCooling / 2 || this.eager || control[word.tracking] === 0) return false
+    if (this.#cooling < firstCooling / 2 || this.eager || control[word.tracking] !== isTracking.yes)
+      return false
     return (lastRead[page] as number) + this.#cooling > (control[word.open] as number)
   }
 
