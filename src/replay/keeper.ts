@@ -62,6 +62,8 @@ const fewPages = 24
 /** A page is tried again when it was not written for so many epochs; many of them together, or when no epoch has come for some time (ms). */
 const quietFor = 6
 const lullAfter = 150
+/** What is proved is dropped when no epoch has come for so long (ms), and none is recorded. */
+const calmAfter = 60
 /** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
 const mostKept = 0.35
 /** From this part on, inputs are looked for in pages that other epochs make. */
@@ -264,7 +266,8 @@ class Keeper {
 
   // Whether what is proved is of no use where it is: the guest makes no new pages.
   get #calm(): boolean {
-    return this.#shared.control[word.tracking] === isTracking.no && this.#lull
+    const tracking = this.#shared.control[word.tracking]
+    return tracking === isTracking.no && performance.now() - this.#lastEpoch > calmAfter
   }
 
   get #lull(): boolean {
@@ -284,6 +287,7 @@ class Keeper {
     if (!calm && now - this.#lastEpoch < collectAnyway) return
     this.#collected = epochs
     this.#references.forget()
+    this.#replayer.forget()
     this.#halves.clear()
     const needed = neededEpochs(this.#holdings)
     for (const [id, epoch] of this.#epochs) if (!needed.has(epoch)) this.#epochs.delete(id)
@@ -399,7 +403,7 @@ class Keeper {
       this.#prove(page, recipe, before)
       this.#counts.provedPages++
     }
-    this.#requests.send(false)
+    this.#requests.send(this.#calm)
   }
 
   // Whether there were pages to be tried again.

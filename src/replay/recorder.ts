@@ -50,6 +50,8 @@ const inputsPerPage = 16
 /** Down to this time if replays of them take longer (microseconds): pages that come back wait for one. */
 const leastEpoch = 1.8
 const longestReplay = 2500
+/** And up where they write more than so many pages for each that they make newly: the next one writes in the same ones. */
+const mostScattered = 8
 /** A page that was written within so many epochs before is not newly made. */
 const recently = 8
 /** Recording ends when over so much of the guest's time (ms) it made fewer pages newly, a millisecond, than the first, and begins again above the second. */
@@ -286,6 +288,7 @@ export class Recorder {
       return goOnPlain
     }
     this.counts.cuts++
+    const time = this.#lap()
     const used = this.#begun.budget - this.#get('budget') - this.#get('skipped')
     const depth = this.#get('depth')
     if (this.#get('budget') < this.#get('limit'))
@@ -297,10 +300,10 @@ export class Recorder {
     const costly = this.#begun.point !== nowhere && inputs > mostInputs * pageBytes * this.#fresh
     const slow = Atomics.load(this.#parts.shared.control, word.replay) > longestReplay
     const shortest = slow ? leastEpoch : shortestEpoch
-    const factor = slow ? 0.9 : many ? 1.1 : 0.95
+    const scattered = countOf(written) > mostScattered * this.#fresh
+    const factor = scattered || (many && !slow) ? 1.1 : slow ? 0.9 : 0.95
     this.#epochTime = Math.min(longestEpoch, Math.max(shortest, this.#epochTime * factor))
     this.#post(used, false, written, costly)
-    const time = this.#lap()
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
     this.#drop()
     if (this.#rate(time) < quietRate || this.#tooCostly(costly)) {
@@ -308,6 +311,8 @@ export class Recorder {
       return goOnPlain
     }
     this.#begin(point)
+    // What cutting takes would make epochs shorter, and more of them.
+    this.#since = threadTime()
     return this.counts.cuts % renewEvery === 0 ? goOnTraced : 0
   }
 
@@ -692,6 +697,13 @@ export class Recorder {
     const done = uffd.register(this.#parts.uffd, at, (range.end - range.first) * pageBytes)
     if (done < 0) throw new Error(`lethe: userfaultfd refuses ${at.toString(16)} (${done})`)
   }
+}
+
+/** How many pages runs (first, count) have. */
+function countOf(runs: Uint32Array): number {
+  let count = 0
+  for (let r = 1; r < runs.length; r += 2) count += runs[r] as number
+  return count
 }
 
 /** How many of the four bytes of a word are not 0. */

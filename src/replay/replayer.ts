@@ -1,4 +1,5 @@
 // An instance in which epochs are replayed: its memory is empty but for the epoch's inputs, its imports answer what they answered.
+import { openSync } from 'node:fs'
 import {
   engine,
   type EngineGlobal,
@@ -7,10 +8,13 @@ import {
   type ImportObject,
 } from '../guest/engine.ts'
 import { addressOf } from '../sys/ffi.ts'
-import { discard } from '../sys/memory.ts'
+import { discard, page, scanPages } from '../sys/memory.ts'
 import { CallReader } from './calls.ts'
 import type { KeptEpoch } from './epochs.ts'
 import { atStart, type KeeperData, type ReadSource } from './protocol.ts'
+
+/** Up to so many pages that replays have touched are cleared, not given back: another replay touches many of them, and a fault takes longer. */
+const mostCleared = 2048
 
 /** Thrown by the last poll of an epoch. */
 const ended = { replay: 'ended' }
@@ -29,7 +33,9 @@ export class Replayer {
   readonly #read: ReadSource
   readonly #globals: Record<string, EngineGlobal>
   #calls = new CallReader(new Uint8Array(0))
+  /** Bytes of memory that replays may have touched. */
   #touched = 0
+  readonly #pagemap = openSync('/proc/self/pagemap', 'r')
   /** The epoch whose outcome is in memory. */
   holds = -1
   bytes: Uint8Array
@@ -53,8 +59,7 @@ export class Replayer {
   /** Makes memory what it was at the end of the epoch, as far as the epoch made it. `pages`: the bytes of its references. */
   replay(epoch: KeptEpoch, pages: readonly Uint8Array[]): void {
     if (this.holds === epoch.id) return
-    this.holds = -1
-    discard(this.#address, this.#touched)
+    this.#clear()
     this.#touched = Math.min(this.bytes.length, epoch.size * 65536 + 2 ** 26)
     epoch.putInputs(this.bytes, this.#read, pages)
     new Uint8Array(this.#state.buffer).set(epoch.locals, 0)
@@ -84,6 +89,26 @@ export class Replayer {
     if (polled !== epoch.polls > 0) throw new Divergence('the replay returned where the guest did not')
     if (this.#calls.next() !== undefined) throw new Divergence('the replay made fewer calls of the host')
     this.holds = epoch.id
+  }
+
+  /** What the last replays have made is given back. */
+  forget(): void {
+    this.holds = -1
+    discard(this.#address, this.bytes.length)
+  }
+
+  #clear(): void {
+    this.holds = -1
+    const runs: number[] = []
+    let count = 0
+    const found = (start: number, end: number): void => {
+      runs.push(start - this.#address, end - this.#address)
+      count += (end - start) / 4096
+    }
+    const end = this.#address + this.#touched
+    const done = scanPages(this.#pagemap, this.#address, end, page.present, page.zero, 0, found)
+    if (done < 0 || count > mostCleared) discard(this.#address, this.#touched)
+    else for (let i = 0; i < runs.length; i += 2) this.bytes.fill(0, runs[i], runs[i + 1])
   }
 
   #imports(): ImportObject {

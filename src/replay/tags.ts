@@ -6,7 +6,7 @@ import { advise, discard } from '../sys/memory.ts'
 import { tagsAt } from './assemble.ts'
 
 /** So many pages of tags may be there; a quarter of what was written if that is more. */
-const leastPages = 2048
+const leastPages = 6144
 const MADV_NOHUGEPAGE = 15
 const pageBytes = 4096
 /** Of so many pages every so many bytes. */
