@@ -53,12 +53,16 @@ import { Divergence, Replayer } from './replayer.ts'
 import { Sources } from './sources.ts'
 import { leastAhead, mostAhead, Streams } from './streams.ts'
 import { littleResidual, Trials } from './trials.ts'
+import { Tries } from './tries.ts'
 
 const inboxSlots = 16
 /** Packed residuals from here on are compared with what an older epoch would leave over, and others are tried later. */
 const muchResidual = 700
 /** All that a replay has made comes back with the page that it was made for if that is not more: an array's records, and the strings that they name. */
 const fewPages = 24
+/** While the guest loads it waits for a page until the keeper is done with an epoch: who has come back for pages in order gets those of so many replays. */
+const manyAhead = 32
+const mostReplays = 3
 /** A page is tried again when it was not written for so many epochs; many of them together, or when no epoch has come for some time (ms). */
 const quietFor = 6
 const lullAfter = 150
@@ -70,8 +74,6 @@ const mostKept = 0.35
 const worthReferring = 0.12
 /** The report may take so many times longer than the keeper works for it, on a busy machine. */
 const slowest = 8
-/** To try all pages again because of one epoch is put off for so many such epochs at most, while it does not help. */
-const longestPause = 255
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
 
@@ -94,22 +96,6 @@ const collectAnyway = 1500
 interface Half {
   readonly pieces: readonly Piece[]
   readonly bytes: Uint8Array
-}
-
-/** Something that is tried less and less often while it does not help. */
-class Tries {
-  #pause = 0
-  #left = 0
-
-  /** Whether it is to be tried now. */
-  next(): boolean {
-    return this.#left-- <= 0
-  }
-
-  was(good: boolean): void {
-    this.#pause = good ? 0 : Math.min(longestPause, 2 * this.#pause + 1)
-    this.#left = this.#pause
-  }
 }
 
 class Keeper {
@@ -558,12 +544,14 @@ class Keeper {
     if (this.#shared.control[word.tracking] === isTracking.yes) this.#requests.missed()
   }
 
-  // Pages behind a faulting one that the replay has made too.
+  // Pages behind a faulting one that the replay has made too; while the guest loads, and goes on in one direction, those of some more replays.
   #next(page: number, ahead: number): void {
+    let replays =
+      this.#shared.control[word.tracking] === isTracking.yes && ahead >= manyAhead ? mostReplays : 0
     for (let next = page + 1; next <= page + ahead; next++) {
       if (next >= this.#data.pages || this.#shared.states[next] !== pageState.virtual) break
       const packed = this.#lenses.epochOf(next) === undefined
-      if (!packed && !this.#lenses.madeBy(next, this.#replayer.holds)) break
+      if (!packed && !this.#lenses.madeBy(next, this.#replayer.holds) && replays-- === 0) break
       this.#assemble(next, this.#other.bytes)
       this.#install(next, this.#other.address)
     }
