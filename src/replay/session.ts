@@ -133,7 +133,7 @@ const leastAtEnd = 1500
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '12'
+const revision = '13'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
