@@ -194,6 +194,8 @@ describe.skipIf(reason !== undefined)(
       for (const one of [attached.supervisor, attached.pager]) process.kill(one, 'SIGKILL')
       attach(holder.pid)
       await inChild()
+      // What the child has read is there again, and the pass may have been over by then.
+      attach(holder.pid)
       // Written over while pages depend on it: whoever writes waits until they are back.
       await until(
         () => status(holder.pid).virtual > 0.5 * share * held,
