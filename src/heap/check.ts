@@ -24,7 +24,7 @@ import * as buddy from './code/buddy.ts'
 import { headOfClass } from './code/segregated.ts'
 import { headOfTlsf } from './code/tlsf.ts'
 import { bind } from './code/words.ts'
-import { type Block, heapSize, pendingBlocks, quickBlocks, settled, slots, tagged } from './inspect.ts'
+import { type Block, heapSize, quickBlocks, settled, slots, tagged } from './inspect.ts'
 import type { HeapMemory } from './memory.ts'
 
 class Broken extends Error {}
@@ -274,14 +274,13 @@ function checkStarts(memory: HeapMemory, { at, size, allocated }: Block, top: nu
 // What is in a quick list is a block of its size, allocated to all else.
 function checkQuick(memory: HeapMemory, policy: Policy): void {
   const quick = quickBlocks(memory)
-  const pending = new Set(pendingBlocks(memory))
   let bytes = 0
   for (const { at, size, allocated } of settled(memory, policy)) {
     const listed = quick.get(at)
     if (listed === undefined) continue
     demand(allocated && size === listed, `The quick list of ${listed} bytes has a block of ${size} at ${at}`)
     quick.delete(at)
-    if (!pending.has(at)) bytes += size
+    bytes += size
   }
   for (const at of quick.keys()) throw new Broken(`A quick list has ${at}, where no block begins`)
   const { base } = memory

@@ -2,7 +2,7 @@
 import { type Policy } from './allocator.ts'
 import * as best from './code/best.ts'
 import { freeSize } from './code/best-bins.ts'
-import { EDGE, EDGE_HEADED, PENDING, QUICK, QUICK_BARE, QUICK_HEADED, QUICK_MOST } from './code/best-quick.ts'
+import { EDGE, EDGE_HEADED, QUICK, QUICK_BARE, QUICK_HEADED, QUICK_MOST } from './code/best-quick.ts'
 import { PAGED, RUN, runOf, slotAfter, slotSize, slotsIn, unitsOf } from './code/best-runs.ts'
 import { inZone } from './code/best-zone.ts'
 import * as lists from './code/blocks.ts'
@@ -80,14 +80,7 @@ export function quickBlocks(memory: HeapMemory): Map<number, number> {
     if (edges !== 0) pages(head, word(edges + EDGE_HEADED + (size >> 1)), size, size - 4)
     else list(head, size)
   }
-  for (const p of pendingBlocks(memory)) add(p, word(p - 4) & -8)
   return found
-}
-
-/** What waits in `best` to be put into a quick list, or freed. */
-export function pendingBlocks(memory: HeapMemory): number[] {
-  const at = memory.base + PENDING
-  return Array.from({ length: memory.load32(at) }, (_, i) => memory.load32(at + 4 * (i + 1)))
 }
 
 /** The slots of a run of `best`. */

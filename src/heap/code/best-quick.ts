@@ -13,7 +13,6 @@
  *                   0                         4
  *
  * `head` is where the next address goes, `edge` is the newest page's end. In a full page these are the same, and in an empty list both are 0.
- * What has a header is freed by the dozen, for then a processor waits for all the headers at once.
  *
  * How much may wait, and when it is settled, is a matter of the heap's age. While it grows, what is free should be merged soon, as
  * the next request may need it: blocks of 256 to 480 bytes and bare ones wait until as much as a quarter of the heap was put there, and a
@@ -33,9 +32,6 @@ export const QUICK_MAP: i32 = 128
 /** Edges, by size / 8 and by their distance from what PAGED says, of bare blocks and of others. */
 export const EDGE: i32 = 0
 export const EDGE_HEADED: i32 = 128
-/** In a large heap, how many blocks with headers wait for free to look at these, and so many addresses. */
-export const PENDING: i32 = 272
-export const MOST_PENDING: i32 = 11
 /** In a calm heap -1, so that a request takes a block that is a little too large; else 0. */
 export const NEAR: i32 = 260
 /** Bytes put into lists since all were settled: what was taken again is not subtracted, which saves each malloc a sum. */

@@ -72,8 +72,6 @@ import {
   QUICK_MOST,
   QUICK_TO,
   isCalm,
-  MOST_PENDING,
-  PENDING,
   SETTLE_FROM,
   takeListed,
   takeListedHeaded,
@@ -547,43 +545,8 @@ export function free(p: i32): void {
   if (p === 0) return
   const zone = inZone(p)
   const size = zone ? zoneSizeNear(p) : slotOf(p)
-  const full =
-    size !== 0 && size <= QUICK_BARE
-      ? putQuick(p, size)
-      : zone
-        ? freeInZone(p)
-        : load32(state() + PAGED) !== 0
-          ? freeLater(p)
-          : freeHeaded(p)
+  const full = size !== 0 && size <= QUICK_BARE ? putQuick(p, size) : zone ? freeInZone(p) : freeHeaded(p)
   if (full) settle()
-}
-
-function freeLater(p: i32): boolean {
-  const at = state() + PENDING
-  const count = load32(at) + 1
-  store32(at, count)
-  store32(at + (count << 2), p)
-  return count === MOST_PENDING && freePending()
-}
-
-// Frees what waits to be freed; whether that makes too much.
-function freePending(): boolean {
-  const at = state() + PENDING
-  const end = at + (load32(at) << 2)
-  // All headers are asked for before one is looked at.
-  let all = 0
-  for (let each = at; each < end; ) {
-    each += 4
-    all |= load32(load32(each) - 4)
-  }
-  let full = false
-  if (all !== 0)
-    for (let each = at; each < end; ) {
-      each += 4
-      if (freeHeaded(load32(each))) full = true
-    }
-  store32(at, 0)
-  return full
 }
 
 // A block of the zone that is larger than those in the lists of bare ones, or the last one, which has a header in its end.
@@ -620,14 +583,12 @@ function freeHeaded(p: i32): boolean {
 /** Frees what is in the quick lists; whether there was something. */
 export function settle(): boolean {
   const s = state()
-  freePending()
   const bytes = load32(s + QUICK_BYTES)
   if (bytes !== 0) settleAll()
   // Only while all lists are empty they can become others.
-  const whole = load32(s + END) - load32(s + FIRST)
   setPaged()
   if (bytes === 0) return false
-  turn(bytes, whole)
+  turn(bytes, load32(s + END) - load32(s + FIRST))
   return true
 }
 
