@@ -6,8 +6,8 @@
  * words are touched and no neighbour is looked at. To all else a quick block is allocated. What is in the lists is *settled*, that is really freed
  * and merged, at the latest before the heap grows.
  *
- * In a heap that is larger than a processor's caches each block that is touched is waited for. There bare blocks have lists in *pages*, which don't
- * touch them: every so many-th block is a page with the addresses of as many others as it has room for.
+ * In a heap that is larger than a processor's caches each block that is touched is waited for. There the lists are in *pages*, and don't
+ * touch what is in them: every so many-th block is a page with the addresses of as many others as it has room for.
  *
  *   head, edge -> | edge of the page before | address | address | (head) … | (edge)
  *                   0                         4
@@ -24,7 +24,7 @@
  * Variables, by their distance from state(): */
 /** Lists of bare blocks, by size / 8: the first one, whose first word names the next; or in pages. */
 export const QUICK: i32 = 1292
-/** Lists of blocks with headers, by size / 8. */
+/** Lists of blocks with headers, by size / 8, likewise. */
 export const QUICK_HEADED: i32 = 6144
 /** Bits: the list of bare blocks of size / 8 has one. 16 words of them for headed blocks; the word behind is 0. */
 export const QUICK_BITS: i32 = 256
