@@ -21,8 +21,6 @@ const O_NONBLOCK = 0o4000
 const userModeOnly = 1
 const inboxSlots = 16
 const idleWait = 500
-/** The signal by which the kernel tells that a lease is being broken. */
-const leaseSignal = 35
 
 class BudgetPager {
   readonly #data: BudgetData
@@ -32,7 +30,7 @@ class BudgetPager {
   readonly #poller = new fds.Poller()
   readonly #inbox = arena(inboxSlots * uffd.messageSize)
   readonly #follower = new CpuFollower(process.pid)
-  readonly #breaks = fds.signalfd([leaseSignal])
+  readonly #breaks = fds.leaseBreaks()
   readonly #replies: Int32Array
   /** Leased files: their numbers, by identity and by descriptor. */
   readonly #known = new Map<string, number>()
@@ -164,7 +162,7 @@ class BudgetPager {
     const identity = `${dev}:${ino}:${mtimeNs}:${size}`
     const known = this.#known.get(identity)
     const [pages] = this.#memories
-    if (known !== undefined || pages === undefined || fds.lease(fd, leaseSignal) !== 0) {
+    if (known !== undefined || pages === undefined || fds.lease(fd) !== 0) {
       fds.close(fd)
       return known ?? 0
     }

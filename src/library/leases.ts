@@ -13,15 +13,13 @@ import { MemoryError } from './errors.ts'
 import type { BackingGuard } from './guard.ts'
 import type { RegionPages } from './region-pages.ts'
 
-/** The signal by which the kernel tells that a lease is being broken. */
-const leaseSignal = 34
 const SLICE = 2 ** 22
 /** Less than the kernel's 45 s, milliseconds. */
 const mostTime = 40_000
 
 /** Takes a lease for the calling thread, which must be the pager's. */
 export const takeLease = (descriptor: number): (() => void) | undefined =>
-  fds.lease(descriptor, leaseSignal) === 0 ? () => void fds.unlease(descriptor) : undefined
+  fds.lease(descriptor) === 0 ? () => void fds.unlease(descriptor) : undefined
 
 interface Held {
   readonly region: RegionPages
@@ -39,7 +37,7 @@ interface Copy {
 
 export class Leases {
   /** Readable when a lease is being broken. */
-  readonly descriptor: number = fds.signalfd([leaseSignal])
+  readonly descriptor: number = fds.leaseBreaks()
   readonly #held: Held[] = []
   readonly #copies: Copy[] = []
   #buffer: Uint8Array | undefined
@@ -76,6 +74,11 @@ export class Leases {
 
   get busy(): boolean {
     return this.#copies.length > 0
+  }
+
+  /** Ends it, when nothing is held any more. */
+  close(): void {
+    fds.close(this.descriptor)
   }
 
   /** Copies a slice. */

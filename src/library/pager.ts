@@ -10,7 +10,7 @@ import { type Pages, RegionPages } from './region-pages.ts'
 import { EINTR, errnoName } from '../sys/errno.ts'
 import * as fds from '../sys/fd.ts'
 import { arena, call3, getAddress, nr } from '../sys/ffi.ts'
-import { setPriority } from '../sys/memory.ts'
+import { discard, setPriority } from '../sys/memory.ts'
 import { pageBytes } from '../pager/journal.ts'
 import { CpuFollower } from '../pager/follow.ts'
 import * as uffd from '../sys/uffd.ts'
@@ -124,6 +124,10 @@ class Pager {
     // Threads that still wait go on, and find what the kernel finds.
     fds.close(this.#uffd)
     this.#huge.close()
+    this.#leases.close()
+    this.#poller.close()
+    // The addresses stay ours, and what lies there goes: a program may open many memories, one after the other.
+    discard(this.#buffer.address, this.#buffer.bytes.length)
   }
 
   // How long it may sleep when there is nothing else to do, milliseconds.

@@ -6,9 +6,6 @@ import { breaking } from './lease.ts'
 import type { ServedBacking, ServerData } from './protocol.ts'
 import type { OpenBacking } from './space.ts'
 
-/** The signal by which the kernel tells that a lease is being broken. */
-export const leaseSignal = 34
-
 /** A backing that can serve; throws when its lens can't read it, or one of its sources in `open` can't serve. */
 export function openBacking(
   { fd, path, lens, sources }: ServedBacking,
@@ -44,7 +41,7 @@ export function adoptBacking(
       why = `${path} can’t be read (${(error as Error).message})`
     }
   if (why !== undefined) backing.lost = why
-  else if (fds.lease(fd, leaseSignal) < 0) {
+  else if (fds.lease(fd) < 0) {
     if (breaking(fd)) return { backing, wanted: true }
     backing.lost = `${path} was opened for writing while no pager held it`
   }

@@ -20,7 +20,7 @@ import { Children } from './children.ts'
 import { blockBytes, counter, inboxSlots, Journal, pageBytes, state, zeroBacking } from './journal.ts'
 import { CpuFollower } from './follow.ts'
 import { endKeeper } from './keeper.ts'
-import { adoptBacking, leaseSignal, openBacking } from './open-backing.ts'
+import { adoptBacking, openBacking } from './open-backing.ts'
 import { Prices } from './prices.ts'
 import { type Reply, type Request, type ServerData, shared, tickAt } from './protocol.ts'
 import { dependents, type Hands, missing, refillAll, unregisterAll } from './restore.ts'
@@ -74,7 +74,7 @@ export class Server {
     this.#shared = new Int32Array(data.shared)
     this.#prices = new Prices(data.prices)
     this.#follower = new CpuFollower(data.pid)
-    this.#signals = fds.signalfd([leaseSignal])
+    this.#signals = fds.leaseBreaks()
     this.#poller.add(data.wake)
     this.#poller.add(this.#signals)
     const journal = Journal.open(data.journal)
@@ -391,7 +391,7 @@ export class Server {
         if (request.sources?.some(source => this.#backings.get(source)?.lost !== undefined) === true)
           return -EAGAIN
         const backing = openBacking(request, this.#backings)
-        const leased = fds.lease(request.fd, leaseSignal)
+        const leased = fds.lease(request.fd)
         if (leased < 0) return leased
         this.#backings.set(request.index, backing)
         return 0

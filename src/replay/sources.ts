@@ -7,7 +7,6 @@ import { closeSync, fstatSync, readSync, writeSync } from 'node:fs'
 import { unlinkedFile } from '../backing/unlinked.ts'
 import * as fds from '../sys/fd.ts'
 
-const leaseSignal = 34
 const slice = 2 ** 20
 
 interface Source {
@@ -18,7 +17,7 @@ interface Source {
 
 export class Sources {
   /** Readable when somebody wants to write one of the files. */
-  readonly descriptor: number = fds.signalfd([leaseSignal])
+  readonly descriptor: number = fds.leaseBreaks()
   readonly #sources = new Map<number, Source>()
   /** Files that were copied, and for how many of them somebody waited. */
   copied = 0
@@ -27,7 +26,7 @@ export class Sources {
   add(id: number, fd: number): void {
     const source: Source = { fd, own: false }
     this.#sources.set(id, source)
-    if (fds.lease(fd, leaseSignal) !== 0) this.#copy(source)
+    if (fds.lease(fd) !== 0) this.#copy(source)
   }
 
   /** All of the bytes, or it throws. */

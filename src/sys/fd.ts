@@ -67,6 +67,11 @@ export class Poller {
     must(call(nr.epoll_ctl, this.#fd, 1, fd, memory.address), 'epoll_ctl')
   }
 
+  /** Ends it. */
+  close(): void {
+    close(this.#fd)
+  }
+
   /** Before `fd` is closed: a duplicate of it elsewhere would keep it here. */
   remove(fd: number): void {
     must(call(nr.epoll_ctl, this.#fd, 2, fd, memory.address), 'epoll_ctl')
@@ -137,7 +142,7 @@ export const writeAt = (fd: number, address: number, length: number, offset: num
   call4(nr.pwrite64, fd, address, length, offset)
 
 /** Blocks `signals` in the calling thread and returns a descriptor that reads them. */
-export function signalfd(signals: readonly number[]): number {
+function signalfd(signals: readonly number[]): number {
   let mask = 0n
   for (const s of signals) mask |= 1n << BigInt(s - 1)
   memory.u64[8] = mask
@@ -158,15 +163,22 @@ const F_SETLEASE = 1024
 const F_SETSIG = 10
 const F_SETOWN_EX = 15
 
+/** The signal by which the kernel tells that a lease is being broken, and the one that it takes when too many are queued. */
+const leaseSignal = 34
+const SIGIO = 29
+
+/** A descriptor that is readable when a lease of the calling thread is being broken. Either signal would end a process that does not block it. */
+export const leaseBreaks = (): number => signalfd([leaseSignal, SIGIO])
+
 /**
  * Takes a read lease on an open file: whoever opens it for writing, or truncates it, then waits until we let
- * go, and this thread gets `signal`. 0, or a negative errno (EAGAIN: somebody has it open for writing).
+ * go, and this thread, which has called `leaseBreaks` before, is told. 0, or a negative errno (EAGAIN: somebody has it open for writing).
  */
-export function lease(fd: number, signal: number): number {
+export function lease(fd: number): number {
   u32[16] = 0 // F_OWNER_TID
   u32[17] = call(nr.gettid)
   let done = call(nr.fcntl, fd, F_SETOWN_EX, memory.address + 64)
-  if (done === 0) done = call(nr.fcntl, fd, F_SETSIG, signal)
+  if (done === 0) done = call(nr.fcntl, fd, F_SETSIG, leaseSignal)
   if (done === 0) done = call(nr.fcntl, fd, F_SETLEASE, 0)
   return done
 }

@@ -3,6 +3,7 @@ import {
   appendFileSync,
   closeSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   truncateSync,
@@ -162,6 +163,18 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     await memory.close()
     expect(other.closed).toBe(true)
     await expect(memory.map(file(whole()))).rejects.toMatchObject({ code: 'closed' })
+  })
+
+  it('leaves no descriptor behind, however many memories there were', async () => {
+    const counts: number[] = []
+    for (let n = 0; n < 4; n++) {
+      const memory = await table.open()
+      const region = await memory.map(file(table.file('few', 'abcdefgh')))
+      await region.read()
+      await memory.close()
+      counts.push(readdirSync('/proc/self/fd').length)
+    }
+    expect(counts.at(-1), counts.join(' ')).toBe(counts[1])
   })
 
   it('reads, iterates, prefetches and pins', async () => {

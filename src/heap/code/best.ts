@@ -46,7 +46,6 @@ import {
   MAPPED,
   mapBytes,
   moveMap,
-  PAGED,
   runOf,
   slotsIn,
   setPaged,
