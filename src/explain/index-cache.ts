@@ -13,7 +13,6 @@ import {
   closeSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readSync,
   renameSync,
   rmSync,
@@ -25,6 +24,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Identity } from '../backing/backing.ts'
+import { trimFolder } from '../sys/folder.ts'
 
 const VERSION = 1
 const HEADER = 64
@@ -140,7 +140,7 @@ export class IndexCache {
         closeSync(descriptor)
         descriptor = -1
         renameSync(part, path)
-        this.#trim()
+        trimFolder(this.#folder, this.#limit)
       } catch {
         abandon()
       }
@@ -152,19 +152,5 @@ export class IndexCache {
     const { device, inode, size, mtime, ctime } = identity
     const key = createHash('sha256').update([device, inode, size, mtime, ctime].join(' ')).digest('hex')
     return join(this.#folder, `${key.slice(0, 32)}.idx`)
-  }
-
-  #trim(): void {
-    const files = readdirSync(this.#folder).flatMap(name => {
-      const path = join(this.#folder, name)
-      const stats = statSync(path, { throwIfNoEntry: false })
-      return stats ? [{ path, size: stats.size, time: stats.mtimeMs }] : []
-    })
-    let total = files.reduce((sum, file) => sum + file.size, 0)
-    for (const file of files.toSorted((a, b) => a.time - b.time)) {
-      if (total <= this.#limit) break
-      rmSync(file.path, { force: true })
-      total -= file.size
-    }
   }
 }

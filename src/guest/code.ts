@@ -4,20 +4,11 @@
 // are reached by a flag that is on while they are used. V8 itself refuses code of another version, or of other flags; where
 // anything of this is missing, a module is compiled as ever.
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import type { EngineModule } from './engine.ts'
-import { cacheDirectory } from './load.ts'
+import { cacheDirectory, keep, used } from './cache.ts'
 
 type Export = (...args: never) => unknown
 interface Engine {
@@ -51,11 +42,8 @@ const most = 2 ** 26
 /** Code is kept anew when there is so much more of it. */
 const growth = 1.1
 
-const fileOf = (bytes: Uint8Array): string =>
-  join(
-    cacheDirectory(),
-    `${createHash('sha256').update(bytes).digest('hex')}.${process.versions.v8}-${process.arch}.code`,
-  )
+const nameOf = (bytes: Uint8Array): string =>
+  `${createHash('sha256').update(bytes).digest('hex')}.${process.versions.v8}-${process.arch}.code`
 const check = (code: Uint8Array): Buffer => createHash('sha256').update(code).digest()
 
 // It will run: a file that somebody else could have written is none of ours.
@@ -73,10 +61,12 @@ function readOwn(path: string): Buffer {
 /** A module with the code that an earlier run of it has left. */
 export function keptCode(bytes: Uint8Array): EngineModule | undefined {
   return withEngine(v8 => {
-    const file = readOwn(fileOf(bytes))
+    const path = join(cacheDirectory(), nameOf(bytes))
+    const file = readOwn(path)
     const code = file.subarray(checkBytes)
     // V8 believes what it is given.
     if (!check(code).equals(file.subarray(0, checkBytes))) return undefined
+    used(path)
     return v8.deserialize(new Uint8Array(code).buffer, new Uint8Array(bytes))
   })
 }
@@ -85,15 +75,13 @@ export function keptCode(bytes: Uint8Array): EngineModule | undefined {
 export function keepCode(bytes: Uint8Array, module: EngineModule, exported: unknown): void {
   if (typeof exported !== 'function') return
   withEngine(v8 => {
-    const file = fileOf(bytes)
+    const name = nameOf(bytes)
     // V8 ends the process if it is to give the code of a module of which it has optimized nothing.
     v8.optimize(exported as Export)
     const code = new Uint8Array(v8.serialize(module))
     if (code.length > most) return
-    const before = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+    const before = statSync(join(cacheDirectory(), name), { throwIfNoEntry: false })?.size ?? 0
     if (code.length < growth * before) return
-    mkdirSync(cacheDirectory(), { recursive: true })
-    writeFileSync(`${file}.${process.pid}`, Buffer.concat([check(code), code]), { mode: 0o600 })
-    renameSync(`${file}.${process.pid}`, file)
+    keep(name, Buffer.concat([check(code), code]))
   })
 }

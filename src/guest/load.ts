@@ -1,11 +1,11 @@
 // From a file to something that can be run.
-import { join } from 'node:path'
 import type { Module } from '../wasm/module.ts'
+import { keep, kept } from './cache.ts'
 import { engine, type EngineModule } from './engine.ts'
 import { GuestError } from './errors.ts'
-import { crypto, fs, load as loadModule, os } from './node.ts'
+import { crypto, fs, load as loadModule } from './node.ts'
 
-const { mkdirSync, readFileSync, renameSync, writeFileSync } = fs
+const { readFileSync } = fs
 
 /** A program as it was read. */
 export interface Guest {
@@ -81,31 +81,15 @@ function decoded(path: string, bytes: Uint8Array): Module {
   }
 }
 
-/** Where rewritten modules are kept: $XDG_CACHE_HOME/lethe/wasm, or below ~/.cache. */
-export function cacheDirectory(): string {
-  const home = process.env['XDG_CACHE_HOME']
-  return join(home === undefined || home === '' ? join(os().homedir(), '.cache') : home, 'lethe', 'wasm')
-}
-
 /** The guest's bytes after all passes; made once for each guest, list of passes and version of ours. */
 export function rewritten(guest: Guest, passes: readonly Pass[], version: string): Uint8Array {
   if (passes.length === 0) return guest.bytes
   const names = passes.map(pass => pass.name).join('+')
   const key = crypto().createHash('sha256').update(`${version}\0${guest.hash}\0${names}`).digest('hex')
-  const file = join(cacheDirectory(), `${key}.wasm`)
-  try {
-    return readFileSync(file)
-  } catch {
-    // Made now, then.
-  }
+  const before = kept(`${key}.wasm`)
+  if (before !== undefined) return before
   const made = codec().encode(passes.reduce((module, pass) => pass.apply(module), guest.module))
-  try {
-    mkdirSync(cacheDirectory(), { recursive: true })
-    writeFileSync(`${file}.${process.pid}`, made)
-    renameSync(`${file}.${process.pid}`, file)
-  } catch {
-    // A cache that can't be written is none.
-  }
+  keep(`${key}.wasm`, made)
   return made
 }
 

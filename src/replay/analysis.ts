@@ -1,8 +1,7 @@
 // All that the code of a guest tells, kept by the hash of its module: whether it can be replayed, its points, which functions copy
 // memory, and what the judge of purity says of every function and of what each loop calls.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { cacheDirectory, type Guest } from '../guest/load.ts'
+import { keep, kept } from '../guest/cache.ts'
+import type { Guest } from '../guest/load.ts'
 import { decode } from '../wasm/decode.ts'
 import { importCount, type Module } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
@@ -38,20 +37,15 @@ const revision = '5'
 
 /** The analysis of a guest, and whether it was there already. */
 export function analyse(guest: Guest): { readonly analysis: Analysis; readonly cached: boolean } {
-  const file = join(cacheDirectory(), `${guest.hash}.replay-${revision}.json`)
+  const name = `${guest.hash}.replay-${revision}.json`
+  const before = kept(name)
   try {
-    return { analysis: JSON.parse(readFileSync(file, 'utf8')) as Analysis, cached: true }
+    if (before !== undefined) return { analysis: JSON.parse(before.toString()) as Analysis, cached: true }
   } catch {
-    // Made now, then.
+    // It is damaged: made anew.
   }
   const analysis = analysisOf(decode(guest.bytes))
-  try {
-    mkdirSync(cacheDirectory(), { recursive: true })
-    writeFileSync(`${file}.${process.pid}`, JSON.stringify(analysis))
-    renameSync(`${file}.${process.pid}`, file)
-  } catch {
-    // A cache that can't be written is none.
-  }
+  keep(name, JSON.stringify(analysis))
   return { analysis, cached: false }
 }
 
