@@ -3,9 +3,10 @@
  *
  * The owner is synchronous: it shares out candidates, searches its own share, then waits for the others'. Every hand has its own
  * index and its own look at the memory, so nothing is shared but the store of lens indexes; what two hands find of the same
- * page is settled by who is asked first. A hand that fails, or gives no sign of life for long, is given up, and its
- * share is the owner's.
+ * page is settled by who is asked first. A hand that fails, whose thread is gone, or that gives no sign of life for long is given
+ * up, and its share is the owner's.
  */
+import { existsSync } from 'node:fs'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import type { Run } from '../process/pagemap.ts'
 import type { Extent } from './extents.ts'
@@ -21,7 +22,7 @@ export interface HandData {
   readonly cpuShare: number
   readonly threads: number
   readonly port: MessagePort
-  /** Words: 0 tasks done, 1 signs of life. */
+  /** Words: 0 tasks done, 1 signs of life, 2 the hand's thread id from when it works. */
   readonly shared: SharedArrayBuffer
 }
 
@@ -42,6 +43,8 @@ export type Answer = { readonly result: Result } | { readonly failed: string }
 
 /** Without a sign of life for so long, milliseconds, a hand is given up. */
 const PATIENCE = 120_000
+/** How often it is looked whether a hand's thread is still there, milliseconds. */
+const LOOK = 500
 
 interface Hand {
   readonly worker: Worker
@@ -104,7 +107,7 @@ export class Crew {
 
 function start(data: Omit<HandData, 'port' | 'shared'>): Hand {
   const { port1, port2 } = new MessageChannel()
-  const shared = new SharedArrayBuffer(8)
+  const shared = new SharedArrayBuffer(12)
   const extension = import.meta.url.slice(-3)
   const workerData: HandData = { ...data, port: port2, shared }
   const worker = new Worker(new URL(`./hand${extension}`, import.meta.url), {
@@ -114,7 +117,7 @@ function start(data: Omit<HandData, 'port' | 'shared'>): Hand {
     execArgv: [],
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
-  // A hand that dies is noticed by its silence; without a listener its error would be ours.
+  // A hand that dies is noticed by who waits for it; without a listener its error would be ours.
   worker.on('error', () => undefined)
   worker.unref()
   port1.unref()
@@ -122,16 +125,23 @@ function start(data: Omit<HandData, 'port' | 'shared'>): Hand {
 }
 
 function wait(hand: Hand): Answer | undefined {
+  const { state } = hand
   let life = -1
+  let until = 0
   for (;;) {
+    // Before the look for an answer: it may be its last word.
+    const thread = Atomics.load(state, 2)
+    const gone = thread !== 0 && !existsSync(`/proc/self/task/${thread}`)
     const answer = receiveMessageOnPort(hand.port) as { message: Answer } | undefined
     if (answer !== undefined) return answer.message
-    const now = Atomics.load(hand.state, 1)
-    if (now === life) return undefined
-    life = now
-    const done = Atomics.load(hand.state, 0)
-    if (done === hand.done) Atomics.wait(hand.state, 0, done, PATIENCE)
-    hand.done = Atomics.load(hand.state, 0)
+    const now = Atomics.load(state, 1)
+    if (now !== life) {
+      life = now
+      until = performance.now() + PATIENCE
+    } else if (gone || performance.now() > until) return undefined
+    const done = Atomics.load(state, 0)
+    if (done === hand.done) Atomics.wait(state, 0, done, LOOK)
+    hand.done = Atomics.load(state, 0)
   }
 }
 

@@ -5,6 +5,7 @@ import type { Answer, HandData, Result, Task } from './crew.ts'
 import { IndexCache } from './index-cache.ts'
 import { indexStore } from './stores.ts'
 import { Search } from './search.ts'
+import { ownThread } from '../sys/memory.ts'
 import { throttle } from './throttle.ts'
 
 const { pid, cacheFolder, deep, cpuShare, threads, port, shared } = workerData as HandData
@@ -16,6 +17,8 @@ const pause = (): void => {
 }
 const store = indexStore(cacheFolder)
 const cache = cacheFolder === false ? undefined : new IndexCache(cacheFolder)
+
+Atomics.store(state, 2, ownThread())
 
 function work({ runs, candidates, kind }: Task): Result {
   using memory = new ProcessMemory(pid, [...runs])
