@@ -133,6 +133,9 @@ const onTables: ReadonlyMap<number, readonly [number, number]> = new Map([
   [OP['table.fill'], [3, 0]],
 ])
 
+/** CPython needs 5, SQLite 6. Locals that are handed on in a ring need one pass for each: then nothing is known in loops. */
+const mostPasses = 16
+
 const zero: Value = { kind: 'constant', value: 0 }
 
 class Reader {
@@ -169,9 +172,10 @@ class Reader {
 
   // What the last pass found holds: it knew all that comes to the heads of loops.
   read(): Facts {
-    for (;;) {
+    for (let passes = 1; ; passes++) {
       const facts = this.#pass()
       if (!this.#flow.changed) return facts
+      if (passes >= mostPasses) this.#flow.forget()
     }
   }
 

@@ -58,6 +58,11 @@ export class Flow {
     this.#env = this.#start.slice()
   }
 
+  /** What comes to the heads of loops is unknown from now on: the next pass learns nothing. */
+  forget(): void {
+    for (const head of this.#heads.values()) head.fill(unknown)
+  }
+
   /** Whether any way leads to here. */
   get alive(): boolean {
     return this.#env !== undefined

@@ -33,7 +33,7 @@ export function join(a: Value, b: Value, data: Range): Value {
     (v.kind === 'constant' || v.kind === 'static') && within(data, v.value)
   // A pointer that walks through constant data.
   if (known(a) && known(b) && (a.kind === 'constant' || b.kind === 'constant'))
-    return { kind: 'static', value: a.kind === 'static' ? a.value : b.kind === 'static' ? b.value : a.value }
+    return a.kind === 'static' ? a : b.kind === 'static' ? b : { kind: 'static', value: a.value }
   return unknown
 }
 
