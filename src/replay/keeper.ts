@@ -170,7 +170,7 @@ class Keeper {
     this.#lenses = new Lenses(data.pages, this.#packer)
     this.#before = new Uint32Array(data.pages)
     this.#replayer = new Replayer(data, this.#sources.read)
-    this.#later = new Later(data.pages)
+    this.#later = new Later(data.pages, page => this.#piecesOf(page))
     this.#requests = new Requests(
       this.#shared,
       Math.ceil(data.budget / pageBytes),
@@ -416,6 +416,19 @@ class Keeper {
   #partsOf(page: number): readonly Part[] | undefined {
     const there = this.#shared.states[page] !== pageState.physical && this.#lenses.has(page)
     return there ? this.#lenses.parts(page) : undefined
+  }
+
+  #piecesOf(page: number): readonly Piece[] | undefined {
+    return this.#partsOf(page)?.flatMap(part =>
+      part.recipe.pieces.flatMap(piece => {
+        const from = Math.max(part.from, piece.at)
+        const to = Math.min(part.from + part.length, piece.at + piece.length)
+        const shift = part.at - part.from
+        return from < to
+          ? [{ ...piece, from: piece.from + from - piece.at, at: from + shift, length: to - from }]
+          : []
+      }),
+    )
   }
 
   #copy(piece: Piece, into: Uint8Array): boolean {

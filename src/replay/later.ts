@@ -20,11 +20,14 @@ export class Later {
   /** Pages to be tried, with the epoch of the write before which they were last tried. */
   readonly #wanted = new Set<number>()
   readonly #tried: Uint32Array
+  readonly #proved: (page: number) => readonly Piece[] | undefined
   #ready: number[] = []
   /** Pages for which nothing is left to try. */
   #hopeless: number[] = []
 
-  constructor(pages: number) {
+  /** `proved`: what makes a page that is proved, and was not written since. */
+  constructor(pages: number, proved: (page: number) => readonly Piece[] | undefined) {
+    this.#proved = proved
     this.#epoch = new Uint32Array(pages)
     this.#gain = new Uint16Array(pages)
     this.#tried = new Uint32Array(pages)
@@ -103,10 +106,11 @@ export class Later {
   // The pieces of a part of a page, in the page's own offsets.
   #piecesOf(page: number, start: number, end: number, now: number): Piece[] {
     const pieces: Piece[] = []
-    for (const p of this.#copied.get(page) ?? []) {
+    // The epoch that made most of it may be one of before it was freed and used again.
+    for (const p of this.#proved(page) ?? this.#copied.get(page) ?? []) {
       const from = Math.max(start, p.at)
       const to = Math.min(end, p.at + p.length)
-      if (from < to) pieces.push({ epoch: p.epoch, from: p.from + from - p.at, at: from, length: to - from })
+      if (from < to) pieces.push({ ...p, from: p.from + from - p.at, at: from, length: to - from })
     }
     if (pieces.length === 0) {
       const epoch = this.#epoch[page] as number

@@ -1,0 +1,31 @@
+// Which epochs are tried for pages that their last one does not make by itself.
+import { expect, test } from 'vitest'
+import { Later } from '../../src/replay/later.ts'
+import { pageBytes, type Piece, whole } from '../../src/replay/lenses.ts'
+import { type Epoch, sharedBytes, sharedOf, word } from '../../src/replay/protocol.ts'
+
+const pages = 64
+const always = (): boolean => true
+
+function piecesOfCopy(proved: (page: number) => readonly Piece[] | undefined): readonly Piece[] | undefined {
+  const shared = sharedOf(new SharedArrayBuffer(sharedBytes(pages)), pages)
+  const later = new Later(pages, proved)
+  const made = new Uint8Array(pages * pageBytes)
+  // A text, and then records with gaps in the memory that it had.
+  made.fill(1, 10 * pageBytes, 11 * pageBytes)
+  later.candidate(10, 3, made)
+  for (let i = 10 * pageBytes; i < 11 * pageBytes; i += 8) made.fill(0, i, i + 4)
+  later.candidate(10, 5, made)
+  const copies = Uint32Array.of(20 * pageBytes, 10 * pageBytes, pageBytes)
+  later.copies({ id: 6, copies } as Epoch)
+  shared.lastWritten[20] = 6
+  shared.control[word.open] = 100
+  later.look(shared, 6)
+  return later.take(shared, always).find(trial => trial.page === 20)?.pieces
+}
+
+test('what is copied out of memory that was used again is made by the epoch that was proved to make it', () => {
+  const from = { from: 10 * pageBytes, at: 0, length: pageBytes }
+  expect(piecesOfCopy(() => undefined)).toEqual([{ epoch: 3, ...from }])
+  expect(piecesOfCopy(page => (page === 10 ? [whole(10, 5)] : undefined))).toEqual([{ epoch: 5, ...from }])
+})
