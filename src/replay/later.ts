@@ -1,7 +1,7 @@
 // Pages that the epoch which wrote them last does not make by itself: another epoch made most of them, or they were copied from elsewhere.
 // For each page the epoch that made most of it, or the pieces of a large copy, are remembered while epochs go by; when
 // the page has not been written for a while, that is tried.
-import { pageBytes, type Piece, whole } from './lenses.ts'
+import { onTop, pageBytes, type Piece, whole } from './lenses.ts'
 import { type Epoch, pageState, type Shared, word } from './protocol.ts'
 
 /** Pages in one go. */
@@ -16,6 +16,8 @@ export class Later {
   /** The epoch that made most of a page's bytes since they were last overwritten, and how many words it made. */
   readonly #epoch: Uint32Array
   readonly #gain: Uint16Array
+  /** The last one that made anything of it, since it was copied there. */
+  readonly #last: Uint32Array
   readonly #copied = new Map<number, readonly Piece[]>()
   /** Pages to be tried, with the epoch of the write before which they were last tried. */
   readonly #wanted = new Set<number>()
@@ -30,6 +32,7 @@ export class Later {
     this.#proved = proved
     this.#epoch = new Uint32Array(pages)
     this.#gain = new Uint16Array(pages)
+    this.#last = new Uint32Array(pages)
     this.#tried = new Uint32Array(pages)
   }
 
@@ -60,6 +63,7 @@ export class Later {
       // Most of it is new: what was copied there is gone.
       if (gain > 512) this.#copied.delete(page)
     }
+    if (gain > 0) this.#last[page] = epoch
     this.#wanted.add(page)
     return gain
   }
@@ -85,6 +89,7 @@ export class Later {
         this.#copied.set(page, pieces)
         this.#epoch[page] = 0
         this.#gain[page] = 0
+        this.#last[page] = 0
         this.#wanted.add(page)
       }
     }
@@ -106,17 +111,21 @@ export class Later {
   // The pieces of a part of a page, in the page's own offsets.
   #piecesOf(page: number, start: number, end: number, now: number): Piece[] {
     const pieces: Piece[] = []
-    // The epoch that made most of it may be one of before it was freed and used again.
-    for (const p of this.#proved(page) ?? this.#copied.get(page) ?? []) {
+    for (const p of this.#proved(page) ?? this.#guessed(page, now)) {
       const from = Math.max(start, p.at)
       const to = Math.min(end, p.at + p.length)
       if (from < to) pieces.push({ ...p, from: p.from + from - p.at, at: from, length: to - from })
     }
-    if (pieces.length === 0) {
-      const epoch = this.#epoch[page] as number
-      if (epoch > 0 && epoch <= now)
-        pieces.push({ epoch, from: page * pageBytes + start, at: start, length: end - start })
-    }
+    return pieces
+  }
+
+  // Memory that was freed and is used again shows what was there between what the last epoch made.
+  #guessed(page: number, now: number): Piece[] {
+    const copied = this.#copied.get(page)
+    const epoch = this.#epoch[page] as number
+    const last = this.#last[page] as number
+    const pieces = [...(copied ?? (epoch > 0 && epoch <= now ? [whole(page, epoch)] : []))]
+    if (last > 0 && last <= now && (copied !== undefined || last !== epoch)) pieces.push(onTop(page, last))
     return pieces
   }
 

@@ -24,8 +24,12 @@ function piecesOfCopy(proved: (page: number) => readonly Piece[] | undefined): r
   return later.take(shared, always).find(trial => trial.page === 20)?.pieces
 }
 
-test('what is copied out of memory that was used again is made by the epoch that was proved to make it', () => {
+test('what is copied out of memory that was used again is made by what was proved to make it, or by the last two epochs', () => {
   const from = { from: 10 * pageBytes, at: 0, length: pageBytes }
-  expect(piecesOfCopy(() => undefined)).toEqual([{ epoch: 3, ...from }])
+  // Nobody has proved it yet: the records are put over the text.
+  expect(piecesOfCopy(() => undefined)).toEqual([
+    { epoch: 3, ...from },
+    { epoch: 5, ...from, over: true },
+  ])
   expect(piecesOfCopy(page => (page === 10 ? [whole(10, 5)] : undefined))).toEqual([{ epoch: 5, ...from }])
 })
