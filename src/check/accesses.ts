@@ -9,7 +9,7 @@ import type { Context } from './context.ts'
 import { CONTROL, type Emitter, SHADOW } from './emitter.ts'
 import { DEFINED, EXCHANGE_T, EXCHANGE_V, FRAME_TAGS, TABLE, TAG_LIMIT, UNDEFINED } from './layout.ts'
 import type { Locals, Value } from './values.ts'
-import { NONE, shadowType } from './values.ts'
+import { isPointer, NONE, shadowType } from './values.ts'
 
 export interface Access {
   readonly opcode: number
@@ -40,6 +40,16 @@ export function pushT(out: Emitter, t: number): void {
   else out.i32(t === NONE ? 0 : -2 - t)
 }
 
+/** Leaves the T of a value on the stack, but no tag if it is no pointer: t & -(t >> 30). */
+export function pushTag(out: Emitter, { t, number }: Value): void {
+  pushT(out, t)
+  if (number !== true || t < 0) return
+  out.i32(0)
+  out.get(t)
+  out.i32(30)
+  out.op(0x76, 0x6b, 0x71)
+}
+
 /** Leaves a V on the stack. */
 export function pushV(out: Emitter, type: ValueType, v: number): void {
   if (v >= 0) out.get(v)
@@ -66,7 +76,14 @@ function refuseAddress(out: Emitter, locals: Locals, access: Access): void {
   }
   // An address that is a constant and an offset that is one: the offset is the object, the constant an index.
   const far = offset >= 1024
-  if (access.inside || address.t === NONE || address.t === -2 || (address.t < NONE && far)) return
+  if (
+    access.inside ||
+    address.number === true ||
+    address.t === NONE ||
+    address.t === -2 ||
+    (address.t < NONE && far)
+  )
+    return
   // Where the object begins and how long it is, in one word of 64 bits.
   const object = locals.named('object', I64)
   effective(out, access, width - 1)
@@ -120,7 +137,8 @@ const alignment = (width: number): number => Math.min(width, 4) - 1
 // What a slow path is told of the address: T, V, the site.
 function slowArguments(out: Emitter, access: Access): void {
   const known = access.inFrame !== undefined
-  pushT(out, known ? NONE : access.address.t)
+  if (known) out.i32(0)
+  else pushTag(out, access.address)
   pushV(out, I32, known || access.seen ? NONE : access.address.v)
   out.i32(access.site)
 }
@@ -206,7 +224,8 @@ function exchanged(out: Emitter, type: ValueType, read: boolean): void {
 }
 
 // Leaves the simple path if the value has undefined bits among those that are written, or its T is an origin.
-function refuseValue(out: Emitter, { v, t, type }: Value, width: number): void {
+function refuseValue(out: Emitter, value: Value, width: number): void {
+  const { v, t, type } = value
   if (v >= 0) {
     out.get(v)
     if (shadowType(type) === I64) {
@@ -219,7 +238,7 @@ function refuseValue(out: Emitter, { v, t, type }: Value, width: number): void {
     }
     out.brIfRarely(0)
   }
-  if (t >= 0 && width === 4) {
+  if (t >= 0 && width === 4 && isPointer(value)) {
     out.get(t)
     out.i32(TAG_LIMIT)
     out.op(0x71)
@@ -273,7 +292,7 @@ export function checkStore(
     } else if (width === 4) {
       out.get(access.base)
       out.i32(DEFINED)
-      if (t !== NONE && shadowType(type) === I32) {
+      if (isPointer(value)) {
         pushT(out, t)
         out.op(0x72)
       }
@@ -283,7 +302,7 @@ export function checkStore(
     out.end()
     effective(out, access)
     pushV(out, type, v)
-    pushT(out, t)
+    pushTag(out, value)
     slowArguments(out, access)
     out.call(helper)
     out.end()
@@ -293,7 +312,7 @@ export function checkStore(
   pushV(out, type, v)
   exchanged(out, type, false)
   out.i32(0)
-  pushT(out, t)
+  pushTag(out, value)
   out.memory(0x36, CONTROL, EXCHANGE_T)
   effective(out, access)
   slowArguments(out, access)

@@ -4,12 +4,12 @@ import { Cursor } from '../wasm/instructions.ts'
 import type { ValueType } from '../wasm/module.ts'
 import { I32, I64 } from '../wasm/module.ts'
 import { effects } from '../wasm/opcode-table.ts'
-import { pushT, pushV } from './accesses.ts'
+import { pushT, pushTag, pushV } from './accesses.ts'
 import { combine, placeAt } from './frames.ts'
 import type { Emitter } from './emitter.ts'
 import { any, binary, isUndefined, needsOperands, unary } from './operators.ts'
 import { TAG_LIMIT } from './layout.ts'
-import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
+import { effectTypes, isPointer, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export class Arithmetic extends Blocks {
   /** A float has been compared with a limit of the integers. */
@@ -78,7 +78,7 @@ export class Arithmetic extends Blocks {
       this.raw(cursor)
       return this.push(I32, NONE, this.derivedT(symbol.offset, a, b), symbol)
     }
-    const tagged = a.t !== NONE || (b !== undefined && b.t !== NONE)
+    const tagged = isPointer(a) || (b !== undefined && isPointer(b))
     if (pure && !(op >= 0x6a && op <= 0x73 && tagged)) {
       this.raw(cursor)
       return this.push(result, NONE, NONE, symbol)
@@ -106,14 +106,17 @@ export class Arithmetic extends Blocks {
       v = this.locals.named('rv', shadowType(result) as number)
       out.set(v)
     }
-    const number = this.isNumberBehind(cursor, a, b, v)
-    const t = number ? a.t : this.numericT(cursor, a, b, v, result)
+    let t = this.numericT(cursor, a, b, v, result)
     if (v !== NONE) {
       out.get(v)
       v = this.setV(result)
     }
-    if (number) this.stack.push({ type: I32, v, t, number })
-    else this.push(result, v, t, symbol)
+    // What comes next on the stack has its T where the second operand's was.
+    if (t >= 0 && t === b?.t && t === this.locals.slotT(this.stack.length + 1)) {
+      out.get(t)
+      t = this.setT()
+    }
+    this.push(result, v, t, symbol, undefined, isNumber(op, a, b))
   }
 
   // A comparison that only decides the branch behind it, at `site`: that is reported here, and nothing is kept. Mostly all bits are
@@ -233,12 +236,6 @@ export class Arithmetic extends Blocks {
     return sum?.constant === undefined ? undefined : { kind: 'constant', value: sum.constant }
   }
 
-  // A number of which a sum is made next: its T is only looked at where it is undefined. The T is one of the operand's until then.
-  protected isNumberBehind({ op, bytes, end }: Cursor, a: Value, b: Value | undefined, v: number): boolean {
-    const other = b === undefined || b.t === NONE || b.v < 0
-    return bytes[end] === 0x6a && v !== NONE && a.t >= 0 && a.type === I32 && other && isScaling(op)
-  }
-
   /** T of a result, in a local (or NONE). `v` is the local with its V, or NONE. */
   protected numericT(cursor: Cursor, a: Value, b: Value | undefined, v: number, result: ValueType): number {
     const out = this.out
@@ -247,21 +244,19 @@ export class Arithmetic extends Blocks {
     const tb = b?.t ?? NONE
     if (ta === NONE && tb === NONE) return NONE
     if (b !== undefined && result === I32 && (op === 0x6a || op === 0x6b)) return this.sumT(op, a, b)
-    // Alignment keeps the object: p & -16, p | 1.
-    const constant = b?.symbol?.kind === 'constant' ? b.symbol.value : undefined
-    if (constant !== undefined && ((op === 0x71 && constant < 0) || (op === 0x72 && constant > 0))) return ta
-    if (op === 0x73 && b !== undefined) return this.mixT(a, b)
+    if (isAligning(op, b)) return ta
+    if (op === 0x73 && b !== undefined && !isNumber(op, a, b)) {
+      if (b.number === true) return this.indexT(a, b)
+      return a.number === true ? this.indexT(b, a) : this.mixT(a, b)
+    }
     if (v === NONE) return NONE
     // Otherwise only the origin of undefined bits goes on.
-    if (b === undefined || tb === NONE || b.v < 0) pushT(out, ta)
-    else if (ta === NONE || a.v < 0) pushT(out, tb)
-    else {
-      pushT(out, ta)
-      pushT(out, tb)
-      isUndefined(out, a.type, a.v)
-      out.op(0x1b)
-    }
-    if (result === I32) this.originOnly()
+    if (b === undefined || tb === NONE || b.v < 0) return ta
+    if (ta === NONE || a.v < 0) return tb
+    pushT(out, ta)
+    pushT(out, tb)
+    isUndefined(out, a.type, a.v)
+    out.op(0x1b)
     return this.setT()
   }
 
@@ -278,8 +273,9 @@ export class Arithmetic extends Blocks {
 
   protected sumT(op: number, a: Value, b: Value): number {
     const out = this.out
-    if (op === 0x6a && b.number === true) return this.indexT(a, b)
+    if (b.t !== NONE && b.number === true) return this.indexT(a, b)
     if (b.t === NONE || (a.t >= 0 && b.t < NONE)) return a.t
+    if (op === 0x6a && a.t !== NONE && a.number === true) return this.indexT(b, a)
     if (a.t === NONE && op === 0x6a) return b.t
     if (op === 0x6a && b.t >= 0 && a.t < NONE) {
       // A constant that may be the address of a global, and something with a T of its own if it is a pointer.
@@ -297,17 +293,18 @@ export class Arithmetic extends Blocks {
     if (op === 0x6a) return this.mixT(a, b)
     pushT(out, b.t)
     out.ifRarely(I32)
-    pushT(out, a.t)
+    pushTag(out, a)
     pushT(out, b.t)
     out.call(this.context.helpers.subTags)
     out.else()
-    pushT(out, a.t)
+    pushTag(out, a)
     out.end()
     return this.setT()
   }
 
   // T of a pointer or number and a number that is hardly ever undefined: the first origin, or T of the first.
   protected indexT(a: Value, b: Value): number {
+    if (b.v < 0) return a.t
     const out = this.out
     out.get(b.v)
     out.ifRarely(I32)
@@ -358,6 +355,8 @@ export class Arithmetic extends Blocks {
     const shadow = shadowType(a.type)
     const dirty = shadow !== undefined && (a.v >= 0 || b.v >= 0 || condition.v >= 0)
     const tagged = a.t !== NONE || b.t !== NONE || (dirty && condition.t !== NONE)
+    const number = !isPointer(a) && !isPointer(b)
+    const part = (value: Value): void => (number ? pushT(out, value.t) : pushTag(out, value))
     const c = this.scratch('c', I32)
     if (dirty || tagged) out.tee(c)
     this.raw(cursor)
@@ -385,14 +384,14 @@ export class Arithmetic extends Blocks {
     }
     let t = NONE
     if (tagged) {
-      pushT(out, a.t)
-      pushT(out, b.t)
+      part(a)
+      part(b)
       out.get(c)
       out.op(0x1b)
       if (condition.v >= 0 && condition.t !== NONE) {
         const st = this.scratch('ot', I32)
         out.set(st)
-        pushT(out, condition.t)
+        part(condition)
         out.get(st)
         this.truth(c, condition.v)
         out.op(0x1b)
@@ -403,7 +402,7 @@ export class Arithmetic extends Blocks {
       out.get(v)
       v = this.setV(a.type)
     }
-    this.push(a.type, v, t)
+    this.push(a.type, v, t, undefined, undefined, number)
   }
 
   /** Constants, conversions, vectors, tables: undefined altogether if any operand is. */
@@ -433,11 +432,10 @@ export class Arithmetic extends Blocks {
     let t = NONE
     if (from !== undefined) {
       pushT(out, from.t)
-      if (type === I32) this.originOnly()
       t = this.setT()
     }
     out.get(v)
-    this.push(type, this.setV(type), t)
+    this.push(type, this.setV(type), t, undefined, undefined, true)
   }
 }
 
@@ -461,8 +459,19 @@ function anyBit(out: Emitter, a: Value, b: Value | undefined): void {
   })
 }
 
-/** What makes an index of a number: multiplied, shifted, masked; no pointer comes of these. */
-const isScaling = (op: number): boolean => op === 0x6c || (op >= 0x74 && op <= 0x76)
+/** Alignment keeps the object: p & -16, p | 1. */
+function isAligning(op: number, b: Value | undefined): boolean {
+  const constant = b?.symbol?.kind === 'constant' ? b.symbol.value : 0
+  return (op === 0x71 && constant < 0) || (op === 0x72 && constant > 0)
+}
+
+/** Whether the result of an operation is no pointer: of pointers only sums, differences and what is aligned are. */
+function isNumber(op: number, a: Value, b: Value | undefined): boolean {
+  if (isAligning(op, b)) return !isPointer(a)
+  // Of a number and a constant that may be a global's address sumT takes the first.
+  if (op === 0x6a && a.t >= 0 && b !== undefined && b.t < NONE) return !isPointer(a)
+  return (op !== 0x6a && op !== 0x6b && op !== 0x73) || b === undefined || !(isPointer(a) || isPointer(b))
+}
 
 /** Whether a load takes the result of an instruction as its address: only whether that is defined counts. */
 const isLoadBehind = ({ bytes, end }: Cursor): boolean =>

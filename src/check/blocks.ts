@@ -2,11 +2,11 @@
 import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, ValueType } from '../wasm/module.ts'
 import { I32 } from '../wasm/module.ts'
-import { pushT, pushV } from './accesses.ts'
+import { pushT, pushTag, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { type FrameUse, type Place, places, strays } from './frames.ts'
-import { Locals, NONE, shadowType, type Symbol, type Value } from './values.ts'
+import { isPointer, Locals, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export interface Label {
   readonly kind: 'function' | 'block' | 'loop' | 'if' | 'else' | 'try' | 'catch'
@@ -20,10 +20,14 @@ export interface Label {
   readonly carries: readonly ValueType[]
 }
 
-/** What turned out not to be always defined (v) or to be a tag at times (t): locals by number, blocks' results by name. */
+/**
+ * What turned out not to be always defined (v), to have a T at times (t), or to be a pointer at times (p): locals by number, blocks'
+ * results by name.
+ */
 export interface Dirt {
   readonly v: Set<string | number>
   readonly t: Set<string | number>
+  readonly p: Set<string | number>
 }
 
 /** What the parts of a translation share. Each further part is a class on top. */
@@ -90,8 +94,15 @@ export class Blocks {
     return this.stack.pop() as Value
   }
 
-  protected push(type: ValueType, v: number = NONE, t: number = NONE, symbol?: Symbol, local?: number): void {
-    this.stack.push({ type, v, t, symbol, local })
+  protected push(
+    type: ValueType,
+    v: number = NONE,
+    t: number = NONE,
+    symbol?: Symbol,
+    local?: number,
+    number = false,
+  ): void {
+    this.stack.push({ type, v, t, symbol, local, number })
   }
 
   /** V of the result that comes next, to be set from the top of the machine's stack. */
@@ -176,6 +187,7 @@ export class Blocks {
       type,
       v: this.dirt.v.has(key) ? this.locals.named(`v${key}`, shadowType(type) as number) : NONE,
       t: this.dirt.t.has(key) ? this.locals.named(`t${key}`, I32) : NONE,
+      number: !this.dirt.p.has(key),
     }
   }
 
@@ -190,13 +202,15 @@ export class Blocks {
       const key = `b${number}.${i}`
       if (value.v !== NONE) this.dirt.v.add(key)
       if (value.t !== NONE) this.dirt.t.add(key)
+      if (isPointer(value)) this.dirt.p.add(key)
       const to = this.carried(number, type, i)
       if (to.v >= 0 && to.v !== value.v) {
         pushV(out, type, value.v)
         out.set(to.v)
       }
       if (to.t >= 0 && to.t !== value.t) {
-        pushT(out, value.t)
+        if (to.number === true) pushT(out, value.t)
+        else pushTag(out, value)
         out.set(to.t)
       }
     })

@@ -11,6 +11,17 @@ import { BINS, HEAP_RANGES, HEAP_STATE, RECENT, RECENT_BITS, STACK_DEPTH, STACKS
 const LARGE = 4096
 const LARGE_SHIFT = 12
 const BIN_COUNT = LARGE + 16 * 8
+/** So many sites of a call stack are read one by one. */
+const WRITTEN_ALONE = 6
+/** Odd numbers without a pattern, as many as a stack has pairs of sites. */
+const MULTIPLIERS: readonly bigint[] = [
+  -0x61c8864680b583ebn,
+  0x2545f4914f6cdd1dn,
+  -0x40a7b892e31b1a47n,
+  -0x6b2fb644ecceee15n,
+  0x369dea0f31a53f85n,
+  -0x2aa7c8f9d3b5e86dn,
+]
 /** Pages that are grown at least. */
 const STEP = 16
 
@@ -40,19 +51,29 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
   // (where the call stack ends) -> its number
   capture: {
     type: i32s(1),
-    locals: locals(2),
+    locals: locals(2, STACK_DEPTH / 2),
     emit(out, { hooks }) {
-      const [top, slot, id] = [0, 1, 2]
-      const two = (from: number): void => {
-        sum(out, top, -from)
-        out.memory(0x29, CONTROL, 0)
-      }
-      // All sites count: recursion has many stacks whose innermost calls are the same.
+      const [top, slot, id, pairs] = [0, 1, 2, 3]
+      // Two sites in one. The innermost were written a moment ago, one by one: a load of two would wait until both are in the cache, and
+      // all that was written before them.
       for (let i = 0; i < STACK_DEPTH; i += 2) {
-        two(4 * (STACK_DEPTH - i))
-        if (i > 0) out.op(0x85)
-        out.i64(i % 4 === 0 ? -0x61c8864680b583ebn : 0x2545f4914f6cdd1dn)
+        sum(out, top, -4 * (STACK_DEPTH - i))
+        if (i < STACK_DEPTH - WRITTEN_ALONE) out.memory(0x29, CONTROL, 0)
+        else {
+          out.memory(0x35, CONTROL, 0)
+          sum(out, top, -4 * (STACK_DEPTH - i - 1))
+          out.memory(0x35, CONTROL, 0)
+          out.i64(32n)
+          out.op(0x86, 0x84)
+        }
+        out.set(pairs + i / 2)
+      }
+      // All sites count: recursion has many stacks whose innermost calls are the same. No product waits for another.
+      for (let i = 0; i < STACK_DEPTH / 2; i++) {
+        out.get(pairs + i)
+        out.i64(MULTIPLIERS[i] as bigint)
         out.op(0x7e)
+        if (i > 0) out.op(0x7c)
       }
       out.i64(BigInt(64 - RECENT_BITS))
       out.op(0x88, 0xa7)
@@ -68,7 +89,7 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.op(0x74)
         out.set(id)
         for (let i = 0; i < STACK_DEPTH; i += 2) {
-          two(4 * (STACK_DEPTH - i))
+          out.get(pairs + i / 2)
           out.get(id)
           out.memory(0x29, CONTROL, STACKS + 4 * i)
           out.op(0x85)

@@ -7,14 +7,14 @@ import type { Dirt, Label } from './blocks.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, ValueType } from '../wasm/module.ts'
 import { F32, F64, I32, I64 } from '../wasm/module.ts'
-import { effects, isAccess, isStore, widths } from '../wasm/opcode-table.ts'
-import { type Access, checkLoad, checkStore, pushT, pushV } from './accesses.ts'
+import { effects, isAccess, isStore, OP, widths } from '../wasm/opcode-table.ts'
+import { type Access, checkLoad, checkStore, pushT, pushTag, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { CONTROL } from './emitter.ts'
 import { type FrameUse, frameUse } from './frames.ts'
 import { FRAME_VARIABLES, RETIRED_TAGS, TABLE } from './layout.ts'
 import { isUndefined } from './operators.ts'
-import { effectTypes, NONE, shadowType, type Symbol, type Value } from './values.ts'
+import { effectTypes, isPointer, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export interface Translated {
   readonly locals: Func['locals']
@@ -30,17 +30,19 @@ export function translate(context: Context, func: Func, index: number): Translat
   const types = [...type.params]
   for (const run of func.locals) for (let i = 0; i < run.count; i++) types.push(run.type)
   const use = frameUse(func, context.stackPointer, type.params.length, types.length)
-  const dirt: Dirt = { v: new Set(), t: new Set() }
+  const dirt: Dirt = { v: new Set(), t: new Set(), p: new Set() }
   type.params.forEach((param, i) => {
     if (shadowType(param) === undefined) return
     dirt.v.add(i)
     dirt.t.add(i)
+    if (param === I32) dirt.p.add(i)
   })
   for (;;) {
-    const before = dirt.v.size + dirt.t.size
+    const size = (): number => dirt.v.size + dirt.t.size + dirt.p.size
+    const before = size()
     const translation = new Translation(context, func, index, type, types, use, dirt)
     const body = translation.run()
-    if (dirt.v.size + dirt.t.size === before) {
+    if (size() === before) {
       const locals = [...func.locals, ...translation.locals.runs()]
       return { locals, body, use, rare: translation.rare }
     }
@@ -171,7 +173,7 @@ class Translation extends Arithmetic {
       const value = this.carried(0, type, i)
       pushV(out, type, value.v)
       out.globalSet(context.resultV(i, shadow))
-      pushT(out, value.t)
+      pushTag(out, value)
       out.globalSet(context.resultT(i))
     })
     if (this.use.leaf) {
@@ -334,12 +336,14 @@ class Translation extends Arithmetic {
     this.raw(cursor)
     if (this.plain && this.use.stackPointers.has(index) && this.symbols[index]?.kind !== 'frame')
       return this.push(I32, NONE, NONE, { kind: 'stack pointer' })
+    // What was an address counts as defined from then on: that it was not has been told.
     this.push(
       type,
-      dirty.v.has(index) ? this.locals.v(index) : NONE,
+      dirty.v.has(index) && !this.used.has(index) ? this.locals.v(index) : NONE,
       dirty.t.has(index) ? this.locals.t(index) : NONE,
       this.symbols[index],
       index,
+      !dirty.p.has(index),
     )
   }
 
@@ -354,20 +358,24 @@ class Translation extends Arithmetic {
     if (value.t !== NONE) this.dirt.t.add(index)
     const v = this.dirt.v.has(index) ? locals.v(index) : undefined
     const t = this.dirt.t.has(index) ? locals.t(index) : undefined
-    if (v !== value.v || t !== value.t)
-      this.keep(v === value.v ? undefined : v, t === value.t ? undefined : t)
+    if (isPointer(value)) this.dirt.p.add(index)
+    const number = !this.dirt.p.has(index)
+    // A number that was made from the local's own pointer has its T.
+    const sameT = t === value.t && (number || value.number !== true)
+    if (v !== value.v || !sameT) this.keep(v === value.v ? undefined : v, sameT ? undefined : t)
     if (v !== undefined && v !== value.v) {
       pushV(out, value.type, value.v)
       out.set(v)
     }
-    if (t !== undefined && t !== value.t) {
-      pushT(out, value.t)
+    if (t !== undefined && !sameT) {
+      if (number) pushT(out, value.t)
+      else pushTag(out, value)
       out.set(t)
     }
     const params = this.type.params.length
     const known = this.entry || (this.use.sets[index] === 1 && index >= params)
     this.symbols[index] = known ? this.assigned(value) : undefined
-    if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol, index)
+    if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol, index, number)
     this.raw(cursor)
   }
 
@@ -421,7 +429,7 @@ class Translation extends Arithmetic {
     if (shadow !== undefined) {
       pushV(out, value.type, value.v)
       out.globalSet(context.globalV(index, shadow))
-      pushT(out, value.t)
+      pushTag(out, value)
       out.globalSet(context.globalT(index))
     }
     this.raw(cursor)
@@ -449,7 +457,7 @@ class Translation extends Arithmetic {
       if (host) return this.argument(value, i, cursor.place)
       pushV(out, param, value.v)
       out.globalSet(context.parameterV(i, shadow))
-      pushT(out, value.t)
+      pushTag(out, value)
       out.globalSet(context.parameterT(i))
     })
     this.stack.length = from
@@ -578,7 +586,7 @@ class Translation extends Arithmetic {
     out.get(base)
     for (const x of xs) out.get(x)
     this.raw(cursor)
-    if (result !== undefined) this.push(result, v, t)
+    if (result !== undefined) this.push(result, v, t, undefined, undefined, op !== OP['i32.load'])
   }
 
   // Notes that a local is used as an address, and tells what was known of it. What has failed a check was told there.
@@ -650,8 +658,8 @@ class Translation extends Arithmetic {
     out.get(a)
     if (cursor.op !== 0x108) out.get(b)
     out.get(n)
-    pushT(out, (to as Value).t)
-    if (cursor.op === 0x10a) pushT(out, (from as Value).t)
+    pushTag(out, to as Value)
+    if (cursor.op === 0x10a) pushTag(out, from as Value)
     else if (cursor.op === 0x10b) pushV(out, I32, (from as Value).v)
     out.i32(cursor.place)
     out.call(cursor.op === 0x10a ? hooks.copy : cursor.op === 0x10b ? hooks.fill : hooks.init)

@@ -25,9 +25,13 @@ export interface Value {
   readonly symbol?: Symbol | undefined
   /** The local that holds it, too. */
   local?: number | undefined
-  /** `t` counts only where it is an origin: the value is no pointer. For a sum that comes right behind. */
+  /** No pointer: `t` counts only where it is an origin, and may be the tag of what the value was made from. */
   readonly number?: boolean
 }
+
+/** Whether a value may be a pointer: it is of the type of one, and its T may be a tag that counts. */
+export const isPointer = ({ type, t, number }: Value): boolean =>
+  type === I32 && t !== NONE && number !== true
 
 /** The type of the V of a value, or undefined if a value of this type is always defined (references). */
 export function shadowType(type: ValueType): ValueType | undefined {
