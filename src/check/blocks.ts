@@ -81,7 +81,7 @@ export class Blocks {
     const info = context.frame(index)
     this.plain = info.plain
     this.places = use.size === 0 ? [] : places(use, info.variables, info.plain)
-    this.allocas = info.plain && context.stackPointer >= 0 && use.calls && !use.leaf
+    this.allocas = info.plain && context.stackPointer >= 0 && (use.leaf ? use.rounds : use.calls)
     this.tags = this.places.length > 0
     this.strays = info.plain && info.complete ? strays(use, info.variables, this.places) : new Map()
   }

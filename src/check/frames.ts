@@ -12,6 +12,8 @@ export interface FrameUse {
   readonly leaf: boolean
   /** Reads words of text whole: has the masks of the trick with 0x01010101 and 0x80808080. */
   readonly wordwise: boolean
+  /** It rounds something up to 16: the length of room on the stack, perhaps. A leaf that takes such room doesn't tell the stack pointer. */
+  readonly rounds: boolean
   /** It calls something. */
   readonly calls: boolean
   /** It reads the stack pointer. */
@@ -47,6 +49,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
   let low = false
   let high = false
   let calls = false
+  let rounds = false
   let readsStackPointer = false
   let last = -1
   const stackPointers = new Set<number>()
@@ -58,6 +61,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     else if (cursor.op === 0x41) {
       low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
       high ||= cursor.i32 === -0x7f7f7f80
+      rounds ||= cursor.i32 === -16
     } else if (cursor.op === 0x10 || cursor.op === 0x11 || cursor.op === 0x12 || cursor.op === 0x13)
       calls = true
   }
@@ -65,6 +69,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     leaf: false,
     size: 0,
     wordwise: low && high,
+    rounds,
     calls,
     readsStackPointer,
     sets,

@@ -297,6 +297,8 @@ export class Program {
     const variables: FrameVariable[] = []
     for (const { name, size, locations, typeEntry: type } of subprogram.variables) {
       const [location] = locations
+      // An array of a length that is known only at run time lies below the frame. Where it begins is in a local, for its scope.
+      if (size === undefined && location?.kind === 'local' && location.range !== undefined) continue
       if (location?.kind !== 'frame' || location.range !== undefined || locations.length !== 1) {
         if (location === undefined || location.kind !== 'memory') plain = false
       } else if (size === undefined) complete = false

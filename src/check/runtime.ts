@@ -42,14 +42,15 @@ interface SiteInfo {
   readonly wordwise: boolean
   /** The function has an entry of its own on the call stack. */
   readonly calls: boolean
-  /** What it touches right below the stack pointer may be its own. */
-  readonly ownBelow: boolean
+  /** What it touches up to so far below the stack pointer may be its own. */
+  readonly ownBelow: number
   /** The variable that it meets between members. */
   readonly padding: FrameVariable | undefined
 }
 
-/** How far below the stack pointer functions go that don't move it. */
+/** How far below the stack pointer functions go that don't move it, and those that take room there whose length nobody knew before. */
 const BELOW = 4096
+const FAR_BELOW = 0x10_0000
 
 const signed: ReadonlyMap<number, number> = new Map([
   [OP['i32.load8_s'], 8],
@@ -200,7 +201,13 @@ export class Runtime {
         extends: signed.get(op) ?? 0,
         wordwise: use.wordwise,
         calls: use.calls,
-        ownBelow: use.readsStackPointer && !use.leaf && !this.program.frame(func).plain,
+        ownBelow: use.leaf
+          ? use.rounds
+            ? FAR_BELOW
+            : 0
+          : use.readsStackPointer && !this.program.frame(func).plain
+            ? BELOW
+            : 0,
         padding: this.program.paddingAt(site),
       }
       this.#sites.set(site, info)
@@ -262,9 +269,9 @@ export class Runtime {
   // A function that calls nothing doesn't move the stack pointer for its variables. An optimiser that puts such code into other functions
   // has them use what is below their stack pointer, too: that is nobody's, so it becomes theirs.
   #isOwnBelow(at: number, width: number, info: SiteInfo): boolean {
-    if (!info.ownBelow || this.stackPointer === undefined) return false
+    if (info.ownBelow === 0 || this.stackPointer === undefined) return false
     const pointer = (this.stackPointer.value as number) >>> 0
-    if (at + width > pointer || at < pointer - BELOW || pointer > this.places.stackTop) return false
+    if (at + width > pointer || at < pointer - info.ownBelow || pointer > this.places.stackTop) return false
     this.shadow.setDefined(at - (at % 4), Math.ceil((at + width) / 4) * 4 - at + (at % 4))
     return true
   }

@@ -380,9 +380,10 @@ class Translation extends Arithmetic {
   }
 
   // Without optimisation, a copy of the frame's own address is that of the variable that lies there. A copy that the prologue makes,
-  // before it sets the stack pointer, is not.
+  // before it sets the stack pointer, is not; nor is that of a leaf which takes room below its frame.
   protected assigned({ symbol, local }: Value): Symbol | undefined {
-    const copied = this.plain && local !== undefined && (this.moved || this.use.leaf)
+    const whole = this.moved || (this.use.leaf && !this.use.rounds)
+    const copied = this.plain && local !== undefined && whole
     const variable = copied && symbol?.kind === 'frame' && symbol.offset === 0
     return variable ? { ...symbol, of: 0 } : symbol
   }

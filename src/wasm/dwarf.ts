@@ -448,8 +448,8 @@ class InfoReader {
     let total = element
     for (const child of type.children) {
       if (child.tag !== Tag.subrange) continue
-      const upper = number(child, At.upperBound)
-      total *= number(child, At.count) ?? (upper === undefined ? 0 : upper + 1)
+      if (isVariable(child)) return undefined
+      total *= elements(child)
     }
     return total
   }
@@ -550,10 +550,7 @@ class InfoReader {
         return `volatile ${inner()}`
       case Tag.array: {
         const bounds = type.children.filter(({ tag }) => tag === Tag.subrange)
-        const lengths = bounds.map(
-          bound => number(bound, At.count) ?? (number(bound, At.upperBound) ?? -1) + 1,
-        )
-        return `${inner()}${lengths.map(length => `[${length}]`).join('')}`
+        return `${inner()}${bounds.map(one => (isVariable(one) ? '[]' : `[${elements(one)}]`)).join('')}`
       }
       case 0x15:
         return `${inner()} ()`
@@ -648,3 +645,14 @@ const isStatic = ({ kind, value }: Location): boolean => kind === 'memory' && !i
 const numberOf = (value: AttributeValue): number | undefined =>
   typeof value === 'number' ? value : undefined
 const number = (entry: Entry, name: number): number | undefined => numberOf(entry.attributes.get(name)?.value)
+
+/** Elements of an array by one of its subranges. */
+const elements = (subrange: Entry): number =>
+  number(subrange, At.count) ?? (number(subrange, At.upperBound) ?? -1) + 1
+
+/** Whether the length of an array is what a variable holds or an expression gives: then the entry refers to that. */
+const isVariable = (subrange: Entry): boolean =>
+  [At.count, At.upperBound].some(name => {
+    const one = subrange.attributes.get(name)
+    return one !== undefined && ((one.form >= 0x10 && one.form <= 0x15) || typeof one.value !== 'number')
+  })

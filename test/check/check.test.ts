@@ -114,6 +114,23 @@ when('the byte that tells if a static variable is constructed is no part of the 
   expect(brief(checked(compiled('test/guests/check/statics.cpp', '-O0'), []).findings)).toEqual([])
 })
 
+when.each([
+  ['', []],
+  ['leaf', [22]],
+  ['beside', [31]],
+  ['loop', [41]],
+] as const)('lengths.c %s: what leaves an array is told at line %j', (what, lines) => {
+  const { findings } = checked(compiled('test/guests/check/lengths.c', '-O0'), [what])
+  expect(findings.filter(one => one.kind === 'invalid-write').map(one => lineOf(one, 'lengths.c'))).toEqual(
+    lines,
+  )
+  if (what === '') expect(findings).toEqual([])
+})
+
+when.each(['-O1', '-O2'])('arrays of any length are silent at %s', level => {
+  expect(brief(checked(optimised('test/guests/check/lengths.c', level), []).findings)).toEqual([])
+})
+
 // At these levels clang may call wasm-opt, which takes the names away: then word-wise code of the library runs as it is.
 when.each([
   ['heap', '-O1', ''],
