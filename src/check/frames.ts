@@ -10,7 +10,10 @@ export interface FrameUse {
   readonly size: number
   /** The prologue doesn't move the stack pointer: a leaf that uses what is below it. */
   readonly leaf: boolean
-  /** Reads words of text whole: has the masks of the trick with 0x01010101 and 0x80808080. */
+  /**
+   * Reads words whole of which it may need a part: text, with the masks 0x01010101 and 0x80808080; or what is copied to another alignment,
+   * a word from two: (0 - 8 * shift) & 24.
+   */
   readonly wordwise: boolean
   /** It rounds something up to 16: the length of room on the stack, perhaps. A leaf that takes such room doesn't tell the stack pointer. */
   readonly rounds: boolean
@@ -49,6 +52,9 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
   let low = false
   let high = false
   let calls = false
+  let bytesToBits = false
+  let restOfWord = false
+  let constant = -1
   let rounds = false
   let readsStackPointer = false
   let last = -1
@@ -57,6 +63,9 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     if (cursor.op === 0x24 && cursor.index === stackPointer && last >= 0) stackPointers.add(last)
     last = cursor.op === 0x20 || cursor.op === 0x22 ? cursor.index : -1
     if (cursor.op === 0x23 && cursor.index === stackPointer) readsStackPointer = true
+    bytesToBits ||= cursor.op === 0x74 && constant === 3
+    restOfWord ||= cursor.op === 0x71 && constant === 24
+    constant = cursor.op === 0x41 ? cursor.i32 : -1
     if (cursor.op === 0x21 || cursor.op === 0x22) sets[cursor.index]!++
     else if (cursor.op === 0x41) {
       low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
@@ -68,7 +77,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
   const use = {
     leaf: false,
     size: 0,
-    wordwise: low && high,
+    wordwise: (low && high) || (bytesToBits && restOfWord && !calls),
     rounds,
     calls,
     readsStackPointer,

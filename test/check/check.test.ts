@@ -131,6 +131,12 @@ when.each(['-O1', '-O2'])('arrays of any length are silent at %s', level => {
   expect(brief(checked(optimised('test/guests/check/lengths.c', level), []).findings)).toEqual([])
 })
 
+when('a copy that puts words together from two may read its last word whole, and no further', () => {
+  const guest = optimised('test/guests/check/words.c', '-O1')
+  expect(brief(checked(guest, []).findings)).toEqual([])
+  expect(brief(checked(guest, ['over']).findings)).toEqual(['invalid-read'])
+})
+
 // At these levels clang may call wasm-opt, which takes the names away: then word-wise code of the library runs as it is.
 when.each([
   ['heap', '-O1', ''],
