@@ -3,7 +3,8 @@
  * Builds what its sources have outgrown, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
- *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js and check-run.js are made one file each (vite)
+ *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js and check-run.js, and the threads of
+ *     the pager, are made one file each (vite)
  *   the entries of dist/library/ → dist/lethe/ (vite), what a program imports: a few files instead of a hundred
  *   src/lab/ with what it shows → dist/lab/ (vite)
  *   src/report/ → dist/report/index.html, script and style inside (vite)
@@ -162,8 +163,13 @@ async function bundleLibrary(dist) {
       },
     },
   })
+  copyKernels(dist, 'lethe')
+}
+
+/** Joined files look for the kernels beside themselves. */
+function copyKernels(dist, folder) {
   for (const name of readdirSync(join(dist, 'kernels')).filter(name => name.endsWith('.wasm')))
-    copyFileSync(join(dist, 'kernels', name), join(folder, name))
+    copyFileSync(join(dist, 'kernels', name), join(dist, folder, name))
 }
 
 async function buildDist() {
@@ -187,6 +193,8 @@ async function buildDist() {
     copyFileSync(path, copy)
   }
   for (const name of ['plain-run.js', 'check-run.js']) await joinOne(join(part, 'cli'), name)
+  for (const name of ['main.js', 'server.js']) await joinSmall(join(part, 'pager'), name)
+  copyKernels(part, 'pager')
   await bundleLibrary(part)
   writeFileSync(join(part, '.built'), '')
   // The pages have builds of their own.
@@ -199,7 +207,7 @@ async function buildDist() {
 }
 
 // A file of dist/cli with all that it imports in itself; what it loads later stays where it is.
-async function joinOne(folder, name) {
+async function joinOne(folder, name, output = {}) {
   const { build } = await import('vite')
   const entry = join(folder, name)
   const made = join(folder, 'joined')
@@ -211,11 +219,20 @@ async function joinOne(folder, name) {
       ssr: entry,
       outDir: made,
       target: 'es2023',
-      rolldownOptions: { external: ['./main.js'] },
+      rolldownOptions: { external: ['./main.js'], output },
     },
   })
   renameSync(join(made, name), entry)
   rmSync(made, { recursive: true })
+}
+
+// V8 keeps the source of all that it runs, in each thread, and of a hundred modules much beside it. Names stay, for who reads a
+// stack; comments go, and so does every character beyond ASCII, for one of those makes the whole source two bytes wide.
+async function joinSmall(folder, name) {
+  await joinOne(folder, name, { minify: { compress: false, mangle: false, codegen: true } })
+  const path = join(folder, name)
+  const escaped = unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+  writeFileSync(path, readFileSync(path, 'utf8').replace(/[\u0080-\uffff]/g, escaped))
 }
 
 // A page of ours in `folder`, which shows what is in `shown`; `finish` gets the folder that vite made.

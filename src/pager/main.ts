@@ -11,14 +11,14 @@ import { createInterface } from 'node:readline'
 import type { SeenFile } from '../process/candidates.ts'
 import { commandLine, hasUserfaultfd, memoryFigures, proportionalSize, startTime } from '../process/target.ts'
 import { ProcessError } from '../process/errors.ts'
-import { exitNow, trimHeap } from '../sys/ffi.ts'
+import { exitNow } from '../sys/ffi.ts'
 import { Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
 import { endOwnKeeper } from './keeper.ts'
 import { Passes } from './passes.ts'
 import { report } from './report.ts'
-import { shed } from './shed.ts'
+import { shed, shedAfterServer } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
 import { Supervisor } from './supervisor.ts'
 import { Seen, watch } from './watch.ts'
@@ -274,8 +274,7 @@ const shedding = setInterval(() => {
   shed(thoroughly)
   if (!thoroughly) return
   passesShed = c.passes
-  // What its thread had taken from the C library is free only then.
-  void c.shedServer().then(trimHeap)
+  void c.shedServer().then(shedAfterServer)
 }, 1500)
 
 await c.over

@@ -16,8 +16,16 @@ export function collect(thoroughly: boolean): void {
 export function shed(thoroughly: boolean): void {
   collect(thoroughly)
   if (thoroughly) trimHeap()
-  unmapClean(name => /^\/.*(node|\.node|\.so)/.test(name))
+  unmapClean(isCode)
 }
+
+/** Only now is free what the server had taken from the C library, and to collect has mapped node's code again. */
+export function shedAfterServer(): void {
+  trimHeap()
+  unmapClean(isCode)
+}
+
+const isCode = (name: string): boolean => /^\/.*(node|\.node|\.so)/.test(name)
 
 /** What a thread of ours that is gone leaves behind: free memory that the C library keeps, and the code of node that it ran. */
 export function shedAfterThread(): void {
