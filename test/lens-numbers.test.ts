@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import type { Backing } from '../src/backing/backing.ts'
 import { lensNamed } from '../src/lens/catalogue.ts'
 import { numberLenses } from '../src/lens/numbers.ts'
+import { rowOfJson } from '../src/lens/table-sniff.ts'
 import { bytesBacking, lensContract } from './lens-contract.ts'
 
 const seed = 20_260
@@ -229,6 +230,58 @@ w(np.genfromtxt(io.StringIO(t), delimiter=',', skip_header=1).tobytes())
       Buffer.from(raw(name, text)),
     )
     expect(Buffer.concat(got).equals(want)).toBe(true)
+  })
+})
+
+describe('the rows of a JSON document', () => {
+  it.each([
+    [
+      2,
+      [
+        [1, 2],
+        [-3, 4e5],
+      ],
+    ],
+    [
+      2,
+      [
+        { a: 1, b: '7, ] \\" 8', c: { d: 3 } },
+        { a: 1, b: '', c: { d: 4 } },
+      ],
+    ],
+    [
+      3,
+      {
+        name: 'x',
+        rows: [
+          [1, 2, 3],
+          [4, 5, 6],
+        ],
+      },
+    ],
+    [
+      3,
+      [
+        { id: 1, at: [1, 2] },
+        { id: 2, at: [1, 2] },
+      ],
+    ],
+    [
+      undefined,
+      [
+        { id: 1, at: [1, 2] },
+        { id: 2, at: [1] },
+      ],
+    ],
+    [undefined, [1, 2, 3]],
+    [undefined, 'none'],
+  ])('have %s numbers each', (count, document) => {
+    expect(rowOfJson(bytesBacking(bytes(JSON.stringify(document))))).toBe(count)
+  })
+
+  it('have two, and the start of the document ends in one', () => {
+    const text = JSON.stringify(Array.from({ length: 20_000 }, (_, i) => [i, i / 7]))
+    expect(rowOfJson(bytesBacking(bytes(text)))).toBe(2)
   })
 })
 

@@ -4,7 +4,7 @@
  * it hits is counted. A view that hits next to nothing is not worth an index.
  */
 import { PIECE_BLOCK, type PieceKernel } from '../kernels/pieces.ts'
-import { sniff } from '../lens/table-sniff.ts'
+import { JSON_TEXT, rowOfJson, sniff } from '../lens/table-sniff.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
 import type { Candidate, Pool } from './pool.ts'
@@ -20,8 +20,8 @@ const SLOTS = 2 ** 20
 /** A view that hits less than this share of a plane's anchors is left out. */
 const SHARE = 0.01
 const LEAST_HITS = 6
-/** A plane of a larger stride must hit so many times as much. */
-const MORE = 1.15
+/** A plane of a larger stride must find so much of its anchors, of what one of a smaller stride finds of its own. */
+const ENOUGH = 0.9
 /** Of a large view this much of every STRIDE bytes is read. */
 const PIECE = 65_536
 const STRIDE = 8 * PIECE
@@ -192,7 +192,7 @@ export function sourcesOf(
       consider({ ...candidate, lens: integers }, columnsIn(pool, candidate, lens))
     }
   }
-  const planes = new Set(worthPlanes(found))
+  const planes = new Set(worthPlanes(found, totals))
   const sources = found.flatMap(({ hits, ...rest }) => {
     const own = PLANES.flatMap((_, i) => (planes.has(i) && (hits[i + 1] ?? 0) > 0 ? [i] : []))
     const plain = (hits[0] ?? 0) > 0
@@ -211,18 +211,23 @@ function isProgram(pool: Pool, candidate: Candidate): boolean {
 
 /**
  * Planes that are worth their time. Of two whose strides are multiples of each other one is enough, for a row's every
- * column is in the rows too; the smaller stride, if it finds nearly as much.
+ * column is in the rows too; the larger stride, if it finds nearly as much. A program often puts a row's elements in another order
+ * than the file has them (a list that grows frees a block meanwhile, and the next element takes it): then the smaller one has
+ * short pieces, and finds an anchor in nearly all of them. A page has fewer anchors of a larger stride, so shares are compared.
  */
-function worthPlanes(found: readonly Hits[]): number[] {
-  const hits = PLANES.map((_, plane) => found.reduce((sum, view) => sum + (view.hits[plane + 1] ?? 0), 0))
+function worthPlanes(found: readonly Hits[], totals: readonly number[]): number[] {
+  const shares = PLANES.map((_, plane) => {
+    const hits = found.reduce((sum, view) => sum + (view.hits[plane + 1] ?? 0), 0)
+    return hits / Math.max(1, totals[plane + 1] ?? 0)
+  })
   return PLANES.flatMap((one, plane) => {
-    const own = hits[plane] ?? 0
+    const own = shares[plane] ?? 0
     const beaten = PLANES.some((other, i) => {
       if (i === plane || other.width !== one.width) return false
-      const theirs = hits[i] ?? 0
+      const theirs = shares[i] ?? 0
       return one.stride % other.stride === 0
-        ? own < theirs * MORE
-        : other.stride % one.stride === 0 && theirs >= own * MORE
+        ? own < theirs * ENOUGH
+        : other.stride % one.stride === 0 && theirs > 0 && theirs >= own * ENOUGH
     })
     return own > 0 && !beaten ? [plane] : []
   })
@@ -241,7 +246,8 @@ function columnsIn(pool: Pool, candidate: Candidate, lens: string): number {
   const bar = lens.lastIndexOf('|')
   const below = bar < 0 ? candidate : { ...candidate, lens: lens.slice(0, bar) }
   const source = pool.open(pool.add(below))
-  const columns = source && sniff(source)?.columns
+  const kind = source && sniff(source)
+  const columns = kind && (kind.delimiter === JSON_TEXT ? rowOfJson(source) : kind.columns)
   return columns !== undefined && columns > 1 && columns <= MOST_COLUMNS ? columns : 1
 }
 

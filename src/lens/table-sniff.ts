@@ -2,7 +2,7 @@
 import type { Backing } from '../backing/backing.ts'
 
 export interface TableKind {
-  /** A byte; 32 is any run of blanks, 0 is JSON. */
+  /** A byte; 32 is any run of blanks, JSON_TEXT is JSON. */
   readonly delimiter: number
   /** Byte at which the first row of values begins, behind a header. */
   readonly start: number
@@ -11,6 +11,8 @@ export interface TableKind {
   /** Columns that hold numbers in all of the first rows, and whether all of them are integers. */
   readonly numeric: readonly { readonly column: number; readonly integer: boolean }[]
 }
+
+export const JSON_TEXT = 0
 
 const HEAD = 65_536
 const ROWS = 50
@@ -25,8 +27,47 @@ export function sniff(backing: Backing): TableKind | undefined {
   const first = /[^\s\u00ef\u00bb\u00bf]/.exec(text)
   if (!first) return undefined
   if (first[0] === '[' || first[0] === '{')
-    return /[0-9]/.test(text) ? { delimiter: 0, start: first.index, columns: 0, numeric: [] } : undefined
+    return /[0-9]/.test(text)
+      ? { delimiter: JSON_TEXT, start: first.index, columns: 0, numeric: [] }
+      : undefined
   return table(text, first.index, backing.size)
+}
+
+/** Brackets, and numbers and strings as a whole. */
+const JSON_TOKEN = /[[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][-+.0-9eE]*/g
+
+/**
+ * How many numbers the rows of a JSON document have, if all of its numbers are in rows of so many, as far as its start shows: a
+ * row is an array or an object with all that is in it, the smallest that will do. Undefined: they are not alike.
+ */
+export function rowOfJson(backing: Backing): number | undefined {
+  const bytes = Buffer.alloc(Math.min(HEAD, backing.size))
+  const text = bytes.subarray(0, backing.read(0, bytes)).toString('latin1')
+  /** By depth: numbers that stand there; brackets with numbers that have ended, and how many those had in all, NaN: not all as many. */
+  const direct = [0]
+  const ended: number[] = []
+  const rows: number[] = []
+  const open: number[] = []
+  for (const [token] of text.matchAll(JSON_TOKEN)) {
+    const depth = open.length
+    if (token === '[' || token === '{') direct[open.push(0)] ??= 0
+    else if (token === ']' || token === '}') {
+      const count = open.pop()
+      if (count === undefined) return undefined
+      if (depth > 1) open[depth - 2] = (open[depth - 2] ?? 0) + count
+      if (count === 0) continue
+      ended[depth] = (ended[depth] ?? 0) + 1
+      rows[depth] = (rows[depth] ?? count) === count ? count : Number.NaN
+    } else if (!token.startsWith('"')) {
+      open[depth - 1] = (open[depth - 1] ?? 0) + 1
+      direct[depth] = (direct[depth] ?? 0) + 1
+    }
+  }
+  for (let depth = rows.length - 1; depth > 0; depth--) {
+    const count = rows[depth] ?? Number.NaN
+    if ((ended[depth] ?? 0) > 1 && count > 0 && direct.slice(0, depth).every(n => n === 0)) return count
+  }
+  return undefined
 }
 
 function table(text: string, from: number, size: number): TableKind | undefined {
