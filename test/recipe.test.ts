@@ -246,6 +246,18 @@ describe('the search for recipes', { timeout: 60_000 }, () => {
     expect(readFileSync(join(folder.path, 'recipe')).length).toBeLessThan(0.035 * memory.length)
   })
 
+  // As V8 keeps an array of numbers, and malloc numpy's.
+  test('rows of numbers, each side by side behind a header', () => {
+    using folder = new Folder()
+    const next = generator(17)
+    const rows = Array.from({ length: 20_000 }, () => Array.from({ length: 9 }, () => (next() % 1e9) / 1e6))
+    const path = folder.file('t.json', JSON.stringify(rows))
+    const memory = new FakeMemory(objects(rows.map(row => Buffer.from(Float64Array.from(row).buffer))))
+    const found = search(folder, memory, path)
+    expect(made(memory, found)).toBeGreaterThan(0.95 * (memory.bytes.length / PAGE))
+    expect(readFileSync(join(folder.path, 'recipe')).length).toBeLessThan(0.2 * memory.bytes.length)
+  })
+
   test('pointers that count need no file', () => {
     using folder = new Folder()
     const path = folder.file('other', randomBytes(2 ** 20, 2))

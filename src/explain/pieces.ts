@@ -207,7 +207,8 @@ export class PieceFinder {
     let end = 0
     let next = 0
     const extend = (at: number, low: number, source: number, offset: number): Piece | undefined => {
-      const window = this.#window(source, offset)
+      // A column lies in its view with the others between.
+      const window = this.#sources[source]?.step === 1 ? this.#window(source, offset) : undefined
       if (!window) return undefined
       const [before, after] = kernel.extend(page, at, low, window, offset)
       return { at: at - before, length: before + after, source, offset: offset - before }

@@ -20,6 +20,8 @@ const SLOTS = 2 ** 20
 /** A view that hits less than this share of a plane's anchors is left out. */
 const SHARE = 0.01
 const LEAST_HITS = 6
+/** Numbers that lie side by side, as in rows, must be this share of all: to search a page for parts of it takes long. */
+const SIDE_BY_SIDE = 0.1
 /** A plane of a larger stride must find so much of its anchors, of what one of a smaller stride finds of its own. */
 const ENOUGH = 0.9
 /** Of a large view this much of every STRIDE bytes is read. */
@@ -169,8 +171,11 @@ export function sourcesOf(
       const { counts } = kernel
       const hits = Array.from(totals, (total, plane) => {
         const n = counts[plane] ?? 0
-        const wanted = plane === 0 ? align === 1 : align === PLANES[plane - 1]?.width
-        return wanted && n >= LEAST_HITS && n * scale >= (SHARE * total) / source.step ? n * scale : 0
+        // Only one in `align` of the page's own bytes can be where an element begins.
+        const side = plane === 0 && align > 1
+        const wanted = plane === 0 ? source.step === 1 : align === PLANES[plane - 1]?.width
+        const least = side ? (SIDE_BY_SIDE * total) / align : (SHARE * total) / source.step
+        return wanted && n >= LEAST_HITS && n * scale >= least ? n * scale : 0
       })
       if (hits.some(n => n > 0)) found.push({ ...source, hits })
     }
