@@ -250,7 +250,7 @@ describe('the search for recipes', { timeout: 60_000 }, () => {
   test('rows of numbers, each side by side behind a header', () => {
     using folder = new Folder()
     const next = generator(17)
-    const rows = Array.from({ length: 20_000 }, () => Array.from({ length: 9 }, () => (next() % 1e9) / 1e6))
+    const rows = Array.from({ length: 20_000 }, () => Array.from({ length: 11 }, () => (next() % 1e9) / 1e6))
     const path = folder.file('t.json', JSON.stringify(rows))
     const memory = new FakeMemory(objects(rows.map(row => Buffer.from(Float64Array.from(row).buffer))))
     const found = search(folder, memory, path)
