@@ -73,7 +73,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: `check 36 ${listed(functions)}`,
+        name: `check 37 ${listed(functions)}`,
         apply: module => instrumented(program, module),
       },
     ],

@@ -174,7 +174,10 @@ function shift(
     out.op(opcode)
   }
   if (b.v < 0) return
+  // More bits of the distance are not looked at.
   out.get(b.v)
+  w.constant(out, w === width64 ? 63 : 31)
+  out.op(w.and)
   w.constant(out, 0)
   out.op(w.ne)
   spread(out, w.type, scratch('w', I32))

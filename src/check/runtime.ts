@@ -51,6 +51,8 @@ interface SiteInfo {
 /** How far below the stack pointer functions go that don't move it, and those that take room there whose length nobody knew before. */
 const BELOW = 4096
 const FAR_BELOW = 0x10_0000
+/** Further from its object a pointer is taken for another's, if that is good. */
+const FAR = 0x1_0000
 
 const signed: ReadonlyMap<number, number> = new Map([
   [OP['i32.load8_s'], 8],
@@ -256,14 +258,20 @@ export class Runtime {
 
   // ---- slow paths
 
-  /** Whether [at, at + length) leaves the object of a tag. */
+  /**
+   * Whether [at, at + length) leaves the object of a tag. A tag of something that lives far away, on an address that is good without
+   * it, is none: it stuck to a number, as to the distance of two pointers of which one was copied as half of eight bytes.
+   */
   outside(at: number, length: number, t: number): boolean {
     const tag = t >>> 0
     if (tag < 8 || tag >= TAG_LIMIT) return false
     const { control } = this
     const place = (TABLE + tag) >>> 2
     const start = control[place] as number
-    return at < start || at + length > start + (control[place + 1] as number)
+    const size = control[place + 1] as number
+    if (at >= start && at + length <= start + size) return false
+    const isFar = size > 0 && (at + length + FAR < start || at > start + size + FAR)
+    return !isFar || at + length > this.bytes.length || this.shadow.findUnaddressable(at, length) >= 0
   }
 
   // A function that calls nothing doesn't move the stack pointer for its variables. An optimiser that puts such code into other functions

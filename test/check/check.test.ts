@@ -137,6 +137,13 @@ when('a copy that puts words together from two may read its last word whole, and
   expect(brief(checked(guest, ['over']).findings)).toEqual(['invalid-read'])
 })
 
+when('a distance is a number if one of its pointers was copied as half of eight bytes, too', () => {
+  const guest = optimised('test/guests/check/tokens.c', '-O1')
+  expect(brief(checked(guest, []).findings)).toEqual([])
+  expect(brief(checked(guest, ['bits']).findings)[0]).toMatch(/^uninitialised-/)
+  expect(brief(checked(guest, ['over']).findings).length).toBeGreaterThan(0)
+})
+
 // At these levels clang may call wasm-opt, which takes the names away: then word-wise code of the library runs as it is.
 when.each([
   ['heap', '-O1', ''],
