@@ -1,9 +1,11 @@
 /** The command line at work on real programs: attach, status, detach, run, audit, demo; and what dies is taken over. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cannotAttach, Desk, ended, type Holder, holderScript, lethe, MiB, until } from './cli-helpers.ts'
+import { lockTarget } from '../src/pager/state-dir.ts'
 
 const reason = cannotAttach()
 interface Status {
@@ -74,6 +76,27 @@ describe.skipIf(reason !== undefined)(
       expect(await Promise.all(both.map(ended))).toEqual([0, 0])
       expect(statuses()).toHaveLength(1)
       await holder.check()
+    })
+
+    test('an attach waits for the pager that another has begun to make, whatever the process looks like meanwhile', async () => {
+      const folder = state(String(holder.pid))
+      // In our hands: we hold the lock, the process is stopped, and nobody answers yet.
+      expect(lockTarget(state(''), holder.pid)).toBe(true)
+      process.kill(holder.pid, 'SIGSTOP')
+      const attach = desk.start(lethe, 'attach', String(holder.pid), '--once', '--json')
+      await new Promise(after => setTimeout(after, 1500))
+      expect(attach.exitCode).toBe(null)
+      mkdirSync(folder)
+      const server = createServer(socket => {
+        socket.on('data', () => socket.write(`${JSON.stringify({ type: 'status', pid: holder.pid })}\n`))
+      })
+      try {
+        await new Promise<void>(listening => server.listen(join(folder, 'control.sock'), listening))
+        expect(await ended(attach)).toBe(0)
+      } finally {
+        server.close()
+        process.kill(holder.pid, 'SIGCONT')
+      }
     })
 
     test('the supervisor replaces a pager that was killed', async () => {

@@ -4,7 +4,7 @@
 //
 // The first line of the pager's standard output says what became of it. `kill -9` of any of them, at any moment: the
 // target's directory stays, and the next `start` makes a pager that adopts. Two starts at once: the pager holds a
-// lock (main.ts), the loser is refused as `busy` and its supervisor ends.
+// lock (main.ts), the loser is refused as `busy` and its supervisor ends; whoever started it waits for the winner's.
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -20,7 +20,14 @@ import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { parkOf } from './journal-file.ts'
 import type { PagerStatus } from './main.ts'
-import { knownTargets, readRecord, removeStrays, stateDirectory, targetDirectory } from './state-dir.ts'
+import {
+  knownTargets,
+  readRecord,
+  removeStrays,
+  stateDirectory,
+  targetDirectory,
+  targetOwner,
+} from './state-dir.ts'
 import { supervisorProgram } from './supervisor.ts'
 import { removeFolder } from '../sys/folder.ts'
 
@@ -88,13 +95,20 @@ export async function startPager(pid: number, options: StartOptions = {}): Promi
   const directory = targetDirectory(stateDir, pid)
   socketPath(directory)
   // One that was served before is still registered, so it can't be checked as if it were new.
-  if (readRecord(directory) === undefined) checkTarget(pid, options.waitFor === undefined)
+  try {
+    if (readRecord(directory) === undefined) checkTarget(pid, options.waitFor === undefined)
+  } catch (error) {
+    // It may be in the hands of a pager that another start has just made: traced, stopped, registered.
+    const other = await begun(pid, stateDir)
+    if (other !== undefined) return other
+    throw error
+  }
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const first = await launch(pid, directory, options)
   if (first.type !== 'refused')
     return pagerAt(directory, pid, false, first.type === 'serving' && first.adopted)
   if (first.code === 'busy') {
-    const other = await patiently(() => findPager(pid, options.state))
+    const other = await begun(pid, stateDir)
     if (other !== undefined) return other
   }
   const known: readonly string[] = ['refused', 'gone', 'traced', 'lost', 'busy'] satisfies ProcessErrorCode[]
@@ -102,13 +116,16 @@ export async function startPager(pid: number, options: StartOptions = {}): Promi
   throw new PagerError('target', first.message)
 }
 
-async function patiently<T>(look: () => Promise<T | undefined>): Promise<T | undefined> {
-  for (let i = 0; i < 50; i++) {
-    const seen = await look()
-    if (seen !== undefined) return seen
+// The pager that another start makes of a process at this moment, once it answers; undefined when there is none (any
+// more), or it has not got as far in a minute.
+async function begun(pid: number, stateDir: string): Promise<Pager | undefined> {
+  for (const end = performance.now() + 60_000; ; ) {
+    // Asked first: the one that is found may have begun to answer since.
+    const owner = targetOwner(stateDir, pid)
+    const found = await findPager(pid, stateDir)
+    if (found !== undefined || owner === undefined || performance.now() > end) return found
     await new Promise(after => setTimeout(after, 100))
   }
-  return undefined
 }
 
 function launch(pid: number, directory: string, options: StartOptions): Promise<FirstLine> {

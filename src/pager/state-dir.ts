@@ -77,17 +77,13 @@ export function removeStrays(stateDir: string): void {
 export function lockTarget(stateDir: string, pid: number): boolean {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const fd = openSync(join(stateDir, 'lock'), constants.O_RDWR | constants.O_CREAT, 0o600)
-  const owner = new Float64Array(2)
   const end = performance.now() + 2000
   try {
     for (;;) {
       if (lockByte(fd, pid) === 0) {
-        owner.fill(0)
-        readSync(fd, owner, 0, 16, 16 * pid)
-        const [other = 0, start = 0] = owner
-        if (other === 0 || other === process.pid || startTime(other) !== start) {
-          owner[0] = process.pid
-          owner[1] = startTime(process.pid) ?? 0
+        const other = livingOwner(fd, pid)
+        if (other === undefined || other === process.pid) {
+          const owner = new Float64Array([process.pid, startTime(process.pid) ?? 0])
           writeSync(fd, owner, 0, 16, 16 * pid)
           return true
         }
@@ -116,4 +112,26 @@ export function readRecord(directory: string): PagerRecord | undefined {
   } catch {
     return undefined
   }
+}
+
+/** The process that holds a target by `lockTarget`, whether it answers questions yet or not. */
+export function targetOwner(stateDir: string, pid: number): number | undefined {
+  let fd: number
+  try {
+    fd = openSync(join(stateDir, 'lock'), constants.O_RDONLY)
+  } catch {
+    return undefined
+  }
+  try {
+    return livingOwner(fd, pid)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function livingOwner(fd: number, pid: number): number | undefined {
+  const owner = new Float64Array(2)
+  readSync(fd, owner, 0, 16, 16 * pid)
+  const [other = 0, start = 0] = owner
+  return other !== 0 && startTime(other) === start ? other : undefined
 }
