@@ -187,7 +187,7 @@ export function checkLoad(
     }
     out.zero(shadowType(type) ?? I32)
     out.set(v)
-    if (width === 4) {
+    if (width === 4 && !context.hosted) {
       out.get(s)
       out.i32(-8)
       out.op(0x71)
@@ -206,7 +206,7 @@ export function checkLoad(
   }
   out.set(v)
   out.i32(0)
-  out.memory(0x28, CONTROL, EXCHANGE_T)
+  if (!context.hosted) out.memory(0x28, CONTROL, EXCHANGE_T)
   out.set(t)
   if (helper !== undefined) out.end()
 }

@@ -1,5 +1,6 @@
 // A checked run: a guest is rewritten (pass.ts), run with our runtime behind it, and searched for leaks when it has ended.
 import type { Guest } from '../guest/load.ts'
+import type { EngineInstance } from '../guest/engine.ts'
 import { listed, type MallocFunctions } from '../guest/malloc-functions.ts'
 import { type Ending, type Observer, run, type RunOptions } from '../guest/instance.ts'
 import { heedHints } from '../wasm/hints.ts'
@@ -7,6 +8,7 @@ import type { Module } from '../wasm/module.ts'
 import { isNothing } from './suppressions.ts'
 import type { CheckFinding, ErrorKind } from './errors.ts'
 import { findLeaks, type LeakKind } from './leaks.ts'
+import { EXPORTS } from './layout.ts'
 import { checkPass } from './pass.ts'
 import { Program } from './program.ts'
 import { Runtime } from './runtime.ts'
@@ -50,6 +52,8 @@ export interface CheckResult {
 }
 
 const MEBI = 1024 * 1024
+/** Bytes of freed blocks that are kept unless said otherwise. */
+export const usualQuarantine: number = 16 * MEBI
 const usual: ReadonlySet<LeakKind> = new Set(['definite', 'possible'])
 
 /** Runs a guest to its end and tells what is wrong with its use of memory. */
@@ -57,7 +61,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
   const functions = options.mallocFunctions ?? new Map()
   const program = new Program(guest.module, functions)
   const runtime = new Runtime(program, {
-    quarantine: options.quarantine ?? 16 * MEBI,
+    quarantine: options.quarantine ?? usualQuarantine,
     suppress: options.suppress ?? isNothing,
     tell: options.tell ?? (() => {}),
   })
@@ -73,7 +77,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: `check 37 ${listed(functions)}`,
+        name: passName(functions),
         apply: module => instrumented(program, module),
       },
     ],
@@ -82,6 +86,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ready: ({ instance }) => {
       runtime.attach(instance)
       attached = true
+      start(instance)
     },
   })
   if (!attached) throw new Error('the run has ended before it began')
@@ -103,9 +108,19 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
   }
 }
 
-/** The module of a program with its checks. */
-export function instrumented(program: Program, module: Module): Module {
+/** What kept modules depend on. */
+export const passName = (functions: MallocFunctions): string => `check 38 ${listed(functions)}`
+
+/** Calls the start function of an instance that the checker has hold of. */
+export function start({ exports }: EngineInstance): void {
+  const own = exports[EXPORTS.start]
+  if (typeof own === 'function') own()
+}
+
+/** The module of a program with its checks. `host`: PassOptions. */
+export function instrumented(program: Program, module: Module, host?: { readonly room: number }): Module {
   return checkPass(module, {
+    host,
     stackPointer: program.stackPointer,
     replaced: program.replaced,
     scans: program.scans,

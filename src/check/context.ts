@@ -78,6 +78,7 @@ export type HelperName =
   | 'runOf'
   | 'release'
   | 'thin'
+  | 'clear'
 
 /** A function that is added. */
 export interface Helper {
@@ -133,6 +134,12 @@ export interface Context {
   readonly liveTags: number
   readonly exiting: number
   readonly exitCode: number
+  /**
+   * JavaScript that nobody sees shares the memory: all of it counts as defined, what is loaded has no tag, and what a host may do in a call is undone.
+   */
+  readonly hosted: boolean
+  /** The globals in which tags of parameters are passed: those that there are when helpers are written. */
+  parameterTags(): readonly number[]
   /** The host's function that ends the program, or -1. */
   readonly procExit: number
   parameterV(index: number, type: number): number

@@ -76,6 +76,18 @@ export class CheckedHeap {
     return this.#state(HEAP_STATE.bytes) + this.#state(HEAP_STATE.bytes + 4) * 0x100000000
   }
 
+  /** Memory that the heap has from the start, instead of what it would grow. */
+  use(start: number, end: number): void {
+    const words = [
+      [HEAP_STATE.top, start],
+      [HEAP_STATE.end, end],
+      [HEAP_STATE.ranges, 1],
+      [HEAP_RANGES, start],
+      [HEAP_RANGES + 4, end],
+    ] as const
+    for (const [at, word] of words) this.#control[at >>> 2] = word
+  }
+
   /** Memory that is the heap's, [start, end) each, ascending. */
   get ranges(): { start: number; end: number }[] {
     return Array.from({ length: this.#state(HEAP_STATE.ranges) }, (_, i) => {

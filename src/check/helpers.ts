@@ -38,7 +38,7 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
   push: {
     type: i32s(3, 0),
     locals: [{ count: 1, type: V128 }],
-    emit(out) {
+    emit(out, { hosted }) {
       out.get(1)
       out.get(0)
       out.op(0x6b)
@@ -47,9 +47,13 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.if()
       out.op(0x0f)
       out.end()
-      out.get(2)
-      out.i32(UNDEFINED)
-      out.op(0x72, 0xfd, 0x11)
+      if (hosted) out.i32(DEFINED)
+      else {
+        out.get(2)
+        out.i32(UNDEFINED)
+        out.op(0x72)
+      }
+      out.op(0xfd, 0x11)
       out.set(3)
       loop(out, () => out.get(3))
     },
@@ -91,6 +95,17 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.end()
       out.get(0)
       out.globalSet(stackPointer)
+    },
+  },
+  // (): no parameter has a tag
+  clear: {
+    type: i32s(0, 0),
+    locals: [],
+    emit(out, { parameterTags }) {
+      for (const global of parameterTags()) {
+        out.i32(0)
+        out.globalSet(global)
+      }
     },
   },
   // (T, T, neither 0) -> T of a sum

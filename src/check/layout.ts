@@ -146,5 +146,6 @@ export const EXPORTS = {
   take: 'lethe:take',
   give: 'lethe:give',
   blockAt: 'lethe:block-at',
+  start: 'lethe:start',
   global: 'lethe:global:',
 } as const

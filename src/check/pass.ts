@@ -1,6 +1,6 @@
 // The pass: a module in, a module out that carries the checks of layout.ts. Imports of ours come behind the module's own, so that
 // defined functions move by as many; memories, globals, types and helper functions of ours come last.
-import type { Data, Func, FuncType, Module, ValueType } from '../wasm/module.ts'
+import type { Data, Func, FuncType, Limits, Module, ValueType } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import { Writer } from '../wasm/bytes.ts'
@@ -9,8 +9,12 @@ import { hookTypes } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { helperBodies } from './helpers.ts'
 import { wholeFunction } from './whole.ts'
-import { CALLS, CHECK_MODULE, CONTROL_PAGES, EXPORTS, FRAME_TAGS, TABLE } from './layout.ts'
+import { CALLS, CHECK_MODULE, CONTROL_PAGES, EXPORTS, FRAME_TAGS, FRAME_VARIABLES, TABLE } from './layout.ts'
 import { translate } from './translate.ts'
+
+const wasmPage = 65_536
+/** Half of what there is for calls. */
+const MOST_CALLS = FRAME_VARIABLES / 2
 
 /** A function whose body is given to the host: by its index, under a name. */
 export interface Replaced {
@@ -29,6 +33,8 @@ export interface PassOptions {
   globalTag(address: number, plain: boolean): number
   strayGlobal(address: number, width: number, store: boolean): number
   stackOrigin(func: number): number
+  /** A JavaScript program runs the module (Context.hosted). Of the memory `room` bytes more are the heap's, from the start. */
+  readonly host?: { readonly room: number } | undefined
 }
 
 /** Thrown for a module that can't be checked, with the reason. */
@@ -41,7 +47,8 @@ export class CheckError extends Error {
   }
 }
 
-function refuse(module: Module): void {
+/** Throws CheckError for a module that can't be checked. */
+export function refuse(module: Module): void {
   const memories = [
     ...module.memories,
     ...module.imports.flatMap(one => (one.kind === 'memory' ? [one.type] : [])),
@@ -68,9 +75,34 @@ function objectTable(memory: number, globals: PassOptions['globals']): Data {
   return { memory, offset: { bytes: offset.take(), offset: -1 }, bytes: new Uint8Array(words.buffer) }
 }
 
+// All that the heap gets: JavaScript keeps views of the memory, and would not see it grow.
+function withRoom(limits: Limits, room: number): Limits {
+  if (room === 0) return limits
+  return { ...limits, min: Math.min(65536, limits.min + room / wasmPage), max: undefined }
+}
+
+// Calls that were left by what JavaScript has thrown stay on the call stack: it begins again before it is full.
+function entryBody(context: Context, params: number, inner: number): Uint8Array {
+  const out = new Emitter(24)
+  out.globalGet(context.calls)
+  out.i32(MOST_CALLS)
+  out.op(0x4b)
+  out.if()
+  out.i32(CALLS)
+  out.globalSet(context.calls)
+  out.end()
+  out.call(context.helpers.clear)
+  for (let i = 0; i < params; i++) out.get(i)
+  out.call(inner)
+  out.call(context.helpers.clear)
+  out.end()
+  return out.take()
+}
+
 /** The module with its checks. */
 export function checkPass(module: Module, options: PassOptions): Module {
   refuse(module)
+  const { host } = options
   const spaces = indexSpaces(module)
   const importedFunctions = importCount(module, 'func')
   const types: FuncType[] = [...module.types]
@@ -144,9 +176,15 @@ export function checkPass(module: Module, options: PassOptions): Module {
     liveTags,
     exiting,
     exitCode,
-    procExit: module.imports
-      .filter(one => one.kind === 'func')
-      .findIndex(one => one.module === 'wasi_snapshot_preview1' && one.name === 'proc_exit'),
+    hosted: host !== undefined,
+    parameterTags: () => [...named].flatMap(([name, index]) => (/^pt\d/.test(name) ? [index] : [])),
+    // In a JavaScript program it throws.
+    procExit:
+      host !== undefined
+        ? -1
+        : module.imports
+            .filter(one => one.kind === 'func')
+            .findIndex(one => one.module === 'wasi_snapshot_preview1' && one.name === 'proc_exit'),
     parameterV: (i, type) => global(`pv${i}.${type}`, type),
     parameterT: i => global(`pt${i}`, I32),
     resultV: (i, type) => global(`rv${i}.${type}`, type),
@@ -183,6 +221,21 @@ export function checkPass(module: Module, options: PassOptions): Module {
   }
 
   const move = (index: number): number => (index < importedFunctions ? index : index + shift)
+  // What a JavaScript program calls begins and ends with clean parameters.
+  const entries = new Map<number, number>()
+  const entry = (index: number): number => {
+    if (host === undefined || index < importedFunctions) return move(index)
+    let made = entries.get(index)
+    if (made === undefined) {
+      made = importedFunctions + shift + functions.length
+      const type = spaces.functions[index] as number
+      const body = entryBody(context, (types[type] as FuncType).params.length, move(index))
+      functions.push({ type, locals: [], body, offset: -1, original: -1 })
+      entries.set(index, made)
+    }
+    return made
+  }
+  const exports = module.exports.map(one => (one.kind === 'func' ? { ...one, index: entry(one.index) } : one))
   const moveExpression = (bytes: Uint8Array): Uint8Array => {
     const out = new Writer(bytes.length + 4)
     const cursor = new Cursor(bytes, 0)
@@ -198,10 +251,15 @@ export function checkPass(module: Module, options: PassOptions): Module {
   return {
     ...module,
     types,
-    imports: [...module.imports, ...ownImports],
+    imports: [
+      ...module.imports.map(one =>
+        one.kind === 'memory' && host !== undefined ? { ...one, type: { ...one.type, max: undefined } } : one,
+      ),
+      ...ownImports,
+    ],
     functions,
     memories: [
-      ...module.memories,
+      ...module.memories.map(one => (host === undefined ? one : withRoom(one, host.room))),
       shadowLimits,
       { min: CONTROL_PAGES, max: CONTROL_PAGES, shared: false, is64: false },
       shadowLimits,
@@ -211,7 +269,10 @@ export function checkPass(module: Module, options: PassOptions): Module {
       init: { ...one.init, bytes: moveExpression(one.init.bytes) },
     })),
     exports: [
-      ...module.exports.map(one => (one.kind === 'func' ? { ...one, index: move(one.index) } : one)),
+      ...exports,
+      ...(module.start === undefined
+        ? []
+        : [{ name: EXPORTS.start, kind: 'func' as const, index: move(module.start) }]),
       { name: EXPORTS.memory, kind: 'memory', index: 0 },
       { name: EXPORTS.shadow, kind: 'memory', index: memoryCount },
       { name: EXPORTS.control, kind: 'memory', index: memoryCount + 1 },
@@ -231,7 +292,8 @@ export function checkPass(module: Module, options: PassOptions): Module {
       ),
     ],
     datas: [...module.datas, objectTable(memoryCount + 1, options.globals)],
-    start: module.start === undefined ? undefined : move(module.start),
+    // Called when the checker has hold of the instance.
+    start: undefined,
     elements: module.elements.map(one => ({
       ...one,
       functions: one.functions?.map(move),

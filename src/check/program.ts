@@ -53,6 +53,8 @@ export class Program {
   readonly scans: ReadonlySet<number>
   readonly importedFunctions: number
   readonly #names: Map<number, string>
+  /** By a name section, not only by its exports. */
+  readonly #isNamed: boolean
   readonly #types: readonly number[]
   /** Read when the pass or the first report needs them: a run of a module that was rewritten before may do without. */
   #debug: Debug | undefined
@@ -64,8 +66,11 @@ export class Program {
   /** Where the last data segment ends. */
   readonly lastData: number
 
-  /** `given`: functions that are malloc and so on, beside those that have such names. */
-  constructor(module: Module, given: MallocFunctions = new Map()) {
+  /**
+   * `given`: functions that are malloc and so on, beside those that have such names. `fixed`: there is no room for a heap of ours, and functions
+   * stay as they are.
+   */
+  constructor(module: Module, given: MallocFunctions = new Map(), fixed = false) {
     this.module = module
     this.importedFunctions = importCount(module, 'func')
     this.#types = indexSpaces(module).functions
@@ -74,12 +79,15 @@ export class Program {
       ...module.exports.flatMap(one => (one.kind === 'func' ? [[one.index, one.name] as const] : [])),
       ...names.functions,
     ])
-    this.stackPointer = this.#findStackPointer(names.globals)
+    this.#isNamed = names.functions.size > 0
+    // A stack that Asyncify has left and comes back to is not entered again by its functions.
+    const leaves = module.exports.some(({ name }) => name === 'asyncify_start_unwind')
+    this.stackPointer = leaves ? -1 : this.#findStackPointer(names.globals)
     // A module without names may still have those of its debug information.
     if (module.functions.some((_, i) => !this.#names.has(this.importedFunctions + i)))
       for (const [func, { name }] of this.#read().subprograms)
         if (!this.#names.has(func)) this.#names.set(func, name)
-    this.replaced = this.#findReplaced(given)
+    this.replaced = fixed ? [] : this.#findReplaced(given)
     this.scans = this.#findScans()
     this.hasAllocator = this.replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
     this.lastData = Math.max(0, ...this.#segments().map(({ end }) => end))
@@ -161,7 +169,9 @@ export class Program {
     })
     // Without the functions that take memory there is nothing to give back.
     const takes = replaced.some(({ name }) => name === 'malloc' || name === 'dlmalloc')
-    if (takes) return replaced
+    // Names of exports don't tell whether there is a realloc, too.
+    const all = ['malloc', 'free', 'calloc', 'realloc'].every(name => replaced.some(one => one.name === name))
+    if (takes && (this.#isNamed || given.size > 0 || all)) return replaced
     const shaped = [...(findMallocByShape(this.module) ?? [])].map(([func, name]) => ({ func, name }))
     return [...replaced.filter(({ name }) => allocators[name] === undefined), ...shaped]
   }

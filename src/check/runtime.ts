@@ -32,6 +32,8 @@ export interface RuntimeOptions {
   readonly quarantine: number
   readonly suppress: (finding: CheckFinding) => boolean
   readonly tell: (finding: CheckFinding) => void
+  /** A JavaScript program runs the guest, in which the first `base` bytes of memory are the guest's own; then come `room` bytes of heap. */
+  readonly host?: { readonly base: number; readonly room: number } | undefined
 }
 
 interface SiteInfo {
@@ -74,8 +76,8 @@ export class Runtime {
   stackPointer: EngineGlobal | undefined
   readonly #options: RuntimeOptions
   control!: Uint32Array
-  bytes!: Uint8Array
-  view!: DataView
+  #bytes!: Uint8Array
+  #view!: DataView
   /** What the locals of running functions held when the program ended. */
   readonly roots: number[] = []
   #exiting!: EngineGlobal
@@ -83,6 +85,8 @@ export class Runtime {
   /** The tag of what an allocator answers. */
   answerTag = 0
   readonly #sites = new Map<number, SiteInfo>()
+  /** Of the memory, when it was last looked at. */
+  #size = 0
   /** The function of the library that is being checked as a whole, and the host's call. */
   #inside: string | undefined
   #call: string | undefined
@@ -124,7 +128,9 @@ export class Runtime {
     // What freed blocks wait for comes back cold, in all of these: fewer and larger pages are found faster.
     for (const name of [EXPORTS.memory, EXPORTS.shadow, EXPORTS.control, EXPORTS.bits])
       preferHuge(exports[name] as EngineMemory)
-    this.#look()
+    this.#bytes = new Uint8Array(this.memory.buffer)
+    this.#view = new DataView(this.memory.buffer)
+    this.#size = this.#bytes.length
     this.places = new Places(this)
     this.places.tags = exports[EXPORTS.tags] as EngineGlobal
     this.places.liveTags = exports[EXPORTS.liveTags] as EngineGlobal
@@ -143,6 +149,8 @@ export class Runtime {
     const size = this.memory.buffer.byteLength
     const top = this.stackPointer === undefined ? 0 : (this.stackPointer.value as number) >>> 0
     const first = program.firstData
+    const { host } = this.#options
+    if (host !== undefined) return this.#layOutWithin(host.base, host.room, first, top)
     // Data above the stack: that lies first, or the program was stored after it had run for a while, with what its heap and its stack held.
     const stackFirst = top > 0 && program.lastData > top
     const heap = stackFirst || !program.hasAllocator || top === 0 ? size : top
@@ -152,16 +160,39 @@ export class Runtime {
     this.places.stackTop = stackFirst || top > 0 ? top : 0
   }
 
+  // What JavaScript takes of the memory nobody sees: all of it but the heap's room may be touched.
+  #layOutWithin(base: number, room: number, first: number, top: number): void {
+    this.places.stackTop = top
+    const start = first >= 1024 ? 1024 : 0
+    if (room > 0) this.heap.use(base, base + room)
+    this.shadow.setDefined(start, (room > 0 ? base : this.#size) - start)
+  }
+
   #setObject(tag: number, start: number, length: number): void {
     const at = (TABLE + tag) >>> 2
     this.control[at] = start
     this.control[at + 1] = length
   }
 
-  /** The memory has grown: its views are made again. */
+  /** The guest's memory. */
+  get bytes(): Uint8Array {
+    if (this.#bytes.length === 0) this.#look()
+    return this.#bytes
+  }
+  get view(): DataView {
+    if (this.#bytes.length === 0) this.#look()
+    return this.#view
+  }
+
+  // The memory has grown: its views are made again.
   #look(): void {
-    this.bytes = new Uint8Array(this.memory.buffer)
-    this.view = new DataView(this.memory.buffer)
+    this.#bytes = new Uint8Array(this.memory.buffer)
+    this.#view = new DataView(this.memory.buffer)
+    const { length } = this.#bytes
+    // By JavaScript, for the heap is as large as it gets.
+    if (this.#options.host !== undefined && length > this.#size)
+      this.shadow.setDefined(this.#size, length - this.#size)
+    this.#size = length
   }
 
   /** What the pass imports. */
@@ -171,8 +202,9 @@ export class Runtime {
       store: (at: number, t: number, v: number, site: number) => this.#store(at >>> 0, t, v, site),
       decided: (t: number, site: number) => this.#decided(t, site),
       argument: (which: number, t: number, site: number) => this.#argument(which, t, site),
+      // 0: of realloc's.
       copy: (to: number, from: number, length: number, toT: number, fromT: number, site: number) =>
-        this.#copy(to >>> 0, from >>> 0, length >>> 0, toT, fromT, site),
+        this.#copy(to >>> 0, from >>> 0, length >>> 0, toT, fromT, site === 0 ? undefined : site),
       fill: (to: number, _value: number, length: number, t: number, v: number, site: number) =>
         this.#fill(to >>> 0, length >>> 0, t, v, site),
       init: (to: number, length: number, t: number, site: number) =>
@@ -293,7 +325,13 @@ export class Runtime {
     )
   }
 
+  // JavaScript may have made the memory larger.
+  #refresh(): void {
+    if (this.#bytes.length === 0) this.#look()
+  }
+
   #load(at: number, t: number, v: number, site: number): void {
+    this.#refresh()
     const { control } = this
     const info = this.site(site)
     const { width } = info
@@ -327,6 +365,7 @@ export class Runtime {
   }
 
   #store(at: number, t: number, v: number, site: number): void {
+    this.#refresh()
     const { control, shadow } = this
     const info = this.site(site)
     const { width } = info
@@ -408,7 +447,14 @@ export class Runtime {
     return false
   }
 
-  #copy(to: number, from: number, length: number, toT: number, fromT: number, site: number): void {
+  #copy(
+    to: number,
+    from: number,
+    length: number,
+    toT: number,
+    fromT: number,
+    site: number | undefined,
+  ): void {
     if (length === 0) return
     this.#check(from, length, fromT, false, site)
     this.#check(to, length, toT, true, site)

@@ -210,10 +210,13 @@ export class Shadow {
   #copyWords(to: number, from: number, count: number): void {
     const a = from >>> 2
     const b = to >>> 2
-    // Mixed words have bits beside.
-    let mixed = false
-    for (let i = 0; i < count && !mixed; i++) mixed = (this.words[a + i] as number) >= MIXED
-    if (mixed) this.#copyBytes(to, from, 4 * count)
+    // Mixed words have bits beside. Where the program has no business, which has been told, nothing becomes or is such a place by a copy.
+    let odd = false
+    for (let i = 0; i < count && !odd; i++) {
+      const word = this.words[a + i] as number
+      odd = word >= MIXED || word === UNADDRESSABLE || this.words[b + i] === UNADDRESSABLE
+    }
+    if (odd) this.#copyBytes(to, from, 4 * count)
     else this.words.copyWithin(b, a, a + count)
   }
 

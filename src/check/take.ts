@@ -46,7 +46,7 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
   take: {
     type: i32s(4),
     locals: locals(4, 1),
-    emit(out, { helpers, module }) {
+    emit(out, { helpers, module, hosted }) {
       const [size, alignment, kind, stack, start, run, tag, word, pair] = [0, 1, 2, 3, 4, 5, 6, 7, 8]
       const noRun = (): void => {
         out.op(0x45)
@@ -129,18 +129,21 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       setHeader(out, start, HEADER.freed, () => out.i32(0))
       setHeader(out, start, HEADER.size, () => out.get(size))
       // Its bytes are undefined; the last word in part.
-      out.get(stack)
-      out.i32(module.functions.length + 1)
-      out.op(0x6a)
-      out.i32(3)
-      out.op(0x74)
-      out.i32(ORIGIN_MASK)
-      out.op(0x71)
-      out.tee(word)
-      out.i32(UNDEFINED)
-      out.op(0x72, 0xad)
-      out.i64(0x100000001n)
-      out.op(0x7e)
+      if (hosted) out.i64((BigInt(DEFINED) << 32n) | BigInt(DEFINED))
+      else {
+        out.get(stack)
+        out.i32(module.functions.length + 1)
+        out.op(0x6a)
+        out.i32(3)
+        out.op(0x74)
+        out.i32(ORIGIN_MASK)
+        out.op(0x71)
+        out.tee(word)
+        out.i32(UNDEFINED)
+        out.op(0x72, 0xad)
+        out.i64(0x100000001n)
+        out.op(0x7e)
+      }
       out.set(pair)
       const whole = tag
       out.get(start)
@@ -163,12 +166,14 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out,
         () => {
           out.get(whole)
-          out.get(word)
           tail(out, size)
-          out.op(0x72)
+          if (!hosted) {
+            out.get(word)
+            out.op(0x72)
+          }
           out.memory(0x36, SHADOW, 0)
           out.get(whole)
-          out.i32(-1)
+          out.i32(hosted ? 0 : -1)
           out.memory(0x36, BITS, 0)
         },
         () => {

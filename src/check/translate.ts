@@ -402,7 +402,7 @@ class Translation extends Arithmetic {
           ? { kind: 'frame', offset: this.use.size, of: undefined }
           : { kind: 'stack pointer' },
       )
-    if (!type.mutable || shadowType(type.type) === undefined) return this.push(type.type)
+    if (!type.mutable || context.hosted || shadowType(type.type) === undefined) return this.push(type.type)
     this.out.globalGet(context.globalV(index, shadowType(type.type) as number))
     const v = this.setV(type.type)
     this.out.globalGet(context.globalT(index))
@@ -470,6 +470,8 @@ class Translation extends Arithmetic {
       return this.skip(cursor)
     }
     if (indirect) this.clearResults(type)
+    const leaves = host && context.hosted
+    if (leaves) this.leaveToHost()
     out.get(this.locals.named('calls', I32))
     out.i32(cursor.place)
     out.memory(0x36, CONTROL, 0)
@@ -487,6 +489,7 @@ class Translation extends Arithmetic {
       out.globalGet(context.exiting)
       out.brIfRarely(this.labels.length)
     }
+    if (leaves) this.backFromHost()
     type.results.forEach((result, i) => {
       const shadow = shadowType(result)
       if (shadow === undefined || host) return this.push(result)
@@ -501,6 +504,30 @@ class Translation extends Arithmetic {
       out.br(this.labels.length - 1)
       this.skip(cursor)
     }
+  }
+
+  // JavaScript calls functions of the guest's, by exports or the table, and catches what they throw: then nobody has left them.
+  protected leaveToHost(): void {
+    const out = this.out
+    const { helpers, tags, liveTags } = this.context
+    out.call(helpers.clear)
+    out.globalGet(tags)
+    out.set(this.locals.named('host tags', I32))
+    out.globalGet(liveTags)
+    out.set(this.locals.named('host live', I32))
+  }
+
+  protected backFromHost(): void {
+    const out = this.out
+    const { calls, tags, liveTags } = this.context
+    out.get(this.locals.named('calls', I32))
+    out.i32(4)
+    out.op(0x6a)
+    out.globalSet(calls)
+    out.get(this.locals.named('host tags', I32))
+    out.globalSet(tags)
+    out.get(this.locals.named('host live', I32))
+    out.globalSet(liveTags)
   }
 
   // An optimiser knows which functions return their argument (memset, constructors), and takes such a result for the frame's address

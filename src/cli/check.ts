@@ -28,7 +28,7 @@ const trapped = 134
 export function checkCommand(): Command {
   return new Command('check')
     .description('run a WebAssembly program (WASI) and report the errors that it makes with its memory')
-    .argument('<program...>', 'prog.wasm, and its arguments after --')
+    .argument('<program...>', 'prog.wasm, or app.mjs that hosts WebAssembly, and its arguments after --')
     .passThroughOptions()
     .option('--dir <host[::guest]>', 'a directory that the program may use (repeatable)', collect)
     .option('--env <name[=value]>', 'a variable of its environment (repeatable)', collect)
@@ -60,6 +60,7 @@ export function checkCommand(): Command {
           ['lethe check prog.wasm -- in.txt', 'what clang --target=wasm32-wasi -g -O0 has made'],
           ['lethe check --error-exitcode 9 tests.wasm', 'in a test: 9 if anything was wrong'],
           ['lethe check --sarif out.sarif prog.wasm', 'for code review tools'],
+          ['lethe check app.mjs -- a b', 'the WebAssembly modules of a JavaScript program'],
         ],
       )}`,
     )
@@ -83,20 +84,11 @@ function parseKinds(text: string): ReadonlySet<LeakKind> {
   return new Set(kinds as LeakKind[])
 }
 
-async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<void> {
-  const {
-    check,
-    CheckError,
-    findingText,
-    GuestError,
-    jsonReport,
-    load,
-    parseMalloc,
-    sarifReport,
-    summaryText,
-  } = await import('./check-run.ts')
+async function run([path = '', ...rest]: string[], flags: CheckFlags, command: Command): Promise<void> {
   const suppress = await suppressions(flags.suppressions ?? [])
-  const json = flags.json !== undefined
+  const { isJavaScript } = await import('./script-start.ts')
+  if (isJavaScript(path)) return within(path, rest, flags, suppress, command)
+  const { check, CheckError, GuestError, load, parseMalloc } = await import('./check-run.ts')
   let result: CheckResult
   try {
     const guest = load(path)
@@ -107,9 +99,7 @@ async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<v
       leaks: flags.leakCheck,
       suppress,
       keepCode: true,
-      tell: finding => {
-        if (!json) tell(findingText(finding))
-      },
+      tell: await teller(flags),
       ...(flags.invoke === undefined ? {} : { invoke: flags.invoke }),
       ...(flags.errorsForLeakKinds === undefined ? {} : { leakErrors: flags.errorsForLeakKinds }),
       ...(flags.mallocFunctions === undefined
@@ -122,16 +112,92 @@ async function run([path = '', ...rest]: string[], flags: CheckFlags): Promise<v
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
   }
-  if (json) document(flags.json, jsonReport(path, result))
-  else if (flags.quiet !== true) tell(summaryText(result))
-  if (flags.sarif !== undefined) {
-    const { version } = await import('./frame.ts')
-    writeFileSync(flags.sarif, `${JSON.stringify(sarifReport(path, result, version()), null, 2)}\n`)
-  }
+  ;(await reporter(path, flags))(result)
   process.exitCode =
     flags.errorExitcode !== undefined && result.errors > 0
       ? flags.errorExitcode
       : (result.exitCode ?? trapped)
+}
+
+// A JavaScript program, with checks in the WebAssembly modules that it makes.
+async function within(
+  path: string,
+  rest: readonly string[],
+  flags: CheckFlags,
+  suppress: (finding: CheckFinding) => boolean,
+  command: Command,
+): Promise<void> {
+  const given = (name: string): boolean => command.getOptionValueSource(name) === 'cli'
+  for (const [name, option] of [
+    ['dir', '--dir'],
+    ['env', '--env'],
+    ['invoke', '--invoke'],
+  ] as const)
+    if (given(name))
+      throw new UsageError(`${option} is for programs for WASI: ${path} runs in Node, with what Node has`)
+  if (given('errorsForLeakKinds') || (given('leakCheck') && flags.leakCheck !== 'no'))
+    throw new UsageError(
+      `Leaks can't be told in ${path}: its JavaScript keeps pointers where they can't be seen; leave out --leak-check`,
+    )
+  const { heapRoom, HostedCheck, joined, openDoor, parseMalloc, whyUnchecked } = await import(
+    './check-run.ts'
+  )
+  const { startScript } = await import('./script-start.ts')
+  const tellFinding = await teller(flags)
+  const report = await reporter(path, flags)
+  const checks: InstanceType<typeof HostedCheck>[] = []
+  openDoor((guest, made) => {
+    const { module } = guest
+    if (module.memories.length === 0 && !module.imports.some(one => one.kind === 'memory')) return undefined
+    const why = whyUnchecked(guest)
+    if (why !== undefined) {
+      tell(`${guest.path} is not checked: ${why}`)
+      return undefined
+    }
+    const one = new HostedCheck(
+      guest,
+      {
+        suppress,
+        tell: tellFinding,
+        ...(flags.mallocFunctions === undefined
+          ? {}
+          : { mallocFunctions: parseMalloc(module, flags.mallocFunctions) }),
+        ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
+      },
+      made,
+    )
+    checks.push(one)
+    return { passes: one.passes, imports: one.imports, ready: instance => one.ready(instance) }
+  }, heapRoom)
+  process.on('exit', code => {
+    const result = joined(
+      checks.flatMap(one => one.result(code) ?? []),
+      code,
+    )
+    report(result)
+    if (flags.errorExitcode !== undefined && result.errors > 0) process.exitCode = flags.errorExitcode
+  })
+  startScript(path, rest)
+}
+
+// Tells of a finding when it is found.
+async function teller(flags: CheckFlags): Promise<(finding: CheckFinding) => void> {
+  const { findingText } = await import('./check-run.ts')
+  return finding => {
+    if (flags.json === undefined) tell(findingText(finding))
+  }
+}
+
+// Tells of all of it at the end.
+async function reporter(path: string, flags: CheckFlags): Promise<(result: CheckResult) => void> {
+  const { jsonReport, sarifReport, summaryText } = await import('./check-run.ts')
+  const version = flags.sarif === undefined ? '' : (await import('./frame.ts')).version()
+  return result => {
+    if (flags.json !== undefined) document(flags.json, jsonReport(path, result))
+    else if (flags.quiet !== true) tell(summaryText(result))
+    if (flags.sarif !== undefined)
+      writeFileSync(flags.sarif, `${JSON.stringify(sarifReport(path, result, version), null, 2)}\n`)
+  }
 }
 
 function tell(text: string): void {

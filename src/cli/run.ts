@@ -98,8 +98,8 @@ With --sites it is recorded instead of served, and looked at before memory goes;
 
 async function run(command: string[], flags: RunFlags): Promise<void> {
   if (isGuest(command[0] ?? '')) return (await import('./guest.ts')).runGuest(command, flags)
-  const { isScript, runScript } = await import('./script.ts')
-  if (isScript(command[0] ?? '')) return runScript(command, flags)
+  const { isScript } = await import('./script-start.ts')
+  if (isScript(command[0] ?? '')) return (await import('./script.ts')).runScript(command, flags)
   const own = Number(process.env['LETHE_RUN_PID'])
   const argv = process.argv.slice(2)
   if (!Number.isSafeInteger(own) || own <= 0) {

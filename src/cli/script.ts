@@ -1,7 +1,5 @@
 // lethe run script.mjs: a JavaScript program, in this process, whose WebAssembly modules go through the door (src/guest/door.ts).
-import { accessSync, constants, statSync, writeFileSync } from 'node:fs'
-import module from 'node:module'
-import { resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import type { Budget } from '../guest/budget.ts'
 import { type MadeMemory, openDoor, type Visit, type Visitor } from '../guest/door.ts'
 import type { EngineMemory } from '../guest/engine.ts'
@@ -15,20 +13,10 @@ import { together } from '../guest/together.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { type GuestFlags, machineFor } from './guest.ts'
 import { tellBudget, tellSites } from './guest-told.ts'
+import { startScript } from './script-start.ts'
 
 /** Bytes of heap that an allocator gets in a memory whose host must not see it grow. */
 const room = 1 << 30
-
-/** Whether the command is a JavaScript file that the kernel would not start. */
-export function isScript(path: string): boolean {
-  if (!/\.[cm]?js$/.test(path) || !statSync(path, { throwIfNoEntry: false })?.isFile()) return false
-  try {
-    accessSync(path, constants.X_OK)
-    return false
-  } catch {
-    return true
-  }
-}
 
 /** Runs it as node would, when this has returned. */
 export async function runScript([path = '', ...rest]: readonly string[], flags: GuestFlags): Promise<void> {
@@ -47,10 +35,7 @@ export async function runScript([path = '', ...rest]: readonly string[], flags: 
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
   }
-  const script = resolve(path)
-  process.argv.splice(1, process.argv.length, script, ...(rest[0] === '--' ? rest.slice(1) : rest))
-  // Later, so that what it throws is Node's to tell.
-  setImmediate(() => (module as unknown as { runMain(path: string): void }).runMain(script))
+  startScript(path, rest)
 }
 
 type Part = (guest: Guest, made: MadeMemory | undefined) => Visit

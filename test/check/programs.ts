@@ -1,6 +1,6 @@
 /** C programs of our own under test/guests, compiled for WASI when they are asked for. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { check, type CheckOptions, type CheckResult } from '../../src/check/index.ts'
@@ -59,6 +59,32 @@ export function stripped(source: string): Guest {
   const out = plain.replace('-0.', '-3.')
   run(join(root, 'node_modules/.bin/wasm-opt'), '-O3', '--strip-debug', plain, '-o', out)
   return load(out)
+}
+
+/** The path of a library for JavaScript: no start, its functions and malloc exported. */
+export function library(source: string, level: string): string {
+  const out = join(folder, `${basename(source)}${level}.wasm`)
+  if (existsSync(out)) return out
+  const object = out.replace(/wasm$/, 'o')
+  const flags = ['--target=wasm32-wasi', '-mmutable-globals', '-g', '-w', level]
+  run('clang', ...flags, '-c', join(root, source), '-o', object)
+  const more = [
+    '--export=malloc',
+    '--export=free',
+    '--export=__stack_pointer',
+    '--export-table',
+    '--allow-undefined',
+  ]
+  run(
+    'clang',
+    '--target=wasm32-wasi',
+    '-mexec-model=reactor',
+    ...more.map(one => `-Wl,${one}`),
+    object,
+    '-o',
+    out,
+  )
+  return out
 }
 
 function run(command: string, ...words: string[]): void {
