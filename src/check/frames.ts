@@ -11,7 +11,7 @@ export interface FrameUse {
   /** The prologue doesn't move the stack pointer: a leaf that uses what is below it. */
   readonly leaf: boolean
   /**
-   * Reads words whole of which it may need a part: text, with the masks 0x01010101 and 0x80808080; or what is copied to another alignment,
+   * Reads words whole of which it may need a part: text, with the masks 0x01010101 (or 0x01010100, minus the word) and 0x80808080; or what is copied to another alignment,
    * a word from two: (0 - 8 * shift) & 24.
    */
   readonly wordwise: boolean
@@ -68,7 +68,7 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     constant = cursor.op === 0x41 ? cursor.i32 : -1
     if (cursor.op === 0x21 || cursor.op === 0x22) sets[cursor.index]!++
     else if (cursor.op === 0x41) {
-      low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101
+      low ||= cursor.i32 === 0x01010101 || cursor.i32 === -0x01010101 || cursor.i32 === 0x01010100
       high ||= cursor.i32 === -0x7f7f7f80
       rounds ||= cursor.i32 === -16
     } else if (cursor.op === 0x10 || cursor.op === 0x11 || cursor.op === 0x12 || cursor.op === 0x13)

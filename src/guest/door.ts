@@ -78,7 +78,7 @@ export function openDoor(visitor: Visitor, room = 0): void {
   ): { visit: Visit; key: string; guest: Guest } | undefined => {
     const guest = guests.get(module)
     if (guest === undefined) return undefined
-    const found = visitor(guest, memories.find(given))
+    const found = visitor(guest, memories.find(importedMemories(guest, given)))
     if (found === undefined) return undefined
     return { visit: found, key: (found.passes ?? []).map(pass => pass.name).join('+'), guest }
   }
@@ -91,9 +91,9 @@ export function openDoor(visitor: Visitor, room = 0): void {
     return ready
   }
   const allExports = hideOurs(own.Instance.prototype)
-  const finish = (found: Visit, instance: EngineInstance, imports: ImportObject): void => {
+  const finish = (found: Visit, guest: Guest, instance: EngineInstance, imports: ImportObject): void => {
     const exports = allExports(instance)
-    found.ready?.({ exports }, memoryOf(exports, imports))
+    found.ready?.({ exports }, memoryOf(exports, importedMemories(guest, imports)))
   }
 
   const instanceNow = (
@@ -110,7 +110,7 @@ export function openDoor(visitor: Visitor, room = 0): void {
       keep(module, key, new engineModule(rewritten(guest, one.passes ?? [], revision)) as EngineModule)
     const imports = merged(given, one.imports)
     const instance = Reflect.construct(target, [ready, imports], newTarget) as EngineInstance
-    finish(one, instance, imports)
+    finish(one, guest, instance, imports)
     return instance
   }
   const instanceLater = async (
@@ -125,7 +125,7 @@ export function openDoor(visitor: Visitor, room = 0): void {
       keep(module, key, await own.compile.call(engine, rewritten(guest, one.passes ?? [], revision)))
     const imports = merged(given, one.imports)
     const instance = (await own.instantiate.call(engine, ready, imports)) as EngineInstance
-    finish(one, instance, imports)
+    finish(one, guest, instance, imports)
     return instance
   }
 
@@ -241,12 +241,11 @@ class MadeMemories {
     return memory
   }
 
-  find(imports: ImportObject | undefined): MadeMemory | undefined {
-    for (const names of Object.values(imports ?? {}))
-      for (const memory of Object.values(names)) {
-        const bytes = memory instanceof engine.Memory ? this.#asked.get(memory) : undefined
-        if (bytes !== undefined) return { memory: memory as EngineMemory, bytes }
-      }
+  find(memories: readonly EngineMemory[]): MadeMemory | undefined {
+    for (const memory of memories) {
+      const bytes = this.#asked.get(memory)
+      if (bytes !== undefined) return { memory, bytes }
+    }
     return undefined
   }
 }
@@ -254,14 +253,19 @@ class MadeMemories {
 const merged = (given: ImportObject | undefined, added: ImportObject | undefined): ImportObject =>
   added === undefined ? (given as ImportObject) : { ...given, ...added }
 
+const isMemory = (value: unknown): value is EngineMemory => value instanceof engine.Memory
+
+// Looked up by name, as the engine does: a host's object may make what it is asked for (Emscripten's GOT).
+function importedMemories({ module }: Guest, imports: ImportObject | undefined): EngineMemory[] {
+  return module.imports
+    .filter(one => one.kind === 'memory')
+    .map(one => imports?.[one.module]?.[one.name])
+    .filter(isMemory)
+}
+
 // The first memory: what it exports, or else what it imports.
-function memoryOf(exports: Exports, imports: ImportObject | undefined): EngineMemory | undefined {
-  const isMemory = (value: unknown): value is EngineMemory => value instanceof engine.Memory
-  const exported = Object.values(exports).find(isMemory)
-  if (exported !== undefined) return exported
-  for (const names of Object.values(imports ?? {}))
-    for (const value of Object.values(names)) if (isMemory(value)) return value
-  return undefined
+function memoryOf(exports: Exports, imported: readonly EngineMemory[]): EngineMemory | undefined {
+  return Object.values(exports).find(isMemory) ?? imported[0]
 }
 
 // Exports that passes add are not shown. What is returned shows all.

@@ -69,6 +69,7 @@ when.each([
   ['copy', []],
   ['float', []],
   ['strings', []],
+  ['words', []],
   ['format', []],
   ['shorts', []],
   ['hole', ['uninitialised-branch']],

@@ -62,6 +62,14 @@ int main(int argc, char **argv) {
     printf("%s %d\n", end, sink);
     free(end);
   }
+  if (!strcmp(what, "words")) {
+    size_t words_length(const char *text);
+    char *end = malloc(6);
+    strcpy(end, "hello");
+    sink = (int)words_length(end);
+    printf("%d\n", sink);
+    free(end);
+  }
   if (!strcmp(what, "format")) {
     /* The library's code is optimised: it goes on with what memset returns in the place of its frame's address. */
     char text[40];
@@ -81,4 +89,13 @@ int main(int argc, char **argv) {
   }
   free(block);
   return sink < 0;
+}
+
+/* strlen as later compilers write it, of a block that is aligned. */
+size_t words_length(const char *text) {
+  const unsigned *word = (const unsigned *)text;
+  while (((0x01010100u - *word | *word) & 0x80808080u) == 0x80808080u) word++;
+  const char *end = (const char *)word;
+  while (*end) end++;
+  return end - text;
 }
