@@ -36,14 +36,23 @@ const signature = (role: MallocRole): FuncType => ({
 /** The guest's memory is made by us, as large as the heap needs it: name of the import in `mallocImports`. */
 export const importedMemory = 'memory'
 
+// The memory that is given has no maximum, so that the heap has room.
+function withoutMost(module: Module): Module {
+  const imports = module.imports.map(one =>
+    one.kind === 'memory' ? { ...one, type: { ...one.type, max: undefined } } : one,
+  )
+  return { ...module, imports }
+}
+
 /**
  * malloc and friends are those of an allocator, imported with the names of `Allocator`; `pages` (bytes) gives a block for memory that the guest
  * grows itself, at a multiple of a wasm page.
  */
 export function replaceMalloc(functions: MallocFunctions): Pass {
   return {
-    name: `malloc 5 ${listed(functions)}`,
-    apply(module: Module): Module {
+    name: `malloc 6 ${listed(functions)}`,
+    apply(given: Module): Module {
+      const module = withoutMost(given)
       const rewriter = new Rewriter(module)
       const memory = rewriter.memoryType(0)
       if (memory.is64 || memory.shared)

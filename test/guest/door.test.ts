@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { cannotAttach } from '../cli-helpers.ts'
-import { guest, lethe, whyNoGuests } from './guests.ts'
+import { guest, launcher, lethe, whyNoGuests } from './guests.ts'
 import { removeFolder } from '../../src/sys/folder.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -140,6 +140,42 @@ describe.skipIf(whyNoGuests !== undefined)(`its modules (${whyNoGuests ?? 'compi
         expect(lethe([...options, host, '--', ...args]).stdout).toBe(stdout)
     },
   )
+
+  test('import a memory with a maximum, from an object that makes what it is asked for', () => {
+    const importing = script(
+      'importing.mjs',
+      `import { readFileSync } from 'node:fs'
+       import { WASI } from 'node:wasi'
+       const memory = new WebAssembly.Memory({ initial: 20, maximum: 4000 })
+       const asked = []
+       const names = new Proxy({ a: 1, b: 2 }, { get: (_target, name) => { asked.push(name); return memory } })
+       const wasi = new WASI({ version: 'preview1', args: ['heap', '2000'], returnOnExit: true })
+       const imports = { ...wasi.getImportObject(), env: names }
+       const { instance } = await WebAssembly.instantiate(readFileSync(process.argv[2]), imports)
+       process.exitCode = wasi.start({ exports: { ...instance.exports, memory } })
+       console.log(asked.every(name => name === 'memory'))`,
+    )
+    const wasm = guest(
+      'heap',
+      '-Wl,--import-memory',
+      '-Wl,--max-memory=262144000',
+      '-Wl,--initial-memory=1310720',
+    )
+    const args = ['--no-warnings', importing, wasm]
+    const { stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    expect(stdout).toMatch(/true\n$/)
+    for (const options of [
+      ['--malloc', 'best'],
+      ['--mmu', 'machine', '--json', join(folder, 'y')],
+    ])
+      expect(lethe([...options, importing, '--', wasm]).stdout).toBe(stdout)
+    const words = ['check', '--error-exitcode', '9', importing, '--', wasm]
+    const checked = spawnSync(launcher, words, { encoding: 'utf8' })
+    expect(checked.stdout).toBe(stdout)
+    // It asks for one that no heap has, to see what comes.
+    expect(checked.stderr).toContain('malloc is asked for -16 bytes')
+    expect(checked.stderr).toContain('ERROR SUMMARY: 1 error ')
+  })
 
   test('are watched', () => {
     const log = join(folder, 'sites')
