@@ -146,29 +146,33 @@ async function within(
   const tellFinding = await teller(flags)
   const report = await reporter(path, flags)
   const checks: InstanceType<typeof HostedCheck>[] = []
-  openDoor((guest, made) => {
-    const { module } = guest
-    if (module.memories.length === 0 && !module.imports.some(one => one.kind === 'memory')) return undefined
-    const why = whyUnchecked(guest)
-    if (why !== undefined) {
-      tell(`${guest.path} is not checked: ${why}`)
-      return undefined
-    }
-    const one = new HostedCheck(
-      guest,
-      {
-        suppress,
-        tell: tellFinding,
-        ...(flags.mallocFunctions === undefined
-          ? {}
-          : { mallocFunctions: parseMalloc(module, flags.mallocFunctions) }),
-        ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
-      },
-      made,
-    )
-    checks.push(one)
-    return { passes: one.passes, imports: one.imports, ready: instance => one.ready(instance) }
-  }, heapRoom)
+  openDoor(
+    (guest, made) => {
+      const { module } = guest
+      if (module.memories.length === 0 && !module.imports.some(one => one.kind === 'memory')) return undefined
+      const why = whyUnchecked(guest)
+      if (why !== undefined) {
+        tell(`${guest.path} is not checked: ${why}`)
+        return undefined
+      }
+      const one = new HostedCheck(
+        guest,
+        {
+          suppress,
+          tell: tellFinding,
+          ...(flags.mallocFunctions === undefined
+            ? {}
+            : { mallocFunctions: parseMalloc(module, flags.mallocFunctions) }),
+          ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
+        },
+        made,
+      )
+      checks.push(one)
+      return { passes: one.passes, imports: one.imports, ready: instance => one.ready(instance) }
+    },
+    heapRoom,
+    why => tell(`not checked: ${why}`),
+  )
   process.on('exit', code => {
     const result = joined(
       checks.flatMap(one => one.result(code) ?? []),

@@ -7,12 +7,14 @@ import { GuestError } from '../guest/errors.ts'
 import type { RunOptions } from '../guest/instance.ts'
 import type { Guest } from '../guest/load.ts'
 import type { MachineRun } from '../guest/machine.ts'
+import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { isShared } from '../guest/run-within.ts'
 import { together } from '../guest/together.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
 import { type GuestFlags, machineFor } from './guest.ts'
 import { tellBudget, tellSites } from './guest-told.ts'
+import { say } from './output.ts'
 import { startScript } from './script-start.ts'
 
 /** Bytes of heap that an allocator gets in a memory whose host must not see it grow. */
@@ -30,7 +32,8 @@ export async function runScript([path = '', ...rest]: readonly string[], flags: 
   if (typeof flags.json === 'string') writeFileSync(flags.json, '')
   try {
     const visitor = await visitorFor(flags)
-    if (visitor !== undefined) openDoor(visitor, replaces(flags) ? room : 0)
+    if (visitor !== undefined)
+      openDoor(visitor, replaces(flags) ? room : 0, why => say(`left as it is: ${why}`))
   } catch (error) {
     if (!(error instanceof GuestError)) throw error
     throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
@@ -65,17 +68,26 @@ function both(visits: readonly Visit[]): Visit {
     ready: (instance, memory) => {
       for (const one of visits) one.ready?.(instance, memory)
     },
+    left: () => {
+      for (const one of visits) one.left?.()
+    },
   }
 }
 
 const hasMemory = ({ module }: Guest): boolean =>
   module.memories.length > 0 || module.imports.some(one => one.kind === 'memory')
 
+// A part of a program that is linked when it is loaded: the memory is another's, and so is malloc.
+const isSide = ({ module }: Guest): boolean =>
+  module.memories.length === 0 &&
+  module.customs.some(({ name }) => name === 'dylink.0' || name === 'dylink') &&
+  findMalloc(module).size === 0
+
 async function replacing(name: string, flags: GuestFlags): Promise<Part> {
   const { allocatorPolicy, withAllocatorWithin } = await import('../guest/malloc.ts')
-  const { mallocOf } = await import('../guest/malloc-functions.ts')
   const policy = allocatorPolicy(name)
   return (guest, made) => {
+    if (isSide(guest)) return {}
     if (guest.module.memories.length === 0 && made === undefined)
       throw new GuestError(
         'option',
@@ -88,16 +100,21 @@ async function replacing(name: string, flags: GuestFlags): Promise<Part> {
 
 async function observing(flags: GuestFlags): Promise<Part> {
   const { MallocWatch } = await import('../guest/malloc-sites.ts')
-  const { mallocOf } = await import('../guest/malloc-functions.ts')
   const watches: MallocWatch[] = []
   process.on('exit', () => {
     for (const watch of watches) tellSites(watch, flags)
   })
   return guest => {
+    if (isSide(guest)) return {}
     const watch = new MallocWatch(guest.module, mallocOf(guest.path, guest.module, flags.mallocFunctions))
     watches.push(watch)
     const { passes = [], imports = {} } = watch.options
-    return { passes, imports, ready: (instance, memory) => watch.attach(instance, bytesOf(memory)) }
+    return {
+      passes,
+      imports,
+      ready: (instance, memory) => watch.attach(instance, bytesOf(memory)),
+      left: () => void watches.splice(watches.indexOf(watch), 1),
+    }
   }
 }
 
@@ -115,14 +132,18 @@ async function onMachines(flags: GuestFlags): Promise<Part> {
     const made = machine()
     machines.push(made)
     const { passes = [], imports = {} } = made.options
-    return { passes, imports, ready: instance => made.attach(instance) }
+    return {
+      passes,
+      imports,
+      ready: instance => made.attach(instance),
+      left: () => void machines.splice(machines.indexOf(made), 1),
+    }
   }
 }
 
 async function within(limit: number, flags: GuestFlags): Promise<Part> {
   const { Budget } = await import('../guest/budget.ts')
   const { withRelease } = await import('../guest/malloc.ts')
-  const { findMalloc, mallocOf } = await import('../guest/malloc-functions.ts')
   const budget: Budget = await Budget.open(limit)
   if (budget.bounces)
     throw new GuestError(

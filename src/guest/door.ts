@@ -6,7 +6,7 @@
 //
 // The program keeps what it knows: the modules that it holds, and their lists of imports and exports, are those of its own bytes, and an
 // instance shows only what these bytes export. A module that the door does not know (it was made before, or posted from another thread) and
-// modules of Node's own and of ours are left as they are. A visit may refuse: then the program's call throws what the visit threw.
+// modules of Node's own and of ours are left as they are, and so is one that our codec doesn't read. A visit may refuse: then the program's call throws what the visit threw.
 //
 // With `room`, memories that the program makes have so many bytes more than it asked for, from the start: a host that keeps views of its
 // memory would not see it grow when somebody else does that.
@@ -27,6 +27,8 @@ export interface Visit {
   readonly imports?: ImportObject
   /** Its memory, where it has one; called before the program has the instance. */
   ready?(instance: EngineInstance, memory: EngineMemory | undefined): void
+  /** Called if the instance stays as it is after all, because its code can't be read. */
+  left?(): void
 }
 
 /** A memory that the program has made, and the bytes that it asked for. */
@@ -59,8 +61,11 @@ interface Names {
   instantiateStreaming?: (source: unknown, imports?: ImportObject) => Promise<unknown>
 }
 
-/** From now on each instance in this thread goes through the visitor. */
-export function openDoor(visitor: Visitor, room = 0): void {
+/**
+ * From now on each instance in this thread goes through the visitor. `left` is told of modules that the engine can read and we can't, which stay as they
+ * are, and why.
+ */
+export function openDoor(visitor: Visitor, room = 0, left: (why: string) => void = () => {}): void {
   const names = engine as unknown as Names
   const own: Names = { ...pick(names) }
   const guests = new WeakMap<EngineModule, Guest>()
@@ -72,16 +77,6 @@ export function openDoor(visitor: Visitor, room = 0): void {
     guests.set(module, guestOf(`wasm module ${++count}`, bytes))
     return module
   }
-  const visit = (
-    module: EngineModule,
-    given: ImportObject | undefined,
-  ): { visit: Visit; key: string; guest: Guest } | undefined => {
-    const guest = guests.get(module)
-    if (guest === undefined) return undefined
-    const found = visitor(guest, memories.find(importedMemories(guest, given)))
-    if (found === undefined) return undefined
-    return { visit: found, key: (found.passes ?? []).map(pass => pass.name).join('+'), guest }
-  }
   // The module with its passes, compiled once for each list of them; a promise only where the program waits for one.
   const kept = (module: EngineModule, key: string): EngineModule | undefined =>
     key === '' ? module : made.get(module)?.get(key)
@@ -89,6 +84,26 @@ export function openDoor(visitor: Visitor, room = 0): void {
     const all = made.get(module) ?? new Map<string, EngineModule>()
     made.set(module, all.set(key, ready))
     return ready
+  }
+  const visit = (module: EngineModule, given: ImportObject | undefined): Found | undefined => {
+    const guest = guests.get(module)
+    if (guest === undefined) return undefined
+    let found: Visit | undefined
+    try {
+      found = visitor(guest, memories.find(importedMemories(guest, given)))
+      if (found === undefined) return undefined
+      const passes = found.passes ?? []
+      const key = passes.map(pass => pass.name).join('+')
+      const before = kept(module, key)
+      const bytes = before === undefined ? rewritten(guest, passes, revision) : new Uint8Array(0)
+      return { visit: found, guest, key, before, bytes }
+    } catch (error) {
+      const why = unreadable(error)
+      if (why === undefined) throw error
+      found?.left?.()
+      left(`${guest.path}: ${why}`)
+      return undefined
+    }
   }
   const allExports = hideOurs(own.Instance.prototype)
   const finish = (found: Visit, guest: Guest, instance: EngineInstance, imports: ImportObject): void => {
@@ -104,10 +119,8 @@ export function openDoor(visitor: Visitor, room = 0): void {
   ): object => {
     const found = visit(module, given)
     if (found === undefined) return Reflect.construct(target, [module, given], newTarget) as object
-    const { visit: one, key, guest } = found
-    const ready =
-      kept(module, key) ??
-      keep(module, key, new engineModule(rewritten(guest, one.passes ?? [], revision)) as EngineModule)
+    const { visit: one, guest, key, before, bytes } = found
+    const ready = before ?? keep(module, key, new engineModule(bytes) as EngineModule)
     const imports = merged(given, one.imports)
     const instance = Reflect.construct(target, [ready, imports], newTarget) as EngineInstance
     finish(one, guest, instance, imports)
@@ -119,10 +132,8 @@ export function openDoor(visitor: Visitor, room = 0): void {
   ): Promise<EngineInstance> => {
     const found = visit(module, given)
     if (found === undefined) return (await own.instantiate.call(engine, module, given)) as EngineInstance
-    const { visit: one, key, guest } = found
-    const ready =
-      kept(module, key) ??
-      keep(module, key, await own.compile.call(engine, rewritten(guest, one.passes ?? [], revision)))
+    const { visit: one, guest, key, before, bytes } = found
+    const ready = before ?? keep(module, key, await own.compile.call(engine, bytes))
     const imports = merged(given, one.imports)
     const instance = (await own.instantiate.call(engine, ready, imports)) as EngineInstance
     finish(one, guest, instance, imports)
@@ -181,6 +192,23 @@ export function openDoor(visitor: Visitor, room = 0): void {
       return { module, instance: await instanceLater(module, given) }
     }
   }
+}
+
+interface Found {
+  readonly visit: Visit
+  readonly guest: Guest
+  /** The names of its passes. */
+  readonly key: string
+  /** What they have made before, or else their bytes. */
+  readonly before: EngineModule | undefined
+  readonly bytes: Uint8Array
+}
+
+// What an error of our codec says.
+function unreadable(error: unknown): string | undefined {
+  const { cause } = error as { cause?: unknown }
+  const found = [error, cause].find(one => one instanceof Error && one.name === 'WasmError')
+  return found instanceof Error ? found.message : undefined
 }
 
 function pick(names: Names): Names {
