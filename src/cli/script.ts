@@ -8,6 +8,7 @@ import type { RunOptions } from '../guest/instance.ts'
 import type { Guest } from '../guest/load.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import { findMalloc, mallocOf } from '../guest/malloc-functions.ts'
+import { findMallocAndFree } from '../guest/malloc-shape.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { isShared } from '../guest/run-within.ts'
 import { together } from '../guest/together.ts'
@@ -77,17 +78,19 @@ function both(visits: readonly Visit[]): Visit {
 const hasMemory = ({ module }: Guest): boolean =>
   module.memories.length > 0 || module.imports.some(one => one.kind === 'memory')
 
-// A part of a program that is linked when it is loaded: the memory is another's, and so is malloc.
-const isSide = ({ module }: Guest): boolean =>
+// A part of a program that works on the memory of another instance, with that one's malloc: a library that is linked when it is loaded, or a helper.
+const isSide = ({ module }: Guest, made: MadeMemory | undefined): boolean =>
+  made === undefined &&
   module.memories.length === 0 &&
-  module.customs.some(({ name }) => name === 'dylink.0' || name === 'dylink') &&
-  findMalloc(module).size === 0
+  module.imports.every(one => one.kind !== 'memory' || !one.type.shared) &&
+  findMalloc(module).size === 0 &&
+  findMallocAndFree(module) === undefined
 
 async function replacing(name: string, flags: GuestFlags): Promise<Part> {
   const { allocatorPolicy, withAllocatorWithin } = await import('../guest/malloc.ts')
   const policy = allocatorPolicy(name)
   return (guest, made) => {
-    if (isSide(guest)) return {}
+    if (isSide(guest, made)) return {}
     if (guest.module.memories.length === 0 && made === undefined)
       throw new GuestError(
         'option',
@@ -104,8 +107,8 @@ async function observing(flags: GuestFlags): Promise<Part> {
   process.on('exit', () => {
     for (const watch of watches) tellSites(watch, flags)
   })
-  return guest => {
-    if (isSide(guest)) return {}
+  return (guest, made) => {
+    if (isSide(guest, made)) return {}
     const watch = new MallocWatch(guest.module, mallocOf(guest.path, guest.module, flags.mallocFunctions))
     watches.push(watch)
     const { passes = [], imports = {} } = watch.options

@@ -177,6 +177,33 @@ describe.skipIf(whyNoGuests !== undefined)(`its modules (${whyNoGuests ?? 'compi
     expect(checked.stderr).toContain('ERROR SUMMARY: 1 error ')
   })
 
+  test('stay as they are if they are parts without a malloc, or of a proposal that we do not read', () => {
+    const parts = script(
+      'parts.mjs',
+      `import { readFileSync } from 'node:fs'
+       import { WASI } from 'node:wasi'
+       const wasi = new WASI({ version: 'preview1', args: ['heap', '200'], returnOnExit: true })
+       const { instance } = await WebAssembly.instantiate(readFileSync(process.argv[2]), wasi.getImportObject())
+       process.exitCode = wasi.start(instance)
+       const { memory } = instance.exports
+       // (module (import "env" "memory" (memory 1)) (func (export "f") (result i32) i32.const 7))
+       const part = '0061736d010000000105016000017f020f0103656e76066d656d6f7279020001030201000705010166000' +
+         '00a0601040041070b'
+       console.log(new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(part, 'hex')), { env: { memory } }).exports.f())
+       // (module (type (struct (field i32))) (memory 1) (func (export "g") (result i32) i32.const 8))
+       const bytes = Buffer.from('0061736d01000000' + '010902' + '5f017f00' + '6000017f' + '03020101' + '0503010001' + '070501016700' + '00' + '0a0601040041080b', 'hex')
+       console.log(new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports.g())`,
+    )
+    for (const options of [
+      ['--malloc', 'best'],
+      ['--mmu', 'machine', '--json', join(folder, 'z')],
+    ]) {
+      const { stdout, stderr } = lethe([...options, parts, '--', guest('heap')])
+      expect(stdout).toMatch(/7\n8\n$/)
+      expect(stderr).toContain('left as it is: wasm module 3: Unsupported WebAssembly at byte 11')
+    }
+  })
+
   test('are watched', () => {
     const log = join(folder, 'sites')
     lethe(['--malloc', 'observe', '--json', log, host, '--', guest('heap'), 'bytes', '500'])
