@@ -470,7 +470,7 @@ function words(out: Emitter, bytes: number, i: number, body: () => void): void {
   out.end()
 }
 
-// The words of the shadow in [$0, $1), a multiple of 8 bytes long, become those of a vector.
+// The words of the shadow in [$0, $1), a multiple of 4 bytes long (clang's frames: of 16), become those of a vector.
 function loop(out: Emitter, words: () => void): void {
   out.block()
   out.op(0x03, 0x40)
@@ -496,10 +496,30 @@ function loop(out: Emitter, words: () => void): void {
   out.get(1)
   out.op(0x49)
   out.if()
+  out.get(1)
+  out.get(0)
+  out.op(0x6b)
+  out.i32(8)
+  out.op(0x4e)
+  out.if()
   out.get(0)
   words()
   out.op(0xfd, 0x1d, 0)
   out.memory(0x37, SHADOW, 0)
+  out.get(0)
+  out.i32(8)
+  out.op(0x6a)
+  out.set(0)
+  out.end()
+  out.get(0)
+  out.get(1)
+  out.op(0x49)
+  out.if()
+  out.get(0)
+  words()
+  out.op(0xfd, 0x1b, 0)
+  out.memory(0x36, SHADOW, 0)
+  out.end()
   out.end()
 }
 

@@ -202,6 +202,36 @@ describe.skipIf(why !== undefined)('what is special in a JavaScript program', ()
 
 const packaged = (name: string): string => fileURLToPath(import.meta.resolve(name))
 
+test('AssemblyScript: frames of one word, a start function, a heap that is its own', {
+  timeout: 60_000,
+}, () => {
+  const source = join(folder, 'table.ts')
+  const wasm = join(folder, 'table.wasm')
+  writeFileSync(
+    source,
+    `class Link { constructor(public key: string, public next: Link | null) {} }
+     const table = new Map<string, i32>()
+     let first: Link | null = null
+     table.set('start', 1)
+     export function fill(n: i32): i32 {
+       for (let i = 0; i < n; i++) {
+         table.set('k' + (i * 7919 % 10007).toString(), i)
+         first = new Link('n' + i.toString(), i % 7 == 0 ? null : first)
+       }
+       return table.size
+     }`,
+  )
+  const asc = fileURLToPath(new URL('../../node_modules/.bin/asc', import.meta.url))
+  const made = spawnSync(process.execPath, [asc, source, '-o', wasm, '-O2'], { encoding: 'utf8' })
+  expect(made.stderr).not.toContain('ERROR')
+  const { out, report } = check(`
+    import { readFileSync } from 'node:fs'
+    const { instance } = await WebAssembly.instantiate(readFileSync(${JSON.stringify(wasm)}), { env: { abort() {} } })
+    console.log(instance.exports.fill(3000))`)
+  expect(out).toBe('3001\n')
+  expect(report).toMatchObject({ errors: 0, findings: [] })
+})
+
 describe('packages from npm have no error, and print what they print', { timeout: 120_000 }, () => {
   test('sql.js', () => {
     const { out, err, report } = check(`import { createRequire } from 'node:module'
