@@ -139,24 +139,19 @@ function compare(host: StringHost, a: number, b: number, limit: number, strings:
 }
 
 function search(host: StringHost, at: number, value: number, size: number): number {
-  const bytes = host.memory()
-  const limit = Math.min(at + size, bytes.length)
-  const found = bytes.indexOf(value & 0xff, at)
-  const hit = found >= 0 && found < limit
-  host.readDefined(at, hit ? found - at + 1 : size, 0)
-  if (!hit) return 0
+  const index = host.memory().subarray(at, at + size).indexOf(value & 0xff)
+  host.readDefined(at, index < 0 ? size : index + 1, 0)
+  if (index < 0) return 0
   host.keep(0)
-  return found
+  return at + index
 }
 
 function searchBack(host: StringHost, at: number, value: number, size: number): number {
-  const bytes = host.memory()
-  const found = size === 0 ? -1 : bytes.lastIndexOf(value & 0xff, at + size - 1)
-  const hit = found >= at
-  host.readDefined(hit ? found : at, hit ? at + size - found : size, 0)
-  if (!hit) return 0
+  const index = host.memory().subarray(at, at + size).lastIndexOf(value & 0xff)
+  host.readDefined(at + Math.max(index, 0), size - Math.max(index, 0), 0)
+  if (index < 0) return 0
   host.keep(0)
-  return found
+  return at + index
 }
 
 /** strchr and friends: the place of a character in a string, its end where that is asked for. */
