@@ -139,7 +139,10 @@ function compare(host: StringHost, a: number, b: number, limit: number, strings:
 }
 
 function search(host: StringHost, at: number, value: number, size: number): number {
-  const index = host.memory().subarray(at, at + size).indexOf(value & 0xff)
+  const index = host
+    .memory()
+    .subarray(at, at + size)
+    .indexOf(value & 0xff)
   host.readDefined(at, index < 0 ? size : index + 1, 0)
   if (index < 0) return 0
   host.keep(0)
@@ -147,7 +150,10 @@ function search(host: StringHost, at: number, value: number, size: number): numb
 }
 
 function searchBack(host: StringHost, at: number, value: number, size: number): number {
-  const index = host.memory().subarray(at, at + size).lastIndexOf(value & 0xff)
+  const index = host
+    .memory()
+    .subarray(at, at + size)
+    .lastIndexOf(value & 0xff)
   host.readDefined(at + Math.max(index, 0), size - Math.max(index, 0), 0)
   if (index < 0) return 0
   host.keep(0)
