@@ -106,20 +106,13 @@ function refuseAddress(out: Emitter, locals: Locals, access: Access): void {
 // Leaves the shadow word that the first byte is in.
 function wordOf(out: Emitter, access: Access): void {
   const { base, offset, width } = access
-  if (width === 4) {
-    out.get(base)
-    out.memory(0x28, SHADOW, offset)
-  } else if (offset % 4 === 0) {
-    out.get(base)
+  out.get(base)
+  out.toShadow(offset)
+  if (width < 4) {
     out.i32(-4)
     out.op(0x71)
-    out.memory(0x28, SHADOW, offset)
-  } else {
-    effective(out, access)
-    out.i32(-4)
-    out.op(0x71)
-    out.memory(0x28, SHADOW, 0)
   }
+  out.memory(0x28, SHADOW, 0)
 }
 
 // Leaves the simple path if the address is not aligned.
@@ -168,7 +161,8 @@ export function checkLoad(
     const s = locals.named('s', wide ? I64 : I32)
     if (wide) {
       out.get(access.base)
-      out.memory(0x29, SHADOW, access.offset)
+      out.toShadow(access.offset)
+      out.memory(0x29, SHADOW, 0)
       out.i64(LOW_WORDS)
       out.op(0x7d)
       out.i64(NOT_DEFINED_64)
@@ -266,7 +260,8 @@ export function checkStore(
     if (width < 4 || !aligned) {
       if (width === 8) {
         out.get(access.base)
-        out.memory(0x29, SHADOW, access.offset)
+        out.toShadow(access.offset)
+        out.memory(0x29, SHADOW, 0)
         out.i64(LOW_WORDS)
         out.op(0x7d)
         out.i64(SIGN_BITS_64)
@@ -287,16 +282,18 @@ export function checkStore(
     refuseValue(out, value, width)
     if (width === 8) {
       out.get(access.base)
+      out.toShadow(access.offset)
       out.i64(LOW_WORDS)
-      out.memory(0x37, SHADOW, access.offset)
+      out.memory(0x37, SHADOW, 0)
     } else if (width === 4) {
       out.get(access.base)
+      out.toShadow(access.offset)
       out.i32(DEFINED)
       if (isPointer(value)) {
         pushT(out, t)
         out.op(0x72)
       }
-      out.memory(0x36, SHADOW, access.offset)
+      out.memory(0x36, SHADOW, 0)
     }
     out.br(1)
     out.end()

@@ -2,6 +2,7 @@
 import { Writer } from '../wasm/bytes.ts'
 import type { ValueType } from '../wasm/module.ts'
 import { F32, F64, I32, I64, V128 } from '../wasm/module.ts'
+import { BITS_APART, SHADOW_APART } from './layout.ts'
 
 /** The memories of the checked instance. */
 export const SHADOW = 1
@@ -77,6 +78,15 @@ export class Emitter extends Writer {
     this.op(opcode, 0x40)
     this.u32(memory)
     this.u32(offset)
+  }
+  /** Makes of an address of the guest's, and so many bytes more, that of its shadow: any address, there is no end. */
+  toShadow(more = 0): void {
+    this.i32((SHADOW_APART + more) | 0)
+    this.op(0x6a)
+  }
+  toBits(more = 0): void {
+    this.i32((BITS_APART + more) | 0)
+    this.op(0x6a)
   }
   /** Returns 0 if the condition on the stack holds, which is rare. */
   fail(): void {

@@ -3,6 +3,7 @@ import type { FuncType } from '../wasm/module.ts'
 import { I32, I64 } from '../wasm/module.ts'
 import type { Helper } from './context.ts'
 import { BITS, CONTROL, type Emitter, SHADOW } from './emitter.ts'
+import { BITS_APART, SHADOW_APART } from './layout.ts'
 
 export const i32s = (params: number, results = 1): FuncType => ({
   params: Array.from({ length: params }, () => I32),
@@ -38,11 +39,11 @@ export const sum = (out: Emitter, local: number, more: number): void => {
 }
 /** Leaves a word of the header of the block in a local. */
 export const header = (out: Emitter, at: number, place: number): void => {
-  sum(out, at, place)
+  sum(out, at, BITS_APART + place)
   out.memory(0x28, BITS, 0)
 }
 export const setHeader = (out: Emitter, at: number, place: number, value: () => void): void => {
-  sum(out, at, place)
+  sum(out, at, BITS_APART + place)
   value()
   out.memory(0x36, BITS, 0)
 }
@@ -68,7 +69,7 @@ export const forever = (out: Emitter, body: () => void): void => {
   out.end()
   out.end()
 }
-/** for (; at < end; at += 8) the words there, of a shadow, become the pair in an i64. May go one word too far. */
+/** for (; at < end; at += 8) the words of the shadow of the heap there become the pair in an i64. May go one word too far. */
 export const fillWords = (out: Emitter, at: number, end: () => void, pair: () => void): void =>
   forever(out, () => {
     out.get(at)
@@ -77,7 +78,7 @@ export const fillWords = (out: Emitter, at: number, end: () => void, pair: () =>
     out.brIf(1)
     out.get(at)
     pair()
-    out.memory(0x37, SHADOW, 0)
+    out.memory(0x37, SHADOW, SHADOW_APART)
     sum(out, at, 8)
     out.set(at)
   })

@@ -2,6 +2,7 @@
 // address is seen. The code that takes and gives back is the module's own (take.ts); this reads what it has written down (layout.ts).
 import type { EngineInstance } from '../guest/engine.ts'
 import {
+  BITS_APART,
   CONTROL_PAGES,
   EXPORTS,
   HEAP_RANGES,
@@ -119,7 +120,7 @@ export class CheckedHeap {
     const start = this.#state(TABLE + tag)
     // Of a tag that is not used any more the entry is a link.
     if (start % 8 !== 0) return undefined
-    const word = (at: number): number => this.#words[(start + at) >>> 2] as number
+    const word = (at: number): number => this.#words[(start + BITS_APART + at) >>> 2] as number
     return {
       start,
       size: word(HEADER.size),
@@ -145,7 +146,7 @@ export class CheckedHeap {
     for (let tag = HEAP_TAGS; tag < end; tag += 8) {
       const start = this.#state(TABLE + tag)
       // Of those in quarantine, which are many, no object is made.
-      if (start % 8 !== 0 || this.#words[(start + HEADER.freed) >>> 2] !== 0) continue
+      if (start % 8 !== 0 || this.#words[(start + BITS_APART + HEADER.freed) >>> 2] !== 0) continue
       const block = this.ofTag(tag)
       if (block !== undefined) found.push(block)
     }

@@ -5,7 +5,7 @@
 //                                  └── shadow memory, control memory ┘ slow paths, malloc, strings, leaks: here in JavaScript
 //
 // The instance gets three more memories of its own. The *shadow memory* (4 GiB of address space, of which only what is touched
-// costs anything) holds one word for each aligned word of the guest, at the same address:
+// costs anything) holds one word for each aligned word of the guest, SHADOW_APART bytes further on (from the end it goes on at 0):
 //
 //   0                         no byte of the word may be touched (never allocated, redzone, freed, below the stack pointer)
 //   4 .. 0x3fffffff           all four bytes addressable and defined; the bits from 3 on are the *tag* of the pointer kept
@@ -22,7 +22,7 @@
 // A tag makes an access an error that stays inside of memory that may be touched, but leaves the object its pointer was made from:
 // a neighbour on the stack, a block that has the place of a freed one. What isn't sure gets no tag.
 //
-// The *bits memory* is the table beside: for each byte of a mixed word, at the same address, its undefined bits.
+// The *bits memory* is the table beside: for each byte of a mixed word, BITS_APART bytes further on, its undefined bits.
 //
 // The heap is the checker's, and so is its code (take.ts): blocks between redzones in memory that the guest's is grown by. What is known
 // of a block lies where no guest comes: in the bits memory at its front redzone, four words that end where the block begins:
@@ -36,6 +36,13 @@
 // Kept V is never reported; V that decides a branch, an address or a call of the host is. Passing through calls: a global for each
 // parameter and result. The *control memory*: an exchange between slow paths and the pass, the call stack (a call site per frame,
 // written by the caller), the object table.
+
+/**
+ * How much further on than the guest's bytes their shadow and their bits are. Memories begin at pages: at the same address all three would
+ * have the same place in a page, and by that a processor takes a load from one for a load of what was just written to another.
+ */
+export const SHADOW_APART = 0x440
+export const BITS_APART = 0x880
 
 /** A word that nobody may touch. */
 export const UNADDRESSABLE = 0

@@ -55,7 +55,7 @@ export function findLeaks(
   const scan = (start: number, end: number, see: (at: number) => void): void => {
     const last = Math.min(end, memory.byteLength)
     for (let at = start + ((4 - (start % 4)) % 4); at + 4 <= last; at += 4) {
-      const word = shadow.words[at >>> 2] as number
+      const word = shadow.word(at)
       if (word === UNADDRESSABLE || (word >= UNDEFINED && word < MIXED)) continue
       see(words[at >>> 2] as number)
     }

@@ -44,6 +44,7 @@ function wordAt(out: Emitter, at: number): void {
   out.get(at)
   out.i32(-4)
   out.op(0x71)
+  out.toShadow()
   out.memory(0x28, SHADOW, 0)
 }
 
@@ -98,6 +99,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.i32(1)
         out.op(0x71, 0x45)
         out.get(at)
+        out.toBits()
         out.memory(0x2d, BITS, 0)
         out.op(0x72)
         out.fail()
@@ -150,6 +152,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.get(at)
         out.i32(-4)
         out.op(0x71)
+        out.toShadow()
         out.i32(DEFINED)
         out.memory(0x36, SHADOW, 0)
         toNextWord(out, at)

@@ -5,7 +5,16 @@
 import type { Helper, HelperName } from './context.ts'
 import { BITS, CONTROL, type Emitter } from './emitter.ts'
 import { answer, forever, GRANULE, i32s, locals, REDZONES, setState, state, sum, when } from './heap-code.ts'
-import { BINS, HEAP_RANGES, HEAP_STATE, RECENT, RECENT_BITS, STACK_DEPTH, STACKS } from './layout.ts'
+import {
+  BINS,
+  BITS_APART,
+  HEAP_RANGES,
+  HEAP_STATE,
+  RECENT,
+  RECENT_BITS,
+  STACK_DEPTH,
+  STACKS,
+} from './layout.ts'
 
 /** From so many granules on there are eight lengths for each power of 2. */
 const LARGE = 4096
@@ -41,7 +50,7 @@ function takeFirst(out: Emitter, bin: number, run: number, then: () => void): vo
   when(out, () => {
     out.get(bin)
     out.get(run)
-    out.memory(0x28, BITS, 0)
+    out.memory(0x28, BITS, BITS_APART)
     out.memory(0x36, CONTROL, 0)
     then()
   })
@@ -208,7 +217,7 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.get(run)
       out.get(bin)
       out.memory(0x28, CONTROL, 0)
-      out.memory(0x36, BITS, 0)
+      out.memory(0x36, BITS, BITS_APART)
       out.get(bin)
       out.get(run)
       out.memory(0x36, CONTROL, 0)
@@ -292,9 +301,14 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.set(least)
         setState(out, HEAP_STATE.ranges, () => out.get(least))
       })
+      // Not to where addresses end: what is known of a block lies a little further on than the block.
       out.get(start)
       out.get(pages)
       out.op(0x6a)
+      out.tee(start)
+      out.i32(-0x10000)
+      out.get(start)
+      out.op(0x1b)
       out.set(start)
       setState(out, HEAP_STATE.end, () => out.get(start))
       out.get(range)

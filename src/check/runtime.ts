@@ -383,13 +383,13 @@ export class Runtime {
         return
       }
       if (bits === 0xffffffff) {
-        shadow.words[at >>> 2] = UNDEFINED | (valueT & 0x07fffff8)
+        shadow.set(at, UNDEFINED | (valueT & 0x07fffff8))
         return
       }
     }
     if (width === 8 && at % 4 === 0 && control[word] === 0 && control[word + 1] === 0) {
-      shadow.words[at >>> 2] = DEFINED
-      shadow.words[(at >>> 2) + 1] = DEFINED
+      shadow.set(at, DEFINED)
+      shadow.set(at + 4, DEFINED)
       return
     }
     const low = control[word] as number

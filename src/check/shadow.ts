@@ -1,10 +1,12 @@
 // The shadow of the guest's memory, from the side of JavaScript: layout.ts says what its words mean.
 import type { EngineMemory } from '../guest/engine.ts'
 import {
+  BITS_APART,
   DEFINED,
   MIXED,
   MIXED_ADDRESSABLE,
   ORIGIN_MASK,
+  SHADOW_APART,
   TAG_LIMIT,
   UNADDRESSABLE,
   UNDEFINED,
@@ -16,72 +18,76 @@ export interface ByteState {
   readonly bits: number
 }
 
+/** Where the shadow word that an address is in, and the bits of a byte, are in their memories (layout.ts). */
+const place = (at: number): number => ((at + SHADOW_APART) >>> 0) >>> 2
+const bitsPlace = (at: number): number => (at + BITS_APART) >>> 0
+
 export class Shadow {
-  readonly words: Uint32Array
+  readonly #words: Uint32Array
   /** Undefined bits of the bytes of mixed words. */
   readonly #bits: Uint8Array
 
   constructor(words: EngineMemory, bits: EngineMemory) {
-    this.words = new Uint32Array(words.buffer)
+    this.#words = new Uint32Array(words.buffer)
     this.#bits = new Uint8Array(bits.buffer)
   }
 
   /** The word that an address is in. */
   word(at: number): number {
-    return this.words[at >>> 2] as number
+    return this.#words[place(at)] as number
+  }
+
+  set(at: number, word: number): void {
+    this.#words[place(at)] = word
   }
 
   addressable(at: number): boolean {
-    const word = this.words[at >>> 2] as number
+    const word = this.word(at)
     if (word < MIXED) return word !== UNADDRESSABLE
     return ((word >>> (MIXED_ADDRESSABLE + (at & 3))) & 1) !== 0
   }
 
   /** The undefined bits of a byte; of one that may not be touched: all. */
   bits(at: number): number {
-    const word = this.words[at >>> 2] as number
+    const word = this.word(at)
     if (word === UNADDRESSABLE) return 0xff
     if (word < UNDEFINED) return 0
     if (word < MIXED) return 0xff
     if (!this.addressable(at)) return 0xff
-    return this.#bits[at] as number
+    return this.#bits[bitsPlace(at)] as number
   }
 
   /** The origin of a byte's undefined bits, as a T, or 0. */
   origin(at: number): number {
-    const word = this.words[at >>> 2] as number
+    const word = this.word(at)
     return word >= UNDEFINED ? (TAG_LIMIT | (word & ORIGIN_MASK)) >>> 0 : 0
   }
 
   /** The tag of the pointer that is kept in an aligned word, or 0. */
   tag(at: number): number {
-    const word = this.words[at >>> 2] as number
+    const word = this.word(at)
     return word < UNDEFINED ? (word & ~7) >>> 0 : 0
   }
 
   /** A defined, aligned word with a pointer. */
   setPointer(at: number, tag: number): void {
-    this.words[at >>> 2] = tag < TAG_LIMIT ? tag | DEFINED : DEFINED
+    this.set(at, tag < TAG_LIMIT ? tag | DEFINED : DEFINED)
   }
 
   /** One byte of a word that may be touched becomes defined: what a program does that fills a block byte by byte. */
   defineByte(at: number): void {
-    const index = at >>> 2
-    const word = this.words[index] as number
-    if (word < UNDEFINED) {
-      this.words[index] = DEFINED
-      return
-    }
-    const first = at - (at & 3)
+    const word = this.word(at)
+    if (word < UNDEFINED) return this.set(at, DEFINED)
+    const first = bitsPlace(at - (at & 3))
     const bits = this.#bits
     if (word < MIXED) {
       bits.fill(0xff, first, first + 4)
-      this.words[index] = (MIXED | (15 << MIXED_ADDRESSABLE) | (word & ORIGIN_MASK)) >>> 0
+      this.set(at, (MIXED | (15 << MIXED_ADDRESSABLE) | (word & ORIGIN_MASK)) >>> 0)
     }
-    bits[at] = 0
-    if ((this.words[index] as number) >>> MIXED_ADDRESSABLE !== 31) return
+    bits[bitsPlace(at)] = 0
+    if (this.word(at) >>> MIXED_ADDRESSABLE !== 31) return
     const rest = (bits[first] as number) | (bits[first + 1] as number) | (bits[first + 2] as number)
-    if ((rest | (bits[first + 3] as number)) === 0) this.words[index] = DEFINED
+    if ((rest | (bits[first + 3] as number)) === 0) this.set(at, DEFINED)
   }
 
   setByte(at: number, addressable: boolean, bits: number, origin: number): void {
@@ -104,12 +110,12 @@ export class Shadow {
       states[i] = v
     }
     const from = bits !== 0 ? origin & ORIGIN_MASK : kept
-    if (mask === 0) this.words[first >>> 2] = UNADDRESSABLE
-    else if (mask === 15 && defined) this.words[first >>> 2] = DEFINED
-    else if (mask === 15 && undefined_) this.words[first >>> 2] = UNDEFINED | from
+    if (mask === 0) this.set(first, UNADDRESSABLE)
+    else if (mask === 15 && defined) this.set(first, DEFINED)
+    else if (mask === 15 && undefined_) this.set(first, UNDEFINED | from)
     else {
-      this.words[first >>> 2] = (MIXED | (mask << MIXED_ADDRESSABLE) | from) >>> 0
-      for (let i = 0; i < 4; i++) this.#bits[first + i] = states[i] as number
+      this.set(first, (MIXED | (mask << MIXED_ADDRESSABLE) | from) >>> 0)
+      this.#bits.set(states, bitsPlace(first))
     }
   }
 
@@ -120,7 +126,7 @@ export class Shadow {
     while (from < end && from % 4 !== 0) byte(from++)
     const whole = end - (end % 4)
     if (whole > from) {
-      this.words.fill(word, from / 4, whole / 4)
+      this.#fill(word, from, whole)
       from = whole
     }
     while (from < end) byte(from++)
@@ -130,25 +136,12 @@ export class Shadow {
     this.#range(at, length, DEFINED, one => this.setByte(one, true, 0, 0))
   }
 
-  // A call of fill costs more than a few words.
+  // Aligned addresses. The end of addresses is not that of the words.
   #fill(word: number, from: number, to: number): void {
-    if (to - from > 24) this.words.fill(word, from, to)
-    else for (let i = from; i < to; i++) this.words[i] = word
-  }
-
-  /** A new block from an aligned address on, between bytes that nobody may touch: undefined, its last word in part. */
-  newBlock(at: number, length: number, origin: number): void {
-    const tail = length % 4
-    const whole = at + length - tail
-    this.#fill(UNDEFINED | origin, at >>> 2, whole >>> 2)
-    if (tail === 0) return
-    this.words[whole >>> 2] = (MIXED | (((1 << tail) - 1) << MIXED_ADDRESSABLE) | origin) >>> 0
-    this.#bits.fill(0xff, whole, whole + 4)
-  }
-
-  /** The end of such a block. */
-  endBlock(at: number, length: number): void {
-    this.#fill(UNADDRESSABLE, at >>> 2, (at + length + 3) >>> 2)
+    const first = place(from)
+    const last = first + (to - from) / 4
+    this.#words.fill(word, first, last)
+    if (last > this.#words.length) this.#words.fill(word, 0, last - this.#words.length)
   }
 
   setUnaddressable(at: number, length: number): void {
@@ -161,10 +154,10 @@ export class Shadow {
       const word = this.word(i)
       if (word < UNDEFINED) {
         // Nothing else in the word can be undefined; a pointer is none any more.
-        if (word !== UNADDRESSABLE) this.words[i >>> 2] = DEFINED
+        if (word !== UNADDRESSABLE) this.set(i, DEFINED)
         i |= 3
       } else if (i % 4 === 0 && i + 4 <= at + length && word < MIXED) {
-        this.words[i >>> 2] = DEFINED
+        this.set(i, DEFINED)
         i += 3
       } else if (this.addressable(i)) this.setByte(i, true, 0, 0)
     }
@@ -208,16 +201,18 @@ export class Shadow {
   }
 
   #copyWords(to: number, from: number, count: number): void {
-    const a = from >>> 2
-    const b = to >>> 2
-    // Mixed words have bits beside. Where the program has no business, which has been told, nothing becomes or is such a place by a copy.
-    let odd = false
+    const words = this.#words
+    const a = place(from)
+    const b = place(to)
+    // Mixed words have bits beside. Where the program has no business, which has been told, nothing becomes or is such a place by a copy. What
+    // goes on at 0 is not copied at once.
+    let odd = Math.max(a, b) + count > words.length
     for (let i = 0; i < count && !odd; i++) {
-      const word = this.words[a + i] as number
-      odd = word >= MIXED || word === UNADDRESSABLE || this.words[b + i] === UNADDRESSABLE
+      const word = this.word(from + 4 * i)
+      odd = word >= MIXED || word === UNADDRESSABLE || this.word(to + 4 * i) === UNADDRESSABLE
     }
     if (odd) this.#copyBytes(to, from, 4 * count)
-    else this.words.copyWithin(b, a, a + count)
+    else words.copyWithin(b, a, a + count)
   }
 
   #copyBytes(to: number, from: number, length: number): void {

@@ -21,6 +21,7 @@ import {
   when,
 } from './heap-code.ts'
 import {
+  BITS_APART,
   DEFINED,
   HEAP_STATE,
   HEAP_TAGS,
@@ -28,6 +29,7 @@ import {
   MIXED,
   MIXED_ADDRESSABLE,
   ORIGIN_MASK,
+  SHADOW_APART,
   STACK_SIZE,
   STACKS,
   TABLE,
@@ -171,15 +173,15 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
             out.get(word)
             out.op(0x72)
           }
-          out.memory(0x36, SHADOW, 0)
+          out.memory(0x36, SHADOW, SHADOW_APART)
           out.get(whole)
           out.i32(hosted ? 0 : -1)
-          out.memory(0x36, BITS, 0)
+          out.memory(0x36, BITS, BITS_APART)
         },
         () => {
           out.get(whole)
           out.i32(0)
-          out.memory(0x36, SHADOW, 0)
+          out.memory(0x36, SHADOW, SHADOW_APART)
         },
       )
       // What this stack takes is of one size, or not.
@@ -243,10 +245,10 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.get(size)
       out.i32(3)
       out.op(0x71, 0x1b)
-      out.memory(0x36, SHADOW, 0)
+      out.memory(0x36, SHADOW, SHADOW_APART)
       out.get(whole)
       out.i32(0)
-      out.memory(0x36, BITS, 0)
+      out.memory(0x36, BITS, BITS_APART)
     },
   },
   // (address) -> the first word of the header of the block that lives there, or 0
@@ -319,7 +321,7 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
           )
         },
         () => {
-          out.get(start)
+          sum(out, start, SHADOW_APART)
           out.i32(0)
           sum(out, size, 3)
           out.i32(-4)
@@ -383,7 +385,7 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         })
         out.memory(0x28, CONTROL, KEPT)
         out.tee(start)
-        out.memory(0x28, SHADOW, 0)
+        out.memory(0x28, SHADOW, SHADOW_APART)
         out.get(start)
         out.memory(0x28, 0, 0)
         out.op(0x72)

@@ -4,10 +4,10 @@ import type { Func, FuncType } from '../wasm/module.ts'
 import { I32 } from '../wasm/module.ts'
 import { type AllocatorFunction, allocators } from './allocators.ts'
 import type { Context } from './context.ts'
-import { BITS, CONTROL, Emitter } from './emitter.ts'
+import { CONTROL, Emitter } from './emitter.ts'
 import { heapKinds } from './heap.ts'
 import { EXCHANGE_CALLS, EXCHANGE_T, EXCHANGE_V } from './layout.ts'
-import { HEADER } from './heap-code.ts'
+import { HEADER, header } from './heap-code.ts'
 import { MOST_BYTES } from './take.ts'
 import { shadowType } from './values.ts'
 
@@ -82,10 +82,7 @@ function heapWay(
   const done = (): void => {
     out.i32(0)
     out.globalSet(context.resultV(0, I32))
-    out.get(result)
-    out.i32(HEADER.tag)
-    out.op(0x6a)
-    out.memory(0x28, BITS, 0)
+    header(out, result, HEADER.tag)
     out.i32(-8)
     out.op(0x71)
     out.globalSet(context.resultT(0))
@@ -160,10 +157,7 @@ function heapWay(
     refuseOther(0)
     take(1, 0)
     out.get(1)
-    out.get(0)
-    out.i32(HEADER.size)
-    out.op(0x6a)
-    out.memory(0x28, BITS, 0)
+    header(out, 0, HEADER.size)
     out.tee(kept)
     out.get(1)
     out.get(kept)

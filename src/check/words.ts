@@ -103,6 +103,7 @@ function answer(out: Emitter, t: () => void, v: () => void): void {
 
 function loadTwo(out: Emitter, s: number): void {
   out.get(AT)
+  out.toShadow()
   out.memory(0x29, SHADOW, 0)
   out.tee(s)
   out.i64(LOW_WORDS)
@@ -201,6 +202,7 @@ function loadOne(out: Emitter, op: number, width: number, shadow: ValueType, s: 
   out.brIf(0)
   const bits = (): void => {
     out.get(AT)
+    out.toBits()
     out.memory(op === 0x2a ? 0x28 : op, BITS, 0)
   }
   answer(
@@ -225,6 +227,7 @@ function wordAt(out: Emitter): void {
   out.get(AT)
   out.i32(-4)
   out.op(0x71)
+  out.toShadow()
   out.memory(0x28, SHADOW, 0)
 }
 
