@@ -125,8 +125,6 @@ function refuseMisaligned(out: Emitter, access: Access, mask: number): void {
   out.brIfRarely(0)
 }
 
-const alignment = (width: number): number => Math.min(width, 4) - 1
-
 // What a slow path is told of the address: T, V, the site.
 function slowArguments(out: Emitter, access: Access): void {
   const known = access.inFrame !== undefined
@@ -170,14 +168,26 @@ export function checkLoad(
       out.brIfRarely(0)
       refuseMisaligned(out, access, 3)
     } else {
+      if (width < 4) refuseMisaligned(out, access, width - 1)
       wordOf(out, access)
       if (width === 4) out.tee(s)
       out.i32(DEFINED)
       out.op(0x6b)
       out.i32(UNDEFINED - DEFINED)
       out.op(0x4f)
-      out.brIfRarely(0)
-      refuseMisaligned(out, access, width - 1)
+      if (width === 4) {
+        out.brIfRarely(0)
+        refuseMisaligned(out, access, 3)
+      } else {
+        // A part of a word of which other bytes are undefined, or nobody's.
+        out.ifRarely()
+        effective(out, access)
+        out.i32(width === 1 ? 0xff : 0xffff)
+        out.call(context.helpers.isPartDefined)
+        out.op(0x45)
+        out.brIf(1)
+        out.end()
+      }
     }
     out.zero(shadowType(type) ?? I32)
     out.set(v)
@@ -257,7 +267,20 @@ export function checkStore(
     out.block()
     refuseAddress(out, locals, access)
     // What was there may be undefined, too, if all of it is written. A part of a word that is defined and no pointer stays so.
-    if (width < 4 || !aligned) {
+    if (width < 4) {
+      refuseMisaligned(out, access, width - 1)
+      refuseValue(out, value, width)
+      wordOf(out, access)
+      out.i32(DEFINED)
+      out.op(0x47)
+      out.ifRarely()
+      effective(out, access)
+      out.i32(width)
+      out.call(context.helpers.define)
+      out.op(0x45)
+      out.brIf(1)
+      out.end()
+    } else if (!aligned) {
       if (width === 8) {
         out.get(access.base)
         out.toShadow(access.offset)
@@ -269,17 +292,14 @@ export function checkStore(
       } else {
         wordOf(out, access)
         out.i32(DEFINED)
-        if (width < 4) out.op(0x47)
-        else {
-          out.op(0x6b)
-          out.i32(0)
-          out.op(0x48)
-        }
+        out.op(0x6b)
+        out.i32(0)
+        out.op(0x48)
       }
       out.brIfRarely(0)
-      refuseMisaligned(out, access, alignment(width))
+      refuseMisaligned(out, access, 3)
     }
-    refuseValue(out, value, width)
+    if (width >= 4) refuseValue(out, value, width)
     if (width === 8) {
       out.get(access.base)
       out.toShadow(access.offset)

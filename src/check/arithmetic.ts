@@ -97,6 +97,32 @@ export class Arithmetic extends Blocks {
       return this.push(I32)
     }
     let v = NONE
+    if (!pure && b !== undefined && isCostly(op, a, b)) {
+      // Nearly always all is defined: then the rule costs more than to ask.
+      v = this.locals.named('rv', shadowType(result) as number)
+      anyBit(out, a, b)
+      out.ifRarely()
+      if (a.type === I32 || a.type === I64)
+        binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch, this.context.helpers)
+      else any(out, [a, b], op, result, this.scratch)
+      out.set(v)
+      const t = this.numericT(cursor, a, b, v, result)
+      const own = t === NONE ? NONE : this.locals.slotT(this.stack.length)
+      if (t !== own) {
+        pushT(out, t)
+        out.set(own)
+      }
+      out.else()
+      out.zero(shadowType(result) as number)
+      out.set(v)
+      if (own !== NONE) {
+        out.i32(0)
+        out.set(own)
+      }
+      out.end()
+      out.get(v)
+      return this.push(result, this.setV(result), own, symbol, undefined, true)
+    }
     if (!pure) {
       if (b === undefined) unary(out, op, a.type, a.v, x, result, this.scratch)
       else if (op === 0x6a && isLoadBehind(cursor)) union(out, a, b)
@@ -437,6 +463,15 @@ export class Arithmetic extends Blocks {
     out.get(v)
     this.push(type, this.setV(type), t, undefined, undefined, true)
   }
+}
+
+/**
+ * Whether the rule of an operation with two operands, both undefined at times, is long: more than a union, and there are two origins to choose
+ * from. T of its result is nothing but an origin.
+ */
+function isCostly(op: number, a: Value, b: Value): boolean {
+  if (op < 0x67 || a.v < 0 || b.v < 0) return false
+  return op !== 0x6a && op !== 0x6b && op !== 0x73 && !isAligning(op, b)
 }
 
 /** Those of integers, with 0 too, and of floats. */

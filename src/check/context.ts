@@ -59,6 +59,7 @@ export type HelperName =
   | 'inObject'
   | 'copyWords'
   | 'isDefined'
+  | 'isPartDefined'
   | 'settle'
   | 'copyBytes'
   | 'fillBytes'

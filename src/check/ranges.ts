@@ -114,6 +114,48 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.i32(1)
     },
   },
+  // (at, 0xff or 0xffff: the bits of so many bytes) -> whether these of one word may be touched and are defined, if others are not
+  isPartDefined: {
+    type: i32s(2),
+    locals: locals(2),
+    emit(out) {
+      const [at, bits, word, shift] = [0, 1, 2, 3]
+      wordAt(out, at)
+      out.tee(word)
+      out.i32(MIXED)
+      out.op(0x49)
+      out.fail()
+      out.get(at)
+      out.i32(3)
+      out.op(0x71)
+      out.set(shift)
+      out.get(word)
+      out.i32(MIXED_ADDRESSABLE)
+      out.get(shift)
+      out.op(0x6a, 0x76)
+      // 1 or 3: a bit for each byte.
+      out.get(bits)
+      out.i32(14)
+      out.op(0x76)
+      out.i32(1)
+      out.op(0x72)
+      out.tee(word)
+      out.op(0x71)
+      out.get(word)
+      out.op(0x47)
+      out.fail()
+      out.get(at)
+      out.i32(-4)
+      out.op(0x71)
+      out.toBits()
+      out.memory(0x28, BITS, 0)
+      out.get(shift)
+      out.i32(3)
+      out.op(0x74, 0x76)
+      out.get(bits)
+      out.op(0x71, 0x45)
+    },
+  },
   // (at, end) -> whether all bytes may be touched: they are defined now, up to the first of which that is not so
   settle: {
     type: i32s(2),
