@@ -47,7 +47,7 @@ import {
   word,
 } from './protocol.ts'
 import { threadTime } from './clock.ts'
-import { References } from './references.ts'
+import { mostTime, pagesRead, References } from './references.ts'
 import { Requests } from './requests.ts'
 import { Divergence, Replayer } from './replayer.ts'
 import { Sources } from './sources.ts'
@@ -69,7 +69,7 @@ const lullAfter = 150
 /** What is proved is dropped when no epoch has come for so long (ms), and none is recorded. */
 const calmAfter = 60
 /** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
-const mostKept = 0.35
+const mostKept = 0.2
 /** From this part on, inputs are looked for in pages that other epochs make. */
 const worthReferring = 0.12
 /** The report may take so many times longer than the keeper works for it, on a busy machine. */
@@ -195,6 +195,7 @@ class Keeper {
       epoch: id => this.#epochs.get(id),
       copy: (piece, into) => this.#copy(piece, into),
       finish: (recipe, bytes) => this.#lenses.finish(recipe, bytes),
+      holds: () => this.#replayer.holds,
     })
     this.#pressure = new Pressure(this.#shared.control, data.budget)
     this.#poller.add(data.uffd)
@@ -326,7 +327,7 @@ class Keeper {
     const most = mostKept * pageBytes * epoch.fresh
     let kept = this.#keep(epoch)
     // What it reads may be made by epochs, and nobody has tried yet.
-    if (kept.inputBytes > most && this.#tryAll()) {
+    if (kept.inputBytes > most && this.#tryRead(epoch, kept, 1 - most / kept.inputBytes)) {
       kept = this.#keep(epoch)
       this.#tries.was(kept.inputBytes <= most)
     }
@@ -392,13 +393,21 @@ class Keeper {
     this.#requests.send(this.#calm)
   }
 
-  // Whether there were pages to be tried again.
-  #tryAll(): boolean {
+  // Pages that the epoch has read, and that nobody has tried yet: where so few epochs make them that it might refer to them, and enough of what it has read
+  // lies there. Who reads here and there in memory that many epochs have made would have all of it tried for nothing. Whether there were any.
+  #tryRead({ inputs }: Epoch, { references }: KeptEpoch, enough: number): boolean {
     this.#later.look(this.#shared, quietFor)
-    if (this.#later.ready === 0 || !this.#tries.next()) return false
-    while (this.#later.ready > 0) {
+    if (this.#later.ready === 0) return false
+    const { pages, all } = pagesRead(inputs, references)
+    const epochs = [...this.#later.worth(pages)].sort(([, a], [, b]) => b - a)
+    const most = Math.max(1, Math.floor(mostTime / Math.max(this.#replayTime, 1)))
+    const best = epochs.slice(0, most)
+    const worth = best.reduce((sum, [, count]) => sum + count, 0)
+    if (worth < enough * all || !this.#tries.next()) return false
+    let left = this.#later.first(new Set(best.map(([id]) => id)))
+    for (; left > 0; left -= mostTrials) {
       this.#between()
-      this.#trials.again()
+      this.#trials.again(Math.min(left, mostTrials))
     }
     return true
   }

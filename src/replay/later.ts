@@ -175,15 +175,34 @@ export class Later {
     this.#ready.sort((a, b) => this.#firstEpoch(a) - this.#firstEpoch(b))
   }
 
+  /** For each epoch that makes most of one of these pages, which can be tried now, what they count for together. */
+  worth(pages: ReadonlyMap<number, number>): Map<number, number> {
+    const worth = new Map<number, number>()
+    for (const page of this.#ready) {
+      const count = pages.get(page)
+      if (count === undefined) continue
+      const epoch = this.#firstEpoch(page)
+      worth.set(epoch, (worth.get(epoch) ?? 0) + count)
+    }
+    return worth
+  }
+
+  /** Puts the pages that some epochs make before the others that can be tried. How many these are. */
+  first(epochs: ReadonlySet<number>): number {
+    const is = (page: number): boolean => epochs.has(this.#firstEpoch(page))
+    const before = this.#ready.filter(is)
+    this.#ready = [...before, ...this.#ready.filter(page => !is(page))]
+    return before.length
+  }
+
   #firstEpoch(page: number): number {
     return this.#copied.get(page)?.[0]?.epoch ?? (this.#epoch[page] as number)
   }
 
-  /** Some of these, with what may make them. */
-  take(shared: Shared, have: (epoch: number) => boolean): Trial[] {
+  /** The first of these, with what may make them. */
+  take(shared: Shared, have: (epoch: number) => boolean, most: number = mostTrials): Trial[] {
     const trials: Trial[] = []
-    while (trials.length < mostTrials && this.#ready.length > 0) {
-      const page = this.#ready.shift() as number
+    for (const page of this.#ready.splice(0, most)) {
       if (shared.states[page] !== pageState.physical) continue
       const copied = this.#copied.get(page)
       const epoch = this.#epoch[page] as number

@@ -127,8 +127,11 @@ export const leastOfPage = 128
 /** Bytes in the tables for a page that an epoch needs and others make. */
 export const bytesPerReference = 32
 
-/** What an epoch that waits for the keeper takes, KiB: its inputs, and pages that it made newly and that might go if it were looked at. */
-export const backlogOf = ({ inputs, fresh }: Epoch): number => (inputs.length >> 10) + fresh * 4
+/**
+ * What an epoch that waits for the keeper takes, KiB: its inputs, and of the pages that it made newly, and that might go if it were looked at, a quarter:
+ * they are what the guest takes without us, too.
+ */
+export const backlogOf = ({ inputs, fresh }: Epoch): number => (inputs.length >> 10) + fresh
 
 /** Every page of runs (first, count). */
 export function* pagesOf(runs: Uint32Array): Generator<number> {

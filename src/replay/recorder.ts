@@ -72,7 +72,7 @@ const firstPause = 100
 const mostBrought = 8
 const longestPause = 5000
 /** How far the keeper may be behind (KiB, or an eighth of what was written), and how long (ms) it is waited for at a cut. */
-const leastBacklog = 24 << 10
+const leastBacklog = 48 << 10
 const longestWait = 400
 /** After so many cuts an activation goes on in a new one (bodies.ts). */
 const renewEvery = 8

@@ -2,8 +2,10 @@
 //
 // A reference is a page as it was when an epoch read it: the recipe, or the parts of recipes, that it had then. Epochs that are referred to may refer to
 // others: who inflates reads what it made in the epoch before. Such chains are short: then an epoch keeps its bytes.
+import { logEntry } from './assemble.ts'
 import type { KeptEpoch } from './epochs.ts'
 import { pageBytes, type Part, type Piece, type Recipe } from './lenses.ts'
+import { leastOfPage } from './protocol.ts'
 import { Divergence } from './replayer.ts'
 
 export interface Reference {
@@ -14,9 +16,11 @@ export interface Reference {
 }
 
 /** Pages of which the bytes are remembered: the next epoch often reads on in the same ones. */
-const mostRemembered = 512
+const mostRemembered = 2048
+/** So many pages behind one that a replay was made for, and that the same replay has made, are remembered too: who reads goes on there. */
+const mostBehind = 64
 /** The replays for the references of one epoch may take so much time together (ms). */
-const mostTime = 10
+export const mostTime = 10
 const mostDepth = 2
 
 export interface ReferenceParts {
@@ -26,6 +30,8 @@ export interface ReferenceParts {
   /** Copies what an epoch makes. False if it could not be replayed. */
   readonly copy: (piece: Piece, into: Uint8Array) => boolean
   readonly finish: (recipe: Recipe, bytes: Uint8Array) => boolean
+  /** The epoch that was replayed last. */
+  readonly holds: () => number
 }
 
 /** Finds and makes the pages that epochs refer to. */
@@ -67,18 +73,34 @@ export class References {
   page(page: number): Reference | undefined {
     const parts = this.#parts.partsOf(page)
     if (parts === undefined || !this.#cheap(parts)) return undefined
-    let reference = this.#last.get(page)
-    if (reference === undefined || !sameParts(reference.parts, parts)) {
-      reference = { page, parts, bytes: undefined }
-      this.#last.set(page, reference)
-    }
+    const reference = this.#referenceOf(page, parts)
+    if (reference.bytes !== undefined) return this.#touch(reference)
     try {
       this.bytesOf(reference)
+      this.#behind(page)
     } catch (error) {
       if (!(error instanceof Divergence)) throw error
       return undefined
     }
     return reference
+  }
+
+  #referenceOf(page: number, parts: readonly Part[]): Reference {
+    const last = this.#last.get(page)
+    if (last !== undefined && sameParts(last.parts, parts)) return last
+    const reference = { page, parts, bytes: undefined }
+    this.#last.set(page, reference)
+    return reference
+  }
+
+  #behind(page: number): void {
+    const holds = this.#parts.holds()
+    for (let next = page + 1; next <= page + mostBehind; next++) {
+      const parts = this.#parts.partsOf(next)
+      if (parts === undefined) return
+      for (const { recipe } of parts) for (const piece of recipe.pieces) if (piece.epoch !== holds) return
+      this.bytesOf(this.#referenceOf(next, parts))
+    }
   }
 
   /** The depth of the deepest epoch that makes one of these pages. */
@@ -114,9 +136,8 @@ export class References {
 
   /** The bytes of the page that is referred to. Divergence if they can't be made. */
   bytesOf(reference: Reference): Uint8Array {
+    this.#touch(reference)
     const { parts, bytes: there } = reference
-    this.#remembered.delete(reference)
-    this.#remembered.add(reference)
     if (there !== undefined) return there
     const bytes = new Uint8Array(pageBytes)
     for (const { recipe, from, at, length } of parts)
@@ -129,6 +150,13 @@ export class References {
       if (this.#last.get(oldest.page) === oldest) this.#last.delete(oldest.page)
     }
     return bytes
+  }
+
+  // It was used last.
+  #touch(reference: Reference): Reference {
+    this.#remembered.delete(reference)
+    this.#remembered.add(reference)
+    return reference
   }
 
   /** No pages are remembered any more. */
@@ -147,6 +175,26 @@ export class References {
       throw new Divergence('a page that is referred to came out otherwise')
     return bytes
   }
+}
+
+/** Of what an epoch has read, without what it refers to already: pages with so much of it that they may be referred to, and how many bytes all of it has. */
+export function pagesRead(
+  log: Uint8Array,
+  known: readonly Reference[],
+): { readonly pages: Map<number, number>; readonly all: number } {
+  const words = new Uint32Array(log.buffer, log.byteOffset, log.length / 4)
+  const pages = new Map<number, number>()
+  for (let i = 0; i < words.length; i += logEntry / 4) {
+    const page = (words[i] as number) >>> 12
+    pages.set(page, (pages.get(page) ?? 0) + (words[i + 1] as number))
+  }
+  for (const { page } of known) pages.delete(page)
+  let all = 0
+  for (const [page, count] of pages) {
+    all += count
+    if (count < leastOfPage) pages.delete(page)
+  }
+  return { pages, all }
 }
 
 function sameParts(a: readonly Part[], b: readonly Part[]): boolean {

@@ -5,8 +5,13 @@ import { addressOf } from '../sys/ffi.ts'
 import { advise, discard } from '../sys/memory.ts'
 import { tagsAt } from './assemble.ts'
 
-/** So many pages of tags may be there; a quarter of what was written if that is more. */
+/**
+ * So many pages of tags may be there; a quarter of what was written if that is more. Who writes here and there (a hash table) touches as many in a few
+ * epochs: each time that they are forgotten before so many epochs, twice as many may be there, up to the second, or half of what was written.
+ */
 const leastPages = 6144
+const seldom = 24
+const mostPages = 32_768
 const MADV_NOHUGEPAGE = 15
 const pageBytes = 4096
 /** Of so many pages every so many bytes. */
@@ -22,6 +27,8 @@ export class Tags {
   #forgotten = 1
   readonly #since: Uint32Array
   #pages = 0
+  #least = leastPages
+  #epochs = 0
 
   constructor(memory: EngineMemory, globals: Readonly<Record<string, EngineGlobal>>, pages: number) {
     this.#bytes = new Uint8Array(memory.buffer)
@@ -58,7 +65,11 @@ export class Tags {
 
   /** Another epoch begins, in which nothing is known. `top`: pages that the guest has. `size`: bytes of its memory. */
   next(top: number, size: number): void {
-    if (++this.#tag > 255 || this.#pages > Math.max(leastPages, top / 4)) this.forget(size)
+    this.#epochs++
+    if (this.#pages > Math.max(this.#least, top / 4, this.#least > leastPages ? top / 2 : 0)) {
+      if (this.#epochs < seldom) this.#least = Math.min(mostPages, 2 * this.#least)
+      this.forget(size)
+    } else if (++this.#tag > 255) this.forget(size)
     const set = (name: string, value: number | bigint): void => {
       ;(this.#globals[`lethe:${name}`] as EngineGlobal).value = value
     }
@@ -72,6 +83,7 @@ export class Tags {
   forget(size: number): void {
     this.#tag = 1
     this.#pages = 0
+    this.#epochs = 0
     this.#forgotten++
     discard(this.#address, size + pageBytes)
   }

@@ -2,7 +2,7 @@
 // with the last epoch's bytes put over these; and what nothing makes is packed as it is.
 import { crc32 } from 'node:zlib'
 import type { KeptEpoch } from './epochs.ts'
-import type { Later, Trial } from './later.ts'
+import { type Later, mostTrials, type Trial } from './later.ts'
 import {
   onTop,
   packedPage,
@@ -64,11 +64,11 @@ export class Trials {
     this.#parts.requests.send(false)
   }
 
-  /** A batch of pages: what older epochs make, and with what the last one wrote put over it. */
-  again(): void {
+  /** The first pages that can be tried: what older epochs make, and with what the last one wrote put over it. */
+  again(most: number = mostTrials): void {
     const { states, lastWritten, control } = this.#parts.shared
     const before = Atomics.load(control, word.open)
-    const batch = this.#parts.later.take(this.#parts.shared, id => this.#parts.epochs.has(id))
+    const batch = this.#parts.later.take(this.#parts.shared, id => this.#parts.epochs.has(id), most)
     const images = batch.map(() => new Uint8Array(pageBytes))
     const newest = batch.map((): Uint8Array | undefined => undefined)
     const bad = new Set<number>()
