@@ -295,6 +295,7 @@ class Keeper {
         this.#queue.push(message)
       } else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
       else if (message.kind === 'moved') this.#move(message)
+      else if (message.kind === 'written') this.#later.written(message)
       else if (message.kind === 'report') {
         this.#reportWanted = true
         this.#requests.eager = true

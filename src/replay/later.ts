@@ -2,7 +2,7 @@
 // For each page the epoch that made most of it, or the pieces of a large copy, are remembered while epochs go by; when
 // the page has not been written for a while, that is tried.
 import { onTop, pageBytes, type Piece, whole } from './lenses.ts'
-import { type Epoch, pageState, type Shared, word } from './protocol.ts'
+import { type Epoch, pageState, type Shared, word, type Written } from './protocol.ts'
 
 /** Pages in one go. */
 export const mostTrials = 512
@@ -44,8 +44,8 @@ export class Later {
     this.#wanted.add(page)
   }
 
-  /** An epoch wrote pages that is not to be replayed. */
-  written({ written }: Epoch): void {
+  /** Pages were written by an epoch that is not to be replayed, or by none. */
+  written({ written }: Epoch | Written): void {
     for (let r = 0; r < written.length; r += 2) {
       const first = written[r] as number
       for (let p = first; p < first + (written[r + 1] as number); p++) this.#wanted.add(p)

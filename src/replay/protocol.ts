@@ -158,12 +158,18 @@ export interface Moved {
   readonly delta: number
 }
 
+/** Runs of pages (first, count) that were written while nothing was recorded. */
+export interface Written {
+  readonly kind: 'written'
+  readonly written: Uint32Array
+}
+
 /** The report is wanted, after at most so many milliseconds of work that is left. */
 export interface AskMessage {
   readonly kind: 'report' | 'stop'
   readonly within?: number
 }
-export type ToKeeper = Epoch | SourceMessage | Moved | AskMessage
+export type ToKeeper = Epoch | SourceMessage | Moved | Written | AskMessage
 
 /** Pages to drop, ascending, and for each the epoch before which its last write must have been. */
 export interface Drops {

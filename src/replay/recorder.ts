@@ -1,7 +1,7 @@
 // The guest thread's side: cuts the run into epochs, tells the keeper what each needs, and drops what the keeper has proved.
 //
 // Two modes. While the guest makes new pages it runs traced, and epochs are replayable. When it only reads and writes a few pages it
-// runs plain; what it writes then stays physical, and a cut is only a moment at which pages can be dropped.
+// runs plain; what it writes then can only be packed, and a cut is only a moment at which pages can be dropped.
 import { openSync } from 'node:fs'
 import type { EngineGlobal, EngineMemory, ImportObject } from '../guest/engine.ts'
 import type { Observer, Running } from '../guest/instance.ts'
@@ -58,6 +58,7 @@ const recently = 8
 const lookTime = 60
 const quietRate = 0.15
 const busyRate = 0.4
+const unknownRate = (quietRate + busyRate) / 2
 /** Fewer pages are copied as bytes. */
 const leastMoved = 8
 /**
@@ -405,7 +406,7 @@ export class Recorder {
   #rate(time: number): number {
     this.#pages += this.#fresh
     this.#time += time
-    if (this.#time < lookTime) return (quietRate + busyRate) / 2
+    if (this.#time < lookTime) return unknownRate
     const rate = this.#pages / this.#time
     this.#pages = this.#time = 0
     return rate
@@ -433,8 +434,6 @@ export class Recorder {
     this.#set('budget', this.#budget)
     if (this.#tracking) return goOnTraced
     const on = this.counts.plainCuts % renewEvery === 0 ? goOnPlain : 0
-    if (this.#paused > 0 && this.#paused <= time)
-      Atomics.store(this.#parts.shared.control, word.tracking, isTracking.no)
     this.#paused = Math.max(0, this.#paused - time)
     this.#giveBack()
     const { control } = this.#parts.shared
@@ -444,7 +443,8 @@ export class Recorder {
       this.#time += time
       return on
     }
-    this.#scan()
+    const written = this.#scan()
+    if (written.length > 0) this.#parts.post({ kind: 'written', written })
     Atomics.add(control, word.open, 1)
     this.#begun.id++
     this.#drop()
@@ -454,7 +454,9 @@ export class Recorder {
     this.#scanned = []
     this.#fresh = 0
     this.#reused = []
-    if (rate < quietRate) Atomics.store(control, word.tracking, isTracking.no)
+    // When a pause is over the guest is not calm before that is known: all would be dropped.
+    if (rate < quietRate || (this.#paused === 0 && rate < busyRate && rate !== unknownRate))
+      Atomics.store(control, word.tracking, isTracking.no)
     if (rate < busyRate || this.#paused > 0) return on
     Atomics.store(control, word.unprofitable, 0)
     this.#track(true)
