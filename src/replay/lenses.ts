@@ -203,7 +203,7 @@ export function putPiece({ from, at, length, over }: Piece, memory: Uint8Array, 
 
 /** A residual that is packed to more than this is not worth it, nor a page without any epoch that is packed to more than the second. */
 const mostResidual = 1536
-const mostPacked = 2048
+const mostPacked = 2560
 
 /**
  * What turns `made` into `wanted` (both one page): undefined if nothing is missing, null if it would be too much to keep. `quick`: null

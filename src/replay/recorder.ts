@@ -69,7 +69,7 @@ const mostInputs = 0.2
 /** After so many epochs in a row for which too much would have to be kept, nobody hopes for pages that can be made again. */
 const mostUnprofitable = 4
 const mostCostly = 6
-const firstPause = 100
+const firstPause = 50
 const mostBrought = 8
 const longestPause = 5000
 /** How far the keeper may be behind (KiB, or an eighth of what was written), and how long (ms) it is waited for at a cut. */
@@ -375,7 +375,7 @@ export class Recorder {
     if (!costly) {
       if (this.#begun.point !== nowhere) {
         this.#costly = 0
-        this.#pause = Math.max(firstPause, this.#pause * 0.98)
+        this.#pause = Math.max(firstPause, this.#pause * 0.9)
       }
       return false
     }
