@@ -6,7 +6,7 @@ import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, Module } from '../wasm/module.ts'
 import { I32, importCount, indexSpaces } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
-import { OP } from '../wasm/opcode-table.ts'
+import { isAccess, OP } from '../wasm/opcode-table.ts'
 import type { MallocFunctions } from '../guest/malloc-functions.ts'
 import { findMallocByShape } from '../guest/malloc-shape.ts'
 import { allocators } from './allocators.ts'
@@ -61,6 +61,7 @@ export class Program {
   #lines: Lines | undefined
   readonly #uses = new Map<number, FrameUse>()
   #guards: Set<number> | undefined
+  #foreign: Set<number> | undefined
   /** Whether all functions of a file are as they were written, not optimised. */
   #plainFiles: Map<string | undefined, boolean> | undefined
   /** Where the last data segment ends. */
@@ -197,7 +198,22 @@ export class Program {
     if (found === undefined || found.length < SMALL || (next !== undefined && next.start < address + width))
       return 0
     const behind = address - found.start - found.length
-    return behind >= 0 && behind < NEAR ? found.tag : 0
+    return behind >= 0 && behind < NEAR && !this.#isForeign(address) ? found.tag : 0
+  }
+
+  // Whether code that was optimised touches that very address: a variable of a library without debug information, as errno.
+  #isForeign(address: number): boolean {
+    if (this.#foreign === undefined) {
+      this.#foreign = new Set()
+      for (const [i, { body, offset }] of this.module.functions.entries()) {
+        if (this.frame(this.importedFunctions + i).plain) continue
+        const cursor = new Cursor(body, offset)
+        while (cursor.next())
+          if (cursor.op === OP['i32.const']) this.#foreign.add(cursor.i32 >>> 0)
+          else if (isAccess(cursor.op) && cursor.offset > 0) this.#foreign.add(cursor.offset)
+      }
+    }
+    return this.#foreign.has(address)
   }
 
   // Whether a byte that has no name tells if a static variable of a function has been constructed: functions of C++ that look at it and set

@@ -354,6 +354,7 @@ class Translation extends Arithmetic {
     const value = this.pop()
     this.used.delete(index)
     for (const one of this.stack) if (one.local === index) one.local = undefined
+    if (this.isSharedBase(value, index)) value.t = NONE
     if (value.v !== NONE) this.dirt.v.add(index)
     if (value.t !== NONE) this.dirt.t.add(index)
     const v = this.dirt.v.has(index) ? locals.v(index) : undefined
@@ -377,6 +378,13 @@ class Translation extends Arithmetic {
     this.symbols[index] = known ? this.assigned(value) : undefined
     if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol, index, number)
     this.raw(cursor)
+  }
+
+  // In optimised code the frame's own address is where all of its variables are counted from, and that of the one which lies first. In a
+  // local that holds something else, too, it will not be known for what it is.
+  protected isSharedBase({ symbol }: Value, index: number): boolean {
+    if (this.plain || symbol?.kind !== 'frame' || symbol.offset !== 0) return false
+    return this.use.sets[index] !== 1 || index < this.type.params.length
   }
 
   // Without optimisation, a copy of the frame's own address is that of the variable that lies there. A copy that the prologue makes,

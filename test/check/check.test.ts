@@ -111,6 +111,18 @@ when.each([
   if (words !== '') expect(findings[0]?.notes[0]?.text).toContain(words)
 })
 
+when("a library's variable that only its own code tells of is nobody's end", () => {
+  const { findings, out } = checked(compiled('test/guests/check/errno.c', '-O0'), [])
+  expect(out).toBe('1\n')
+  expect(brief(findings)).toEqual([])
+})
+
+when.each(['-O1', '-O2', '-Os'])("the frame's address is not that of its first array: %s", level => {
+  const { findings, out } = checked(optimised('test/guests/check/bases.c', level), [])
+  expect(out).toBe('64 6 9\n')
+  expect(brief(findings)).toEqual([])
+})
+
 when('the byte that tells if a static variable is constructed is no part of the variable', () => {
   expect(brief(checked(compiled('test/guests/check/statics.cpp', '-O0'), []).findings)).toEqual([])
 })
