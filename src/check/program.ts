@@ -319,7 +319,8 @@ export class Program {
     const subprogram = subprograms.get(func)
     if (subprogram === undefined) return { plain: false, complete: false, variables: [] }
     let plain = subprogram.variables.length > 0 || subprogram.frameBase !== undefined
-    let complete = true
+    // What a call that was put into this function answers has a place, but no name.
+    let complete = subprogram.inlined.length === 0
     const variables: FrameVariable[] = []
     for (const { name, size, locations, typeEntry: type } of subprogram.variables) {
       const [location] = locations

@@ -117,6 +117,12 @@ when("a library's variable that only its own code tells of is nobody's end", () 
   expect(brief(findings)).toEqual([])
 })
 
+when('what a function answers that was put into its caller has a place of its own', () => {
+  const { findings, out } = checked(compiled('test/guests/check/always.c', '-O0'), [])
+  expect(out).toBe('14\n')
+  expect(brief(findings)).toEqual([])
+})
+
 when.each(['-O1', '-O2', '-Os'])("the frame's address is not that of its first array: %s", level => {
   const { findings, out } = checked(optimised('test/guests/check/bases.c', level), [])
   expect(out).toBe('64 6 9\n')
