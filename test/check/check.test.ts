@@ -51,6 +51,31 @@ when('an error names the size, the block and where the block was taken', () => {
   expect(finding?.notes[0]?.frames[0]).toMatchObject({ line: 15 })
 })
 
+when.each([
+  ['read', 1, 1],
+  ['read', 8, 8],
+  ['write', 4, 4],
+  ['write', 4, 8],
+  ['write', 1090, 2],
+  ['read', 1088, 4],
+  ['write', 2176, 8],
+])('a %s %i bytes before a null pointer, of %i bytes, is told', (how, before, size) => {
+  const guest = compiled('test/guests/check/end.c', '-O0')
+  const { findings } = checked(guest, [how, `${before}`, `${size}`])
+  expect(brief(findings)).toEqual(['wild-pointer', 'trap'])
+  expect(findings[0]).toMatchObject({ size, address: 2 ** 32 - before })
+})
+
+when.each([16, 1088, 2176])('%i bytes before a null pointer there is no block to free', before => {
+  const { findings, exitCode } = checked(compiled('test/guests/check/end.c', '-O0'), [
+    'free',
+    `${before}`,
+    '0',
+  ])
+  expect(brief(findings)).toEqual(['invalid-free'])
+  expect(exitCode).toBe(0)
+})
+
 when('a program without errors has none, and all that it took is given back', () => {
   const { findings, errors, leaks, heap } = checked(compiled('test/guests/check/heap.c', '-O0'), [])
   expect(findings).toEqual([])
