@@ -292,7 +292,8 @@ export class Runtime {
 
   /**
    * Whether [at, at + length) leaves the object of a tag. A tag of something that lives far away, on an address that is good without
-   * it, is none: it stuck to a number, as to the distance of two pointers of which one was copied as half of eight bytes.
+   * it, is none: it stuck to a number, as to the distance of two pointers of which one was copied as half of eight bytes. Nor is that of a block
+   * that was freed and had no such bytes: after a realloc programs move pointers by the distance of both blocks.
    */
   outside(at: number, length: number, t: number): boolean {
     const tag = t >>> 0
@@ -302,8 +303,12 @@ export class Runtime {
     const start = control[place] as number
     const size = control[place + 1] as number
     if (at >= start && at + length <= start + size) return false
-    const isFar = size > 0 && (at + length + FAR < start || at > start + size + FAR)
-    return !isFar || at + length > this.bytes.length || this.shadow.findUnaddressable(at, length) >= 0
+    const freed = size === 0 ? this.heap.ofTag(tag) : undefined
+    const isElsewhere =
+      freed === undefined
+        ? size > 0 && (at + length + FAR < start || at > start + size + FAR)
+        : at + length <= freed.start || at >= freed.start + freed.size
+    return !isElsewhere || at + length > this.bytes.length || this.shadow.findUnaddressable(at, length) >= 0
   }
 
   // A function that calls nothing doesn't move the stack pointer for its variables. An optimiser that puts such code into other functions

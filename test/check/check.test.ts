@@ -142,6 +142,14 @@ when("a library's variable that only its own code tells of is nobody's end", () 
   expect(brief(findings)).toEqual([])
 })
 
+when('a pointer goes with its block when realloc moves that; who stays is told', () => {
+  const guest = compiled('test/guests/check/moved.c', '-O0')
+  expect(checked(guest, [])).toMatchObject({ out: '2\n', findings: [] })
+  const { findings, out } = checked(guest, ['stays'])
+  expect(out).toBe('1\n')
+  expect(brief(findings)).toEqual(['use-after-free'])
+})
+
 when('what a function answers that was put into its caller has a place of its own', () => {
   const { findings, out } = checked(compiled('test/guests/check/always.c', '-O0'), [])
   expect(out).toBe('14\n')
