@@ -41,8 +41,9 @@ export class KeptEpoch {
   readonly #packer: Packer
   /** Pages whose lens needs this epoch. */
   users = 0
-  /** CPU time of its last replay. */
+  /** CPU time of its last replay, with those that it needs, and its own. */
   milliseconds = 0
+  own = 0
   /** The pages that it needs, and that other epochs make. */
   readonly references: readonly Reference[]
   /** 0 without references, else one more than the deepest epoch that is referred to. */

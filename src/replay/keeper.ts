@@ -71,9 +71,11 @@ const calmAfter = 150
 /** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
 const mostKept = 0.2
 /** From this part on, inputs are looked for in pages that other epochs make. */
-const worthReferring = 0.12
+const worthReferring = 0.16
 /** The report may take so many times longer than the keeper works for it, on a busy machine. */
 const slowest = 8
+/** After that, what is left is packed for so long (ms). */
+const mostHurry = 500
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
 
@@ -124,7 +126,9 @@ class Keeper {
   readonly #halves = new Map<number, Half>()
   readonly #queue: Epoch[] = []
   readonly #requests: Requests
+  /** What replays take, in the mean: with those that they need, and without. */
   #replayTime = 0
+  #ownTime = 0
   /** Clean pages in the order in which they came back, and before which epoch each did. */
   readonly #came: number[] = []
   readonly #before: Uint32Array
@@ -141,6 +145,7 @@ class Keeper {
   /** For the report: in the thread's own time, and by the clock. */
   #deadline = Infinity
   #latest = Infinity
+  #hurried = Infinity
   readonly #times: number[] = []
   readonly #counts = {
     epochs: 0,
@@ -222,8 +227,9 @@ class Keeper {
       this.#evict()
       if (this.#reportWanted && (threadTime() > this.#deadline || performance.now() > this.#latest)) {
         this.#counts.unlooked += this.#queue.length
+        for (const epoch of this.#queue) this.#later.written(epoch)
         this.#queue.length = 0
-        this.#later.forget()
+        this.#hurry()
       }
       const epoch = this.#queue.shift()
       if (epoch !== undefined) {
@@ -242,6 +248,13 @@ class Keeper {
         if (settled && this.#reportWanted) this.#report()
       }
     }
+  }
+
+  // There is no time to prove what is left. It is packed, which takes a hundredth of that; and what there is no time for either stays as it is.
+  #hurry(): void {
+    if (this.#hurried === Infinity) this.#hurried = threadTime()
+    if (threadTime() - this.#hurried > mostHurry) this.#later.forget()
+    else this.#later.giveUp()
   }
 
   /** Each epoch that is replayed for older pages is replayed for all of them: there should be many. */
@@ -349,6 +362,7 @@ class Keeper {
     }
     this.#counts.replayable++
     this.#replayTime += (kept.milliseconds - this.#replayTime) / 8
+    this.#ownTime += (kept.own - this.#ownTime) / 8
     Atomics.store(shared.control, word.replay, Math.round(this.#replayTime * 1000))
     const made = this.#replayer.bytes
     const proofs: { page: number; recipe: Recipe }[] = []
@@ -399,9 +413,9 @@ class Keeper {
   #tryRead({ inputs }: Epoch, { references }: KeptEpoch, enough: number): boolean {
     this.#later.look(this.#shared, quietFor)
     if (this.#later.ready === 0) return false
-    const { pages, all } = pagesRead(inputs, references)
+    const { pages, all } = pagesRead(inputs, references, page => this.#partsOf(page) !== undefined)
     const epochs = [...this.#later.worth(pages)].sort(([, a], [, b]) => b - a)
-    const most = Math.max(1, Math.floor(mostTime / Math.max(this.#replayTime, 1)))
+    const most = Math.max(1, Math.floor(mostTime / Math.max(this.#ownTime, 1)))
     const best = epochs.slice(0, most)
     const worth = best.reduce((sum, [, count]) => sum + count, 0)
     if (worth < enough * all || !this.#tries.next()) return false
@@ -416,7 +430,8 @@ class Keeper {
   #keep(epoch: Epoch): KeptEpoch {
     const kept = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer)
     if (kept.inputBytes <= worthReferring * pageBytes * epoch.fresh) return kept
-    this.#references.begin()
+    // Who refers only to keep less leaves it to others to refer to it.
+    this.#references.begin(kept.inputBytes > mostKept * pageBytes * epoch.fresh)
     const other = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer, this.#references)
     if (other.inputBytes > kept.inputBytes / 2) return kept
     this.#counts.referring++
@@ -469,8 +484,11 @@ class Keeper {
     const start = threadTime()
     try {
       const pages = kept.references.map(reference => this.#references.bytesOf(reference))
+      const made = threadTime()
       this.#replayer.replay(kept, pages)
-      kept.milliseconds = threadTime() - start
+      const now = threadTime()
+      kept.own = now - made
+      kept.milliseconds = now - start
       return true
     } catch (error) {
       if (!(error instanceof Divergence) && !(error instanceof RangeError)) throw error

@@ -129,6 +129,13 @@ export class Later {
     return pieces
   }
 
+  /** Of what could be tried still nobody hopes for an epoch that makes it. */
+  giveUp(): void {
+    for (const page of [...this.#ready, ...this.#wanted]) this.#hopeless.push(page)
+    this.#ready = []
+    this.#wanted.clear()
+  }
+
   /** Nothing is to be tried any more. */
   forget(): void {
     this.#ready = []

@@ -20,8 +20,10 @@ const mostRemembered = 2048
 /** So many pages behind one that a replay was made for, and that the same replay has made, are remembered too: who reads goes on there. */
 const mostBehind = 64
 /** The replays for the references of one epoch may take so much time together (ms). */
-export const mostTime = 10
-const mostDepth = 2
+export const mostTime = 15
+/** How deep what is referred to may be, for an epoch that can be kept without, and for one that can't. */
+const mostDepth = 1
+const mostDepthNeeded = 2
 
 export interface ReferenceParts {
   /** The parts of a page that has a lens and was not written since; else undefined. */
@@ -41,14 +43,16 @@ export class References {
   readonly #last = new Map<number, Reference>()
   readonly #remembered = new Set<Reference>()
   #time = 0
+  #depth = mostDepth
   readonly #needed = new Set<KeptEpoch>()
 
   constructor(parts: ReferenceParts) {
     this.#parts = parts
   }
 
-  /** From here on for another epoch. */
-  begin(): void {
+  /** From here on for another epoch, which can be kept only so, or also without. */
+  begin(needed: boolean): void {
+    this.#depth = needed ? mostDepthNeeded : mostDepth
     this.#time = 0
     this.#needed.clear()
   }
@@ -117,14 +121,14 @@ export class References {
   #cheap(parts: readonly Part[]): boolean {
     const all = new Set<KeptEpoch>()
     for (const epoch of this.#epochsOf(parts)) {
-      if (epoch === undefined || epoch.depth >= mostDepth) return false
+      if (epoch === undefined || epoch.depth > this.#depth) return false
       all.add(epoch)
     }
     // The set grows while it is gone through.
     let more = 0
     for (const epoch of all) {
       if (this.#needed.has(epoch)) continue
-      more += epoch.milliseconds
+      more += epoch.own
       for (const { parts } of epoch.references)
         for (const other of this.#epochsOf(parts)) if (other !== undefined) all.add(other)
     }
@@ -177,10 +181,14 @@ export class References {
   }
 }
 
-/** Of what an epoch has read, without what it refers to already: pages with so much of it that they may be referred to, and how many bytes all of it has. */
+/**
+ * Of what an epoch has read, without what it refers to already and what is `proved`: pages with so much of it that they may be referred to, and how many bytes
+ * all of it has.
+ */
 export function pagesRead(
   log: Uint8Array,
   known: readonly Reference[],
+  proved: (page: number) => boolean,
 ): { readonly pages: Map<number, number>; readonly all: number } {
   const words = new Uint32Array(log.buffer, log.byteOffset, log.length / 4)
   const pages = new Map<number, number>()
@@ -191,8 +199,9 @@ export function pagesRead(
   for (const { page } of known) pages.delete(page)
   let all = 0
   for (const [page, count] of pages) {
-    all += count
-    if (count < leastOfPage) pages.delete(page)
+    const few = count < leastOfPage
+    if (few || !proved(page)) all += count
+    if (few || proved(page)) pages.delete(page)
   }
   return { pages, all }
 }

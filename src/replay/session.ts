@@ -129,7 +129,7 @@ function refused(guest: Guest, message: string, analysis: Explanation['analysis'
 }
 
 /** Proving goes on for so long (ms), or such a part of the whole time, when the guest has ended: for the report only. */
-const leastAtEnd = 3000
+const leastAtEnd = 5000
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
