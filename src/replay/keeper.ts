@@ -52,7 +52,7 @@ import { Requests } from './requests.ts'
 import { Divergence, Replayer } from './replayer.ts'
 import { Sources } from './sources.ts'
 import { leastAhead, mostAhead, Streams } from './streams.ts'
-import { littleResidual, Trials } from './trials.ts'
+import { littleResidual, Trials, worthTogether } from './trials.ts'
 import { Tries } from './tries.ts'
 
 const inboxSlots = 16
@@ -82,9 +82,8 @@ const mostAttempts = 3
 /** Words of a page that an epoch must have made so that they are remembered for the next, and how many pages are. */
 const leastHalf = 128
 const mostHalves = 256
-/** So many epochs make one page together, and only where less than that would leave more than so many bytes, packed. */
+/** So many epochs make one page together. */
 const mostTogether = 3
-const worthTogether = 350
 
 /**
  * Memory that is free is given back to the system when so many epochs were looked at and nothing waits; all that can be, when no epoch has come for so

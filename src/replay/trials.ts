@@ -23,6 +23,8 @@ import type { Requests } from './requests.ts'
 const pagesBetween = 16
 /** Packed residuals up to here are little enough: nothing else is tried. */
 export const littleResidual = 64
+/** Epochs make a page together only where one alone would leave more than so many bytes, packed: each is a replay when the page comes back. */
+export const worthTogether = 350
 
 /** What trials need of the keeper. */
 export interface TrialParts {
@@ -71,6 +73,7 @@ export class Trials {
     const batch = this.#parts.later.take(this.#parts.shared, id => this.#parts.epochs.has(id), most)
     const images = batch.map(() => new Uint8Array(pageBytes))
     const newest = batch.map((): Uint8Array | undefined => undefined)
+    const alone = batch.map((): Uint8Array | undefined => undefined)
     const bad = new Set<number>()
     const jobs: { epoch: number; trial: number; piece: Piece | undefined }[] = []
     batch.forEach(({ page, pieces }, trial) => {
@@ -90,14 +93,19 @@ export class Trials {
       }
       const at = (batch[trial] as Trial).page * pageBytes
       if (piece === undefined) newest[trial] = this.#parts.replayer.bytes.slice(at, at + pageBytes)
-      else putPiece(piece, this.#parts.replayer.bytes, images[trial] as Uint8Array)
+      else {
+        putPiece(piece, this.#parts.replayer.bytes, images[trial] as Uint8Array)
+        if (lastMaker((batch[trial] as Trial).pieces) === epoch && piece.over === true)
+          putPiece(notOver(piece), this.#parts.replayer.bytes, (alone[trial] ??= new Uint8Array(pageBytes)))
+      }
     }
     batch.forEach(({ page, pieces }, trial) => {
       if (trial % pagesBetween === 0) this.#parts.between()
       if (states[page] !== pageState.physical) return
       const wanted = this.#parts.guest.subarray(page * pageBytes, (page + 1) * pageBytes)
       const image = bad.has(trial) ? undefined : (images[trial] as Uint8Array)
-      const found = this.#best(page, pieces, image, newest[trial], wanted)
+      const single = bad.has(trial) ? undefined : alone[trial]
+      const found = this.#best(page, pieces, image, single, newest[trial], wanted)
       if (found === undefined) {
         this.#parts.later.failed(page)
         return
@@ -109,11 +117,12 @@ export class Trials {
     this.#parts.requests.send(false)
   }
 
-  // What makes the page with the least to keep: what older epochs made, the last one's bytes put over that, or these alone.
+  // What makes the page with the least to keep, or with one replay and little: what older epochs made, the last one's bytes put over that, or these alone.
   #best(
     page: number,
     pieces: readonly Piece[],
     image: Uint8Array | undefined,
+    alone: Uint8Array | undefined,
     newest: Uint8Array | undefined,
     wanted: Uint8Array,
   ): Recipe | undefined {
@@ -125,14 +134,25 @@ export class Trials {
       least = sizeOf(residual)
       best = { pieces: by, residual, hash: crc32(wanted) }
     }
+    if (alone !== undefined) look(alone, pieces.filter(piece => piece.over).map(notOver))
+    if (least <= worthTogether) return best
     if (image !== undefined) look(image, pieces)
     const last = this.#parts.shared.lastWritten[page] as number
     if (newest === undefined || least <= littleResidual || !this.#parts.epochs.has(last)) return best
     look(newest, [whole(page, last)])
-    if (image === undefined) return best
+    if (image === undefined || least <= worthTogether) return best
     const over = onTop(page, last)
     putPiece({ ...over, from: 0 }, newest, image)
     look(image, [...pieces, over])
     return best
   }
 }
+
+/** The epoch whose bytes are put over those of others, if it is one; undefined else. */
+function lastMaker(pieces: readonly Piece[]): number | undefined {
+  const over = new Set(pieces.flatMap(piece => (piece.over === true ? [piece.epoch] : [])))
+  const [epoch] = over
+  return over.size === 1 ? epoch : undefined
+}
+
+const notOver = ({ epoch, from, at, length }: Piece): Piece => ({ epoch, from, at, length })
