@@ -93,6 +93,8 @@ const epochsPerTrim = 32
 const collectAfter = 300
 const collectAnyway = 1500
 
+const keyOf = ({ epoch, from, length }: Piece): string => `${epoch} ${from} ${length}`
+
 /** What epochs have made of a page that is written still. */
 interface Half {
   readonly pieces: readonly Piece[]
@@ -123,6 +125,8 @@ class Keeper {
   readonly #epochs = new Map<number, KeptEpoch>()
   /** What an epoch made of pages that were written after it already. */
   readonly #halves = new Map<number, Half>()
+  /** What epochs have made that are replayed for several pages at once. */
+  readonly #slices = new Map<string, Uint8Array>()
   readonly #queue: Epoch[] = []
   readonly #requests: Requests
   /** What replays take, in the mean: with those that they need, and without. */
@@ -456,6 +460,11 @@ class Keeper {
   }
 
   #copy(piece: Piece, into: Uint8Array): boolean {
+    const slice = this.#slices.size > 0 ? this.#slices.get(keyOf(piece)) : undefined
+    if (slice !== undefined) {
+      putPiece({ ...piece, from: 0 }, slice, into)
+      return true
+    }
     const kept = this.#epochs.get(piece.epoch)
     if (kept === undefined || !this.#replay(kept)) return false
     putPiece(piece, this.#replayer.bytes, into)
@@ -569,9 +578,16 @@ class Keeper {
     this.#counts.rebuilds++
     const again = this.#before[page] !== 0
     const stream = this.#streams.of(page)
+    const together = this.#together(page, stream.ahead)
     this.#assemble(page, this.#page.bytes)
     const epoch = this.#lenses.epochOf(page)
-    if (epoch === undefined || !this.#allOf(epoch, page, this.#pressure.high ? Infinity : fewPages))
+    if (together.length > 0) {
+      for (const next of together) {
+        this.#assemble(next, this.#other.bytes)
+        this.#install(next, this.#other.address)
+      }
+      this.#slices.clear()
+    } else if (epoch === undefined || !this.#allOf(epoch, page, this.#pressure.high ? Infinity : fewPages))
       this.#next(page, stream.ahead)
     // What came with it counts as asked for.
     while (this.#shared.states[stream.last + 1] === pageState.clean && stream.last < page + mostAhead)
@@ -595,6 +611,31 @@ class Keeper {
       this.#assemble(next, this.#other.bytes)
       this.#install(next, this.#other.address)
     }
+  }
+
+  // Several epochs make the page: those behind it that the same ones make, and what these make of all of them. Each is replayed once, not for each page.
+  #together(page: number, ahead: number): number[] {
+    const pieces = [...this.#lenses.pieces(page)]
+    const epochs = new Set(pieces.map(piece => piece.epoch))
+    const most = epochs.size + 1
+    const pages: number[] = []
+    if (epochs.size < 2) return pages
+    for (let next = page + 1; next <= page + ahead && next < this.#data.pages; next++) {
+      if (this.#shared.states[next] !== pageState.virtual) break
+      const more = this.#lenses.pieces(next)
+      for (const { epoch } of more) epochs.add(epoch)
+      if (epochs.size > most) break
+      pages.push(next)
+      pieces.push(...more)
+    }
+    if (pages.length === 0) return pages
+    for (const piece of pieces.sort((a, b) => a.epoch - b.epoch)) {
+      const kept = this.#epochs.get(piece.epoch)
+      if (kept === undefined || !this.#replay(kept)) continue
+      const { from, length } = piece
+      this.#slices.set(keyOf(piece), this.#replayer.bytes.slice(from, from + length))
+    }
+    return pages
   }
 
   // Every page that the replay has made, if these are not more than `most`: what was written together is read together.
@@ -629,6 +670,7 @@ class Keeper {
         return
       }
       this.#replayer.holds = -1
+      this.#slices.clear()
       this.#counts.mismatches++
     }
     this.#fail(page)
