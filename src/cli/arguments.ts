@@ -70,6 +70,11 @@ export const options = {
     )
       .argParser(parseShare)
       .preset('1'),
+  awake: (): Option =>
+    new Option(
+      '--awake',
+      'keep the pager in memory when nothing happens: to wake it takes some 0.3 s, and awake it takes 30 MB',
+    ),
   pack: (): Option => new Option('--pack', 'compress cold memory that no file explains'),
   deep: (): Option =>
     new Option('--deep', 'search all of all files through all lenses; the default looks at what is likely'),
@@ -99,6 +104,7 @@ export interface PagerFlags {
   readonly pressure?: number
   readonly pack?: boolean
   readonly deep?: boolean
+  readonly awake?: boolean
   readonly cpu: number
   readonly state?: string
   readonly json?: boolean
@@ -112,12 +118,14 @@ export function pagerOptions(flags: PagerFlags): {
   pressure?: number
   pack?: boolean
   deep?: boolean
+  calm?: number
   state?: string
 } {
   return {
     backings: flags.backing ?? [],
     cpu: flags.cpu,
     ...(flags.budget === undefined ? {} : { budget: flags.budget }),
+    ...(flags.awake === true ? { calm: 0 } : {}),
     ...(flags.pressure === undefined ? {} : { pressure: flags.pressure }),
     ...(flags.deep === true ? { deep: true } : {}),
     ...(flags.pack === true ? { pack: true } : {}),

@@ -22,6 +22,7 @@ export function attachCommand(): Command {
     .addOption(options.pack())
     .addOption(options.deep())
     .addOption(options.cpu())
+    .addOption(options.awake())
     .addOption(metricsOption())
     .option('--once', 'make one pass, keep serving in the background, and return')
     .addOption(options.json('print JSON, one document a line'))

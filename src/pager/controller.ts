@@ -53,6 +53,7 @@ import { Prices } from './prices.ts'
 import { tickAt } from './protocol.ts'
 import { eachRun, Reclaim } from './reclaim.ts'
 import type { ReportOptions } from './report.ts'
+import { startSleeper } from './sleeper.ts'
 import { type News, ServerLink } from './server-link.ts'
 import type { Guess } from './verify.ts'
 
@@ -71,6 +72,8 @@ export interface PagerOptions {
   readonly cpu: number
   /** Wait until the target has this much anonymous memory, and note the files that it opens (`lethe run`). */
   readonly waitFor?: number
+  /** Milliseconds with nothing to do after which it sleeps, 0 for never; undefined: as it was woken before. */
+  readonly calm?: number
   readonly report?: ReportOptions
 }
 
@@ -88,6 +91,9 @@ const settleLimit = 60_000
 /** Between two tries to drop what the target could not be stopped for, milliseconds. */
 const leastDelay = 100
 const mostDelay = 60_000
+
+/** The exit code after which the supervisor starts a successor at once. */
+export const again = 75
 
 /** Bytes of descriptors that may wait in the park: some ten thousand children. */
 const parkRoom = 8 << 20
@@ -137,6 +143,7 @@ export class Controller {
   /** Ends the search that is under way. */
   #looking = new AbortController()
   #packs = 0
+  #asleep: (news: Extract<News, { kind: 'asleep' }>) => void = () => {}
   #keeper: Named | undefined
   #predecessor: Journal['keeper'] | undefined
 
@@ -336,6 +343,9 @@ export class Controller {
         if (this.ended === undefined) this.reclaim()
         this.#server.wake()
         return
+      case 'asleep':
+        this.#asleep(news)
+        return
       case 'gone':
         this.children = news.children
         this.#gone()
@@ -379,7 +389,42 @@ export class Controller {
     if (this.ended === undefined && !this.#leaving) await this.#server.ask({ kind: 'shed' })
   }
 
+  /**
+   * Ends the server, if it has nothing to do, and leaves a sleeper that watches in its place, `socket` too, and starts `command`.
+   * What it is; undefined: not now, and all is as it was. After that nobody serves here: the process is to end.
+   */
+  async sleep(socket: number, command: readonly string[]): Promise<Named | undefined> {
+    const { footing, scratch } = this.#journal
+    this.#agents.dismiss()
+    if (this.orphaned || this.ended !== undefined || this.#leaving || this.#left.length > 0) return undefined
+    if (scratch.length > 0 || !this.#agents.ended(footing.tid, 20)) return undefined
+    const asleep = new Promise<Extract<News, { kind: 'asleep' }>>(resolve => {
+      this.#asleep = resolve
+    })
+    // Nothing else may begin meanwhile.
+    this.#leaving = true
+    if ((await this.#server.ask({ kind: 'sleep' })) !== 1) {
+      this.#leaving = false
+      return undefined
+    }
+    const { watched, leased } = await asleep
+    const before = this.#keep()
+    const sleeper = startSleeper(this.pid, [...watched, socket], command)
+    // Whoever wanted to write before this was not heard by it.
+    const quiet = leased.map(fd => fds.leaseFor(fd, sleeper.pid) === 0 && fds.leased(fd))
+    this.#journal.started = [...this.#journal.started, sleeper]
+    this.#journal.keeper = { ...sleeper, own: this.#journal.keeper.own }
+    endKeeper(before)
+    if (quiet.includes(false)) exitNow(again)
+    return sleeper
+  }
+
   // ---- passes
+
+  /** The files that were added. */
+  get files(): readonly SeenFile[] {
+    return [...this.#extra.values()]
+  }
 
   /** Adds files to the candidates of later passes, at most 10,000; returns how many are new. */
   addFiles(files: readonly SeenFile[]): number {

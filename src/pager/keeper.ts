@@ -1,4 +1,4 @@
-// The keeper: a process that shares our descriptors, costs 16 KiB, and does nothing but be there.
+// The keeper: a process that shares our descriptors, costs a few KiB, and does nothing but be there.
 //
 // The kernel hands us descriptors that exist nowhere else: reading the event of a fork makes the child's userfaultfd
 // in our table, and the child runs on at once. If we were killed before it lies in the park, the child would read zeros.
@@ -9,16 +9,17 @@
 //   munmap of all but its own page · setsid · prctl(PR_SET_NAME) · again: poll(pidfd of the target, for ever) < 0 → again · exit_group(0)
 import * as fds from '../sys/fd.ts'
 import { readFileSync } from 'node:fs'
-import { type Arena, arenaAt, call, getAddress, nr, putAddress } from '../sys/ffi.ts'
+import { type Arena, arena, arenaAt, call, getAddress, nr, putAddress } from '../sys/ffi.ts'
 import { PagerError } from './errors.ts'
 import { must } from '../sys/errno.ts'
 import { startTime } from '../process/target.ts'
 
 const munmap = (from: number, to: number): string => `b80b00000048bf${hex(from)}48be${hex(to - from)}0f05`
 
-const code =
+const begin =
   'b8700000000f05' + // setsid
-  'bf0f00000048beNNNNNNNNNNNNNNNNb89d0000000f05' + // prctl
+  'bf0f00000048beNNNNNNNNNNNNNNNNb89d0000000f05' // prctl
+const code =
   '48bfPPPPPPPPPPPPPPPPbe01000000baffffffffb8070000000f0585c078e1' + // poll
   '31ffb8e70000000f05' // exit_group
 
@@ -33,7 +34,7 @@ interface Range {
   end: number
 }
 
-function hex(address: number): string {
+export function hex(address: number): string {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64LE(BigInt(address))
   return bytes.toString('hex')
@@ -41,8 +42,8 @@ function hex(address: number): string {
 
 /** The mapping that holds the thread-local storage of the calling thread. */
 function threadArea(memory: Arena): Range {
-  must(call(nr.arch_prctl, 0x1003 /* ARCH_GET_FS */, memory.address + 8192), 'arch_prctl')
-  const pointer = getAddress(memory.u32, 8192 / 4)
+  must(call(nr.arch_prctl, 0x1003 /* ARCH_GET_FS */, memory.address), 'arch_prctl')
+  const pointer = getAddress(memory.u32, 0)
   for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
     const [start = 0, end = 0] = (line.split(' ', 1)[0] ?? '').split('-').map(n => Number.parseInt(n, 16))
     if (pointer >= start && pointer < end) return { start, end }
@@ -57,32 +58,48 @@ export function endOwnKeeper(): void {
   if (own !== undefined) endKeeper(own)
 }
 
-/** Starts a keeper that ends with the process `target`; x86-64. */
-export function startKeeper(target: number): Named {
-  const size = 16384
-  const memory = arenaAt(must(call(nr.mmap, 0, size, 7, 0x22, -1, 0), 'mmap'), size)
-  const at = { name: memory.address + 4096, poll: memory.address + 4128, stack: memory.address + size - 64 }
+/** Memory for a process of `startBare`: code from 0, its name at 4096, ours to use from `bareData` on, its stack at the end. */
+export function bareMemory(bytes: number): Arena {
+  const size = Math.ceil((bareData + bytes) / 4096) * 4096 + 4096
+  return arenaAt(must(call(nr.mmap, 0, size, 7, 0x22, -1, 0), 'mmap'), size)
+}
+export const bareData = 4128
+
+/**
+ * Starts a process that shares our descriptors and has nothing of our memory but `memory`. It runs `code`, in hexadecimal, in a session
+ * of its own, with all signals blocked.
+ */
+export function startBare(memory: Arena, name: string, code: string): Named {
+  const size = memory.bytes.length
+  const scratch = arena(4096)
   // All but its page, and the thread's own area, where the kernel keeps writing (restartable sequences).
   const page = { start: memory.address, end: memory.address + size }
-  const [low, high] = [page, threadArea(memory)].sort((a, b) => a.start - b.start) as [Range, Range]
+  const [low, high] = [page, threadArea(scratch)].sort((a, b) => a.start - b.start) as [Range, Range]
   const text =
     munmap(0x10000, low.start) +
     munmap(low.end, high.start) +
     munmap(high.end, 0x7fff_ffff_f000) +
-    code.replace(/N+/, hex(at.name)).replace(/P+/, hex(at.poll))
+    begin.replace(/N+/, hex(memory.address + 4096)) +
+    code
   memory.bytes.set(Buffer.from(text, 'hex'))
-  memory.bytes.set(new TextEncoder().encode('lethe-keeper'), 4096)
-  memory.u32[4128 / 4] = must(fds.pidfdOpen(target), 'pidfd_open')
-  memory.u32[4128 / 4 + 1] = 1
-  putAddress(memory.u32, (size - 64) / 4, memory.address) // where its first return goes
+  memory.bytes.set(new TextEncoder().encode(name), 4096)
+  const stack = size - 64
+  putAddress(memory.u32, stack / 4, memory.address) // where its first return goes
   // It has our signal handlers but must never run one.
-  const mask = 8192
-  memory.u32.fill(0xffff_ffff, mask / 4, mask / 4 + 2)
-  must(call(nr.rt_sigprocmask, 2, memory.address + mask, memory.address + mask + 8, 8), 'sigprocmask')
-  const pid = call(nr.clone, 0x400 /* FILES */, at.stack, 0, 0, 0)
-  call(nr.rt_sigprocmask, 2, memory.address + mask + 8, 0, 8)
+  scratch.u32.fill(0xffff_ffff, 0, 2)
+  must(call(nr.rt_sigprocmask, 2, scratch.address, scratch.address + 8, 8), 'sigprocmask')
+  const pid = call(nr.clone, 0x400 /* FILES */, memory.address + stack, 0, 0, 0)
+  call(nr.rt_sigprocmask, 2, scratch.address + 8, 0, 8)
   must(pid, 'clone')
-  own = { pid, start: startTime(pid) ?? 0 }
+  return { pid, start: startTime(pid) ?? 0 }
+}
+
+/** Starts a keeper that ends with the process `target`; x86-64. */
+export function startKeeper(target: number): Named {
+  const memory = bareMemory(8)
+  memory.u32[bareData / 4] = must(fds.pidfdOpen(target), 'pidfd_open')
+  memory.u32[bareData / 4 + 1] = 1
+  own = startBare(memory, 'lethe-keeper', code.replace(/P+/, hex(memory.address + bareData)))
   return own
 }
 

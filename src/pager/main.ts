@@ -3,7 +3,8 @@
 //
 //   stdout: one line of JSON once it serves, `{"type":"serving",…}`, or says why it does not, `{"type":"refused",…}`
 //   control.sock: lines of JSON, see `Question`; every answer is one line
-//   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew; anything else: the supervisor starts a successor
+//   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew; 76 it sleeps (rest.ts); anything else: the
+//     supervisor starts a successor
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -15,9 +16,11 @@ import { exitNow } from '../sys/ffi.ts'
 import { Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
-import { endOwnKeeper } from './keeper.ts'
-import { Passes } from './passes.ts'
+import { endOwnKeeper, keeps } from './keeper.ts'
+import { endNap, readNap, wakeUp, writeNap } from './nap.ts'
+import { Passes, type PassesState } from './passes.ts'
 import { report } from './report.ts'
+import { Rest } from './rest.ts'
 import { shed, shedAfterServer } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
 import { Supervisor } from './supervisor.ts'
@@ -61,6 +64,8 @@ export interface PagerStatus {
   readonly pauses: { stops: number; longestMs: number; totalMs: number }
   readonly passes: number
   readonly settled: boolean
+  /** Nobody has wanted anything lately: its sleeper (sleeper.ts) stands for the pager. */
+  readonly asleep?: true
   readonly children: number
   /** Proportional set size of pager and supervisor. */
   readonly own: number
@@ -103,6 +108,9 @@ if (options.waitFor !== undefined)
 
 let controller: Controller
 let adopted = false
+// What it was when it went to sleep.
+const nap = readNap(directory)
+wakeUp(directory)
 try {
   controller = new Controller(pid, directory, options)
   adopted = existsSync(join(directory, 'journal'))
@@ -138,8 +146,21 @@ function refuse(error: unknown): never {
 
 const c: Controller = controller
 const supervisor = new Supervisor([directory, pidText, optionsText])
-const passes = new Passes(c, adopted)
-const started = performance.now()
+const known = adopted ? nap : undefined
+const woken = known !== undefined && keeps(known.sleeper)
+const passes = new Passes(c, adopted, known?.passes)
+if (known !== undefined) {
+  c.addFiles(known.files)
+  c.before = { ...known.status.before, swap: 0 }
+  c.passes = known.status.passes
+  const { stops, longestMs, totalMs } = known.status.pauses
+  Object.assign(c.pauses, { stops, longest: longestMs, total: totalMs })
+  c.reports.unshift(...known.status.reports)
+}
+const started =
+  performance.now() - (known === undefined ? 0 : known.status.seconds * 1000 + Date.now() - known.at)
+const wanted = (): number => c.journal.counters[counter.faults] as number
+const rest = new Rest(known, wanted(), options.calm)
 try {
   writeFileSync(
     join(directory, 'pager.json'),
@@ -162,7 +183,7 @@ function status(): PagerStatus {
     command: commandLine(pid),
     pager: process.pid,
     supervisor: supervisor.pid,
-    adopted,
+    adopted: woken ? (known?.status.adopted ?? true) : adopted,
     seconds: (performance.now() - started) / 1000,
     before: { rss: c.before?.rss ?? 0, anonymous: c.before?.anonymous ?? 0 },
     now,
@@ -224,27 +245,34 @@ async function answer(question: Question): Promise<object> {
   }
 }
 
+// Of questions: how many there were of those that have something done, and how many are not answered yet.
+let asked = 0
+let open = 0
 const server = createServer((socket: Socket) => {
   socket.on('error', () => {})
   createInterface({ input: socket }).on('line', line => {
+    open++
     void (async () => {
       let reply: object
       try {
-        reply = await answer(JSON.parse(line) as Question)
+        const question = JSON.parse(line) as Question
+        if (question.ask !== 'status' && question.ask !== 'settled') asked++
+        reply = await answer(question)
       } catch (error) {
         reply = { type: 'error', message: (error as Error).message }
       }
+      open--
       socket.write(`${JSON.stringify(reply)}\n`)
     })()
   })
 })
 const socketPath = join(directory, 'control.sock')
 rmSync(socketPath, { force: true })
-server.listen(socketPath)
+server.listen(socketPath, () => endNap(directory))
 
 if (seen !== undefined) c.addFiles(seen.drain())
 passes.begin()
-void passes.first.then(() => report(options.report, pid, 'attached', status()))
+if (known === undefined) void passes.first.then(() => report(options.report, pid, 'attached', status()))
 say({ type: 'serving', pid, adopted, pager: process.pid })
 
 const interval = options.budget === undefined && options.pressure === undefined ? 1000 : 100
@@ -277,8 +305,53 @@ const shedding = setInterval(() => {
   void c.shedServer().then(shedAfterServer)
 }, 1500)
 
+// Asleep it costs next to nothing.
+let goingToSleep = false
+const resting = setInterval(
+  () => {
+    const done = [counter.events, counter.droppedPages].map(i => c.journal.counters[i] as number)
+    const others = done.reduce((sum, n) => sum + n, asked + c.passes)
+    const clean = (c.journal.counters[counter.clean] as number) * pageBytes
+    const state = passes.state
+    const busy = state === undefined || open > 0
+    const calm = rest.beat({ busy, target: wanted(), others, clean })
+    // What `lethe run` notes must be read as it comes; who limits the stalls counts each.
+    if (!calm || goingToSleep || state === undefined || seen !== undefined || c.governor !== undefined) return
+    if (supervisor.pid > 1 && supervisor.wanted) void goToSleep(state)
+  },
+  Math.min(250, options.calm || 250),
+)
+
+async function goToSleep(state: PassesState): Promise<void> {
+  goingToSleep = true
+  const listening = (server as unknown as { _handle: { fd: number } })._handle.fd
+  const sleeper = await c.sleep(listening, supervisor.command)
+  if (sleeper === undefined) {
+    goingToSleep = false
+    return
+  }
+  // Not before: the server may have been in the middle of something.
+  const last = status()
+  const alarm = { ...passes.limits, seconds: last.clean < 1 << 20 ? 0 : 600 }
+  writeNap(
+    directory,
+    {
+      sleeper,
+      at: Date.now(),
+      calm: rest.calm,
+      wanted: wanted(),
+      status: last,
+      passes: state,
+      files: c.files,
+    },
+    alarm,
+  )
+  exitNow(76)
+}
+
 await c.over
 clearInterval(timer)
+clearInterval(resting)
 report(options.report, pid, 'ended', status())
 clearInterval(shedding)
 server.close()

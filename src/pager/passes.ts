@@ -15,6 +15,15 @@ const patience = 2000
 /** Longest time without a pass, seconds: memory can be rewritten without growing. */
 const longest = 120
 
+/** What it knows when its pager goes to sleep. */
+export interface PassesState {
+  readonly leftover: number
+  readonly pieced: number
+  readonly quiet: number
+  /** Seconds since the last pass. */
+  readonly since: number
+}
+
 export class Passes {
   readonly #controller: Controller
   /** Resolves when the first pass has been made. */
@@ -31,16 +40,42 @@ export class Passes {
   #quiet = 10
   #lastPass = 0
 
-  constructor(controller: Controller, adopted: boolean) {
+  /** `known`: of a pager that went to sleep; then nothing is done at first. */
+  constructor(controller: Controller, adopted: boolean, known: PassesState | undefined) {
     this.#controller = controller
     this.first = new Promise(resolve => {
       this.#firstDone = resolve
     })
     if (adopted) this.#quiet = longest
+    if (known === undefined) return
+    controller.hurried = false
+    this.#leftover = known.leftover
+    this.#pieced = known.pieced
+    this.#quiet = known.quiet
+    this.#lastPass = performance.now() - known.since * 1000
+    this.#previous = this.#unexplained()
+    this.settled = true
+    this.#firstDone()
   }
 
   begin(): void {
-    void this.#start()
+    if (!this.settled) void this.#start()
+  }
+
+  /** What a successor has to know; undefined while something is to be done. */
+  get state(): PassesState | undefined {
+    if (this.#running !== undefined || this.#stopped || !this.settled) return undefined
+    if (this.#unexplained() - this.#leftover > worthwhile) return undefined
+    const since = (performance.now() - this.#lastPass) / 1000
+    return { leftover: this.#leftover, pieced: this.#pieced, quiet: this.#quiet, since }
+  }
+
+  /** Bytes of anonymous memory from which on a pass is due at once, or after some time. */
+  get limits(): { most: number; some: number } {
+    const clean = (this.#controller.journal.counters[counter.clean] as number) * pageBytes
+    const most = clean + this.#leftover + worthwhile
+    const some = clean + Math.max(worthwhile, this.#leftover + worthwhile / 4)
+    return { most, some: Math.min(most, some) }
   }
 
   get running(): boolean {

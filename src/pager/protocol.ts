@@ -20,6 +20,8 @@ export type Request = { id: number } & (
   | { kind: 'bury' }
   /** make this thread's heap small, while there is nothing to do */
   | { kind: 'shed' }
+  /** stop serving, if nothing is under way; answered by whether it has, and then with the news `asleep`: the last request */
+  | { kind: 'sleep' }
   /** refill everything and stop serving: the last request */
   | { kind: 'leave' }
 )
@@ -35,6 +37,8 @@ export type Reply =
   /** the limit is reached and a fault waits for room */
   | { kind: 'over' }
   | { kind: 'gone'; children: number }
+  /** nobody serves: what is to be watched meanwhile, and the open files whose leases somebody must answer for */
+  | { kind: 'asleep'; watched: number[]; leased: number[] }
 
 /** A backing as the server opens it. `sources`: the backings that it depends on besides its own file; they come before it. */
 export interface ServedBacking {

@@ -404,9 +404,23 @@ export class Server {
       case 'shed':
         collect(true)
         return 0
+      case 'sleep':
+        return this.#sleep()
       case 'leave':
         return this.#leave()
     }
+  }
+
+  // What comes from now on waits in the kernel for whoever serves next.
+  #sleep(): number {
+    if (this.#waiting.length > 0) return 0
+    for (const space of this.#spaces) if (this.#drain(space) > 0) return 0
+    if (this.#main.fd < 0) return 0
+    const watched = [...this.#spaces.map(space => space.fd).filter(fd => fd >= 0), this.#signals]
+    const leased = [...this.#backings.values()].filter(b => b.lost === undefined).map(b => b.fd)
+    this.#post({ kind: 'asleep', watched, leased })
+    this.#running = false
+    return 1
   }
 
   // The controller has compared these pages while they were protected; those that are still `verifying` are equal.

@@ -10,7 +10,7 @@ export const supervisorProgram: string = fileURLToPath(new URL('../../bin/lethe-
 export class Supervisor {
   readonly #first: number
   /** Whether we were started by one: else nobody expects that there is one. */
-  readonly #wanted = process.env['LETHE_SUPERVISED'] === '1'
+  readonly wanted: boolean = process.env['LETHE_SUPERVISED'] === '1'
   readonly #words: readonly string[]
   #other: ChildProcess | undefined
 
@@ -26,18 +26,22 @@ export class Supervisor {
     return process.ppid === this.#first ? this.#first : 0
   }
 
-  /** Replaces it if it has died. Called once a second or oftener. */
-  beat(): void {
-    if (!this.#wanted || this.pid !== 0) return
-    keepFromChildren()
-    const words = [
-      '--after',
-      String(process.pid),
+  /** What starts another supervisor, and with it a pager. */
+  get command(): readonly string[] {
+    return [
+      supervisorProgram,
       ...this.#words,
       process.execPath,
       ...process.execArgv,
       process.argv[1] as string,
     ]
+  }
+
+  /** Replaces it if it has died. Called once a second or oftener. */
+  beat(): void {
+    if (!this.wanted || this.pid !== 0) return
+    keepFromChildren()
+    const words = ['--after', String(process.pid), ...this.command.slice(1)]
     const child = spawn(supervisorProgram, words, {
       stdio: ['ignore', 'ignore', 'inherit'],
       detached: true,

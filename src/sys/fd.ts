@@ -183,6 +183,13 @@ export function lease(fd: number): number {
   return done
 }
 
+/** Has another process be told when the lease that we hold on an open file is being broken. 0, or a negative errno. */
+export function leaseFor(fd: number, pid: number): number {
+  u32[16] = 1 // F_OWNER_PID
+  u32[17] = pid
+  return call(nr.fcntl, fd, F_SETOWN_EX, memory.address + 64)
+}
+
 /** Lets the writer go on. */
 export const unlease = (fd: number): number => call(nr.fcntl, fd, F_SETLEASE, 2)
 

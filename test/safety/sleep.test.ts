@@ -1,0 +1,226 @@
+// A pager that has nothing to do sleeps: it ends, and what stays wakes another when the target or anybody else wants something.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
+import { ask } from '../../src/pager/client.ts'
+import type { PagerStatus, Question } from '../../src/pager/main.ts'
+import { startTime } from '../../src/process/target.ts'
+import { generator } from '../explain-helpers.ts'
+import { cannotRun, figure, Lab, MiB, node, PAGE, root, run, shape, Target, until } from './lab.ts'
+
+vi.setConfig({ testTimeout: 180_000 })
+const reason = cannotRun()
+const lab = new Lab()
+const size = 16 * MiB
+const enough = size - 256 * 1024
+const file: string = lab.file(size, 4)
+afterAll(() => lab.close())
+afterEach(() => lab.endAll())
+
+const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
+
+/** A pager under its supervisor, as `lethe attach` starts it. */
+class Sleepy {
+  readonly directory: string
+  readonly supervisor: ChildProcess
+  readonly #log: string
+
+  constructor(target: number, calm: number, more: object = {}) {
+    this.directory = lab.path(`state-${target}`)
+    this.#log = `${this.directory}.log`
+    const options = JSON.stringify({ backings: [file], cpu: 0.05, calm, ...more })
+    const command = [node, '--expose-gc', join(root, 'src/pager/main.ts')]
+    this.supervisor = spawn(
+      join(root, 'bin/lethe-supervisor'),
+      [this.directory, String(target), options, ...command],
+      {
+        stdio: ['ignore', 'ignore', openSync(this.#log, 'a')],
+        env: { ...process.env, XDG_CACHE_HOME: join(lab.directory, 'cache') },
+        detached: true,
+      },
+    )
+    lab.defer(() => this.end())
+  }
+
+  /** Asks it, whether it sleeps or not. */
+  async ask(question: Question['ask']): Promise<PagerStatus> {
+    const answer = await ask(this.directory, { ask: question } as Question, 30_000)
+    if (answer === undefined) throw new Error(`no answer to '${question}':\n${this.log}`)
+    return answer as PagerStatus
+  }
+
+  get log(): string {
+    return readFileSync(this.#log, 'utf8')
+  }
+
+  /** Waits until it serves, has dropped the target's memory, and sleeps. */
+  async asleep(least = enough): Promise<PagerStatus> {
+    await until('it serves', async () => {
+      if (!existsSync(join(this.directory, 'pager.json'))) return false
+      return (await ask(this.directory, { ask: 'status' }, 30_000)) !== undefined
+    })
+    let status = await this.ask('settled')
+    for (let i = 0; i < 5 && status.virtual < least; i++) status = await this.ask('pass')
+    await until(`it sleeps: ${this.log}`, async () => (await this.ask('status')).asleep === true)
+    return await this.ask('status')
+  }
+
+  end(): void {
+    const ends = [this.supervisor.pid ?? 0]
+    try {
+      const { pager, supervisor } = JSON.parse(
+        readFileSync(join(this.directory, 'pager.json'), 'utf8'),
+      ) as PagerStatus
+      ends.push(supervisor, pager)
+      const { sleeper } = JSON.parse(readFileSync(join(this.directory, 'asleep.json'), 'utf8')) as {
+        sleeper: { pid: number }
+      }
+      ends.push(sleeper.pid)
+    } catch {
+      // it is gone already, or awake
+    }
+    for (const pid of ends) if (pid > 1 && startTime(pid) !== undefined) process.kill(pid, 'SIGKILL')
+  }
+}
+
+async function asleep(calm = 50): Promise<{ target: Target; pager: Sleepy; status: PagerStatus }> {
+  const target = await Target.start(lab, file)
+  const pager = new Sleepy(target.pid(), calm)
+  return { target, pager, status: await pager.asleep() }
+}
+
+describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason})` : ''}`, () => {
+  test('takes next to nothing, says how things are, and serves what is touched', async () => {
+    const { target, pager, status } = await asleep()
+    expect(status).toMatchObject({ asleep: true, settled: true, adopted: false })
+    expect(status.virtual).toBeGreaterThanOrEqual(enough)
+    expect(figure(status.pager, 'VmRSS')).toBeLessThan(256 * 1024)
+    expect(status.own).toBeLessThan(2 * MiB)
+    await target.check()
+    await target.fill(5 * PAGE, 3 * PAGE, 1)
+    await target.check()
+    const later = await pager.asleep(0)
+    expect(later).toMatchObject({ adopted: false })
+    expect(later.faults).toBeGreaterThan(status.faults)
+    expect(later.supervisor).not.toBe(status.supervisor)
+    const supervisors = [status.supervisor, later.supervisor]
+    const alive = (): number => supervisors.filter(pid => startTime(pid) !== undefined).length
+    await until('one of its supervisors ends', () => alive() === 1)
+  })
+
+  test('is woken by a question, and detaches', async () => {
+    const target = await Target.start(lab, file)
+    const before = shape(target.pid())
+    const pager = new Sleepy(target.pid(), 50)
+    const { supervisor } = await pager.asleep()
+    await pager.ask('detach')
+    expect(figure(target.pid(), 'RssAnon')).toBeGreaterThan(enough)
+    expect(shape(target.pid())).toEqual(before)
+    await target.check()
+    await until('nothing of it is left', () => !existsSync(pager.directory))
+    await until('nor its supervisor', () => startTime(supervisor) === undefined)
+  })
+
+  test('and whose sleeper is killed has a successor', async () => {
+    const { target, pager, status } = await asleep()
+    process.kill(status.pager, 'SIGKILL')
+    await target.check()
+    await until('a successor', async () => (await pager.ask('status')).adopted)
+    await target.check()
+  })
+
+  test('and whose supervisor is killed wakes all the same', async () => {
+    const { target, pager, status } = await asleep()
+    process.kill(status.supervisor, 'SIGKILL')
+    await target.check()
+    const { supervisor } = await pager.ask('status')
+    expect(supervisor).not.toBe(status.supervisor)
+    expect(startTime(supervisor)).toBeDefined()
+  })
+
+  test('lets nobody write to a backing before its pages are back', async () => {
+    const stuff = lab.file(size, 9)
+    const target = await Target.start(lab, stuff)
+    const pager = new Sleepy(target.pid(), 50, { backings: [stuff] })
+    await pager.asleep()
+    const writer = run(lab, 'dd', [
+      'if=/dev/zero',
+      `of=${stuff}`,
+      'bs=1M',
+      'count=4',
+      'conv=notrunc',
+      'status=none',
+    ])
+    await new Promise(resolve => writer.process.once('exit', resolve))
+    expect(
+      readFileSync(stuff)
+        .subarray(0, 4 * MiB)
+        .every(byte => byte === 0),
+    ).toBe(true)
+    await target.check()
+    expect((await pager.ask('status')).virtual).toBe(0)
+  })
+
+  test('serves forks, unmappings and what is given back, and ends with its target', async () => {
+    const { target, pager } = await asleep()
+    await target.fill(77 * PAGE, 9 * PAGE, 3)
+    await target.check()
+    await pager.asleep(0)
+    const child = await target.fork()
+    await target.check(child)
+    await pager.asleep(0)
+    await target.check(child)
+    await target.check()
+    await pager.asleep(0)
+    target.process.kill('SIGKILL')
+    await target.ended()
+    // The child is served until it ends, too.
+    await target.check(child)
+    process.kill(child.pid(), 'SIGKILL')
+    await until('its end', () => !existsSync(pager.directory), 30_000)
+  })
+
+  test('looks again when the target has grown', async () => {
+    const more = lab.file(24 * MiB, 11)
+    const script = lab.path('grow')
+    writeFileSync(
+      script,
+      "import sys\na=open(sys.argv[1],'rb').read()\nprint('r',flush=True)\nfor l in sys.stdin:\n a=(a,open(l.strip(),'rb').read())\n print('m',flush=True)\n",
+    )
+    const { process: child, voice } = run(lab, 'python3', [script, file])
+    await voice.answer()
+    const pager = new Sleepy(child.pid as number, 200, { backings: [file, more] })
+    const before = await pager.asleep()
+    await voice.ask(more)
+    await until(
+      'more is virtual',
+      async () => (await pager.ask('status')).virtual > before.virtual + 20 * MiB,
+      30_000,
+    )
+  })
+
+  test('and is killed with whatever stands for it at any moment, never gives a wrong byte', async () => {
+    const { target, pager } = await asleep(20)
+    const random = generator(31)
+    let killed = 0
+    for (let i = 0; i < 10; i++) {
+      await sleep(random() % 400)
+      await target.fill((random() % 4000) * PAGE, 2 * PAGE, i)
+      await sleep(random() % 200)
+      if (i % 2 === 1) {
+        const { pager: one, supervisor } = await pager.ask('status')
+        const victim = random() % 2 === 0 ? one : supervisor
+        if (startTime(victim) !== undefined) {
+          process.kill(victim, 'SIGKILL')
+          killed++
+        }
+      }
+      await target.check()
+      if (i % 3 === 2) await pager.ask('drop')
+    }
+    expect(killed).toBeGreaterThan(2)
+    await pager.ask('detach')
+    await target.check()
+  })
+})
