@@ -109,7 +109,8 @@ async function measure(
   const served: Ratios[] = []
   const shares: number[] = []
   for (const [target, free] of [pair, [pair[1], pair[0]] as const]) {
-    const attached = await attach(target.pid)
+    // Asleep it takes nothing, and is another process afterwards.
+    const attached = await attach(target.pid, ['--awake'])
     await slice(target, n) // brings the working set back
     await sleep(3000)
     await slice(target, n)

@@ -73,7 +73,7 @@ export const bench: Bench = {
           ]
         }),
         notes: [
-          `${rounds} rounds, 4 s after the first pass. Pss shares node's code with the bench, which is node too; Rss counts all of it.`,
+          `${rounds} rounds, 4 s after the first pass, when the pager sleeps, and just after it was woken for a pass over all. Pss shares node's code with the bench, which is node too; Rss counts all of it.`,
         ],
         goals: sizes.map((size, i) => {
           const rows = results[i] as Size[]

@@ -85,7 +85,7 @@ Not measured in this run: ${missing.map(({ name }) => name).join(', ')}.`
 - **Is a page too coarse?** Aligned to pages nothing would be found: malloc's headers shift everything. With shifts allowed, ${sizeSentence(results)}
 - **Does it stay?** ${kept.length === 0 ? 'Not measured.' : `After the program had gone through all that it holds, the median state had ${median(kept).toFixed(1)} % of its explained pages unchanged; ${kept.filter(share => share >= 99).length} of ${kept.length} had 99 % or more, the worst had ${Math.min(...kept).toFixed(0)} %.`}
 - **Beside others:** of the same pages Lethe leaves ${total(left)} %, zram (lzo-rle) ${total(one => one.zram ?? 0)} %; KSM could merge ${total(one => one.same * PAGE)} %. Lethe's pager
-  and its supervisor take ${(pagerBytes / 1e6).toFixed(0)} MB more for each program, whatever its size; zram needs no file, and what it holds can't be changed behind its back.
+  and its supervisor take ${(pagerBytes / 1e6).toFixed(0)} MB more for each program while it is in use, whatever its size, and half a MB when nothing is wanted of it for some seconds; zram needs no file, and what it holds can't be changed behind its back.
 
 ## The states
 
@@ -282,7 +282,7 @@ function failures(measured: readonly Measured[]): string {
       ({ state, result }) =>
         `- ${state.about}: ${(result.shared / 1e6).toFixed(0)} MB of shared memory, which Lethe leaves alone.`,
     ),
-    '- Below some tens of MB the pager takes more than it gives back.',
+    '- Below some tens of MB the pager takes more than it gives back, unless it sleeps.',
   ].join('\n')
 }
 

@@ -102,5 +102,7 @@ export function startSleeper(target: number, watched: readonly number[], command
     { at: 'end' },
     '31ffb8e70000000f05',
   ])
+  fds.keepFromChildren()
+  fds.shareStandard()
   return startBare(memory, 'lethe-sleeper', code)
 }

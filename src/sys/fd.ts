@@ -205,6 +205,11 @@ export function keepFromChildren(): void {
     if (Number(name) > 2) call(nr.fcntl, Number(name), 2 /* F_SETFD */, 1 /* FD_CLOEXEC */)
 }
 
+/** Lets what another starts with our descriptors have our standard ones, which node keeps to itself. */
+export function shareStandard(): void {
+  for (const fd of [0, 1, 2]) call(nr.fcntl, fd, 2 /* F_SETFD */, 0)
+}
+
 /** Locks one byte of an open file for as long as the descriptor lives; 0, or -EAGAIN when somebody else has it. */
 export const lockByte = (fd: number, at: number): number => setLock(fd, at, 1 /* F_WRLCK */)
 export const unlockByte = (fd: number, at: number): number => setLock(fd, at, 2 /* F_UNLCK */)
