@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { PagerError } from './errors.ts'
 import { startTime } from '../process/target.ts'
 import type { PagerStatus, Question } from './main.ts'
-import { type Nap, readNap, sleeps, statusOf } from './nap.ts'
+import { keeps } from './keeper.ts'
+import { readNap, statusOf } from './nap.ts'
 import { readRecord } from './state-dir.ts'
 
 /** A pager that has been started by `lethe run` and waits until there is something worth attaching to. */
@@ -35,86 +36,77 @@ export function socketPath(directory: string): string {
   return path
 }
 
-/** How long it may take until a pager serves whose sleeper is no more, milliseconds. */
-const waking = 3000
-
-/** What a pager left that sleeps. Waits for one that is waking up. */
-async function napOf(directory: string): Promise<Nap | undefined> {
-  const end = performance.now() + waking
-  for (;;) {
-    const nap = readNap(directory)
-    if (nap === undefined || sleeps(directory, nap)) return nap
-    if (performance.now() > end) return undefined
-    await setTimeout(20)
-  }
-}
-
-/** Wakes a pager that sleeps. Resolves to what is left of `ms` when it is awake, or has died meanwhile. */
-async function wake(directory: string, ms: number): Promise<number> {
-  const end = performance.now() + ms
-  // Nobody will ever answer here: that somebody has come is enough.
-  const socket = connect(socketPath(directory)).on('error', () => {})
-  while ((await napOf(directory)) !== undefined && performance.now() < end) await setTimeout(20)
-  socket.destroy()
-  return Math.max(1, end - performance.now())
-}
+/** Between two looks at a pager that falls asleep or wakes up, milliseconds. */
+const pause = 20
+/** How often it is asked anew that lives and does not listen: it may be about to. */
+const patience = 50
 
 /**
- * Asks the pager whose directory this is. Resolves to undefined when no pager listens there; rejects with PagerError when
- * it answers with an error, or not within `ms`.
+ * Asks the pager whose directory this is, and wakes it if it sleeps and can't be answered for. Resolves to undefined when no pager
+ * listens there; rejects with PagerError when it answers with an error, or not within `ms`.
  */
 export async function ask(directory: string, question: Question, ms: number): Promise<Answer | undefined> {
   const path = socketPath(directory)
-  const nap = await napOf(directory)
-  if (nap !== undefined) {
-    if (question.ask === 'status' || question.ask === 'settled') return statusOf(nap)
-    return ask(directory, question, await wake(directory, ms))
+  const end = performance.now() + ms
+  let unheard = 0
+  for (; performance.now() < end; await setTimeout(pause)) {
+    const nap = readNap(directory)
+    if (nap !== undefined) {
+      const asleep = keeps(nap.sleeper)
+      if (asleep && (question.ask === 'status' || question.ask === 'settled')) return statusOf(nap)
+      if (asleep) knock(path)
+      // It is waking up, if anybody is there who starts it.
+      else if (nap.status.supervisor <= 1 || startTime(nap.status.supervisor) === undefined) return undefined
+      continue
+    }
+    const { pager } = readRecord(directory) ?? { pager: undefined }
+    // A dead pager's sockets stay open in its keeper: nobody will ever answer there.
+    const lost = (): boolean =>
+      readNap(directory) !== undefined || (pager !== undefined && startTime(pager) === undefined)
+    const answer = lost() ? undefined : await once(path, question, end - performance.now(), lost)
+    if (answer?.type === 'error') throw new PagerError('target', answer.message)
+    if (answer !== undefined) return answer
+    // Did it fall asleep, or was it woken, meanwhile? Then it can be asked again.
+    const now = readRecord(directory)?.pager
+    if (readNap(directory) !== undefined || now !== pager) continue
+    if (pager === undefined || startTime(pager) === undefined || ++unheard > patience) return undefined
   }
-  // A dead pager's sockets stay open in its keeper: nobody will ever answer there.
-  const { pager } = readRecord(directory) ?? { pager: undefined }
-  const isDead = (): boolean => pager !== undefined && startTime(pager) === undefined
-  // Perhaps it went to sleep just now.
-  const isAsleep = (): boolean => {
-    const left = readNap(directory)
-    return left !== undefined && sleeps(directory, left)
-  }
-  if (isDead()) return isAsleep() ? ask(directory, question, ms) : undefined
-  return new Promise((resolve, reject) => {
+  const text = `The pager in ${directory} has not answered '${question.ask}' in ${ms / 1000} s`
+  throw new PagerError('target', text)
+}
+
+/** Wakes a sleeper. Nobody answers: that somebody comes is enough. */
+function knock(path: string): void {
+  const socket = connect(path, () => socket.destroy()).on('error', () => {})
+}
+
+/** Asks once: undefined if nobody listens, or the connection ends without an answer, or `lost` says that none will come. */
+function once(
+  path: string,
+  question: Question,
+  ms: number,
+  lost: () => boolean,
+): Promise<Answer | { type: 'error'; message: string } | undefined> {
+  return new Promise(resolve => {
     let text = ''
-    const gone = (): void => end(() => resolve(isAsleep() ? ask(directory, question, ms) : undefined))
     const socket = connect(path)
-    const timer = globalThis.setTimeout(() => {
-      clearInterval(watch)
-      socket.destroy()
-      reject(
-        new PagerError(
-          'target',
-          `The pager in ${directory} has not answered '${question.ask}' in ${ms / 1000} s`,
-        ),
-      )
-    }, ms)
-    const watch = setInterval(() => {
-      if (isDead()) gone()
-    }, 250)
-    const end = (settle: () => void): void => {
+    const end = (answer?: Answer | { type: 'error'; message: string }): void => {
       clearTimeout(timer)
       clearInterval(watch)
       socket.destroy()
-      settle()
+      resolve(answer)
     }
+    const timer = globalThis.setTimeout(end, ms)
+    const watch = setInterval(() => {
+      if (lost()) end()
+    }, 250)
     socket.on('connect', () => socket.write(`${JSON.stringify(question)}\n`))
     socket.on('data', data => {
       text += data.toString()
       const line = text.indexOf('\n')
-      if (line < 0) return
-      const answer = JSON.parse(text.slice(0, line)) as Answer | { type: 'error'; message: string }
-      end(() => {
-        if (answer.type === 'error') reject(new PagerError('target', answer.message))
-        else resolve(answer)
-      })
+      if (line >= 0) end(JSON.parse(text.slice(0, line)) as Answer)
     })
-    // Nobody listens, or it ended before it answered.
-    socket.on('error', gone)
-    socket.on('close', gone)
+    socket.on('error', () => end())
+    socket.on('close', () => end())
   })
 }

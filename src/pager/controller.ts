@@ -53,7 +53,6 @@ import { Prices } from './prices.ts'
 import { tickAt } from './protocol.ts'
 import { eachRun, Reclaim } from './reclaim.ts'
 import type { ReportOptions } from './report.ts'
-import { startSleeper } from './sleeper.ts'
 import { type News, ServerLink } from './server-link.ts'
 import type { Guess } from './verify.ts'
 
@@ -390,10 +389,10 @@ export class Controller {
   }
 
   /**
-   * Ends the server, if it has nothing to do, and leaves a sleeper that watches in its place, `socket` too, and starts `command`.
-   * What it is; undefined: not now, and all is as it was. After that nobody serves here: the process is to end.
+   * Ends the server, if it has nothing to do: what is to be watched now. Undefined: not now, and all is as it was. After that nobody
+   * serves here: this process is to become a sleeper.
    */
-  async sleep(socket: number, command: readonly string[]): Promise<Named | undefined> {
+  async sleep(): Promise<readonly number[] | undefined> {
     const { footing, scratch } = this.#journal
     this.#agents.dismiss()
     if (this.orphaned || this.ended !== undefined || this.#leaving || this.#left.length > 0) return undefined
@@ -408,15 +407,10 @@ export class Controller {
       return undefined
     }
     const { watched, leased } = await asleep
-    const before = this.#keep()
-    const sleeper = startSleeper(this.pid, [...watched, socket], command)
-    // Whoever wanted to write before this was not heard by it.
-    const quiet = leased.map(fd => fds.leaseFor(fd, sleeper.pid) === 0 && fds.leased(fd))
-    this.#journal.started = [...this.#journal.started, sleeper]
-    this.#journal.keeper = { ...sleeper, own: this.#journal.keeper.own }
-    endKeeper(before)
+    // Who wanted to write before we are the ones to be told was heard by nobody.
+    const quiet = leased.map(fd => fds.leaseFor(fd, process.pid) === 0 && fds.leased(fd))
     if (quiet.includes(false)) exitNow(again)
-    return sleeper
+    return watched
   }
 
   // ---- passes

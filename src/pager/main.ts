@@ -3,24 +3,26 @@
 //
 //   stdout: one line of JSON once it serves, `{"type":"serving",…}`, or says why it does not, `{"type":"refused",…}`
 //   control.sock: lines of JSON, see `Question`; every answer is one line
-//   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew; 76 it sleeps (rest.ts); anything else: the
-//     supervisor starts a successor
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+//   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew, or its sleeper
+//     (rest.ts) was woken; anything else: the supervisor starts a successor
+import { closeSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { SeenFile } from '../process/candidates.ts'
 import { commandLine, hasUserfaultfd, memoryFigures, proportionalSize, startTime } from '../process/target.ts'
 import { ProcessError } from '../process/errors.ts'
+import { errnoName } from '../sys/errno.ts'
 import { exitNow } from '../sys/ffi.ts'
-import { Controller, type PagerOptions } from './controller.ts'
+import { again, Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
-import { endOwnKeeper, keeps } from './keeper.ts'
-import { endNap, readNap, wakeUp, writeNap } from './nap.ts'
+import { endOwnKeeper } from './keeper.ts'
+import { endNap, readNap, writeNap } from './nap.ts'
 import { Passes, type PassesState } from './passes.ts'
 import { report } from './report.ts'
 import { Rest } from './rest.ts'
+import { becomeSleeper } from './sleeper.ts'
 import { shed, shedAfterServer } from './shed.ts'
 import { lockTarget, readRecord } from './state-dir.ts'
 import { Supervisor } from './supervisor.ts'
@@ -110,7 +112,8 @@ let controller: Controller
 let adopted = false
 // What it was when it went to sleep.
 const nap = readNap(directory)
-wakeUp(directory)
+/** This is there if it can't sleep here. */
+const sleepless = join(directory, 'sleepless')
 try {
   controller = new Controller(pid, directory, options)
   adopted = existsSync(join(directory, 'journal'))
@@ -147,7 +150,7 @@ function refuse(error: unknown): never {
 const c: Controller = controller
 const supervisor = new Supervisor([directory, pidText, optionsText])
 const known = adopted ? nap : undefined
-const woken = known !== undefined && keeps(known.sleeper)
+const woken = known !== undefined && process.env['LETHE_BEFORE'] === String(again)
 const passes = new Passes(c, adopted, known?.passes)
 if (known !== undefined) {
   c.addFiles(known.files)
@@ -248,8 +251,11 @@ async function answer(question: Question): Promise<object> {
 // Of questions: how many there were of those that have something done, and how many are not answered yet.
 let asked = 0
 let open = 0
+const sockets = new Set<Socket>()
 const server = createServer((socket: Socket) => {
+  sockets.add(socket)
   socket.on('error', () => {})
+  socket.on('close', () => sockets.delete(socket))
   createInterface({ input: socket }).on('line', line => {
     open++
     void (async () => {
@@ -317,36 +323,49 @@ const resting = setInterval(
     const calm = rest.beat({ busy, target: wanted(), others, clean })
     // What `lethe run` notes must be read as it comes; who limits the stalls counts each.
     if (!calm || goingToSleep || state === undefined || seen !== undefined || c.governor !== undefined) return
-    if (supervisor.pid > 1 && supervisor.wanted) void goToSleep(state)
+    if (supervisor.pid > 1 && supervisor.wanted && !existsSync(sleepless)) void goToSleep(state)
   },
   Math.min(250, options.calm || 250),
 )
 
+// -1: it is closed.
+const descriptorOf = (what: object): number => (what as { _handle: { fd: number } | null })._handle?.fd ?? -1
+
 async function goToSleep(state: PassesState): Promise<void> {
   goingToSleep = true
-  const listening = (server as unknown as { _handle: { fd: number } })._handle.fd
-  const sleeper = await c.sleep(listening, supervisor.command)
-  if (sleeper === undefined) {
+  const watched = await c.sleep()
+  if (watched === undefined) {
     goingToSleep = false
     return
   }
   // Not before: the server may have been in the middle of something.
   const last = status()
+  const sleeper = { pid: process.pid, start: startTime(process.pid) ?? 0 }
   const alarm = { ...passes.limits, seconds: last.clean < 1 << 20 ? 0 : 600 }
-  writeNap(
-    directory,
-    {
-      sleeper,
-      at: Date.now(),
-      calm: rest.calm,
-      wanted: wanted(),
-      status: last,
-      passes: state,
-      files: c.files,
-    },
+  // Who has asked and was not heard asks again. The keeper has these too.
+  for (const fd of [...sockets].map(descriptorOf)) if (fd >= 0) closeSync(fd)
+  writeNap(directory, {
+    sleeper,
+    at: Date.now(),
+    calm: rest.calm,
+    wanted: wanted(),
+    status: last,
+    passes: state,
+    files: c.files,
+  })
+  const failed = becomeSleeper({
+    target: pid,
+    watched,
+    listening: descriptorOf(server),
+    supervised: supervisor.isParent,
+    command: supervisor.command,
     alarm,
-  )
-  exitNow(76)
+  })
+  // A successor would try the same.
+  console.error(`lethe: process ${pid}: its pager can't sleep (${errnoName(failed)})`)
+  writeFileSync(sleepless, '')
+  endNap(directory)
+  exitNow(again)
 }
 
 await c.over
@@ -361,5 +380,5 @@ setTimeout(() => {
   if (c.ended === 'exec') supervisor.again(directory)
   else rmSync(`${directory}.log`, { force: true })
   endOwnKeeper()
-  exitNow(c.ended === 'exec' ? 75 : 0)
+  exitNow(c.ended === 'exec' ? again : 0)
 }, 50)

@@ -1,16 +1,10 @@
-// What a pager leaves that goes to sleep: `asleep.json`, what it knew, for its successor and for who asks how things are; and `asleep`, one
-// line for the supervisor (bin/lethe-supervisor):
-//
-//   SLEEPER MOST SOME SECONDS    its pid; the pages of anonymous memory from which on it is woken at once, or after two minutes; the
-//                                seconds after which it is woken in any case (0: never)
-//
-// A successor removes the line when it begins, and the rest when it can be asked. A sleeper that has been killed leaves both: nobody sleeps then,
-// and the pager is dead.
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+// What a pager leaves that goes to sleep: `asleep.json`, what it knew, for its successor and for who asks how things are. A successor removes
+// it when it can be asked. A sleeper that has been killed leaves it: nobody sleeps then.
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { memoryFigures, proportionalSize } from '../process/target.ts'
 import type { SeenFile } from '../process/candidates.ts'
-import { keeps, type Named } from './keeper.ts'
+import type { Named } from './keeper.ts'
 import type { PagerStatus } from './main.ts'
 import type { PassesState } from './passes.ts'
 
@@ -28,49 +22,26 @@ export interface Nap {
   readonly files: readonly SeenFile[]
 }
 
-/** When a nap ends even if nobody wants anything. */
-export interface Alarm {
-  /** Bytes of anonymous memory. */
-  readonly most: number
-  readonly some: number
-  readonly seconds: number
-}
+const pathOf = (directory: string): string => join(directory, 'asleep.json')
 
-const paths = (directory: string): [string, string] => [
-  join(directory, 'asleep'),
-  join(directory, 'asleep.json'),
-]
-
-export function writeNap(directory: string, nap: Nap, alarm: Alarm): void {
-  const [line, document] = paths(directory)
-  writeFileSync(document, JSON.stringify(nap), { mode: 0o600 })
-  const pages = (bytes: number): number => Math.ceil(bytes / 4096)
-  const text = `${nap.sleeper.pid} ${pages(alarm.most)} ${pages(alarm.some)} ${alarm.seconds}\n`
-  writeFileSync(`${line}.new`, text, { mode: 0o600 })
-  renameSync(`${line}.new`, line)
+export function writeNap(directory: string, nap: Nap): void {
+  const path = pathOf(directory)
+  writeFileSync(`${path}.new`, JSON.stringify(nap), { mode: 0o600 })
+  renameSync(`${path}.new`, path)
 }
 
 /** What a pager left when it went to sleep, whether or not its sleeper lives. */
 export function readNap(directory: string): Nap | undefined {
   try {
-    return JSON.parse(readFileSync(join(directory, 'asleep.json'), 'utf8')) as Nap
+    return JSON.parse(readFileSync(pathOf(directory), 'utf8')) as Nap
   } catch {
     return undefined
   }
 }
 
-/** Whether it still sleeps. */
-export const sleeps = (directory: string, nap: Nap): boolean =>
-  existsSync(paths(directory)[0]) && keeps(nap.sleeper)
-
-/** It is waking up. */
-export function wakeUp(directory: string): void {
-  rmSync(paths(directory)[0], { force: true })
-}
-
 /** It is awake. */
 export function endNap(directory: string): void {
-  for (const path of paths(directory)) rmSync(path, { force: true })
+  rmSync(pathOf(directory), { force: true })
 }
 
 /** How things are while it sleeps: as they were, for what changes them wakes it. */

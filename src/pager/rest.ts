@@ -1,5 +1,5 @@
-// When a pager goes to sleep: it ends, and its sleeper (sleeper.ts) starts another when there is something to do. That costs the target one
-// wait of some 0.2 s, so it stays awake the longer the sooner it was woken for the target's sake.
+// When a pager goes to sleep, that is, becomes a sleeper (sleeper.ts), which has another started when there is something to do. That costs the target
+// one wait of some 0.25 s, so it stays awake the longer the sooner it was woken for the target's sake.
 import type { Nap } from './nap.ts'
 
 /** Milliseconds without anything to do after which it sleeps, at first; once the target has woken it; and at most. */
@@ -11,7 +11,7 @@ const worth = 20
 /** From so many bytes on it waits for what has come back to go cold, milliseconds. */
 const warm = 1 << 20
 const cooling = 30_000
-/** Milliseconds in which what woke it is served. */
+/** Milliseconds in which what woke it is served, and who did can ask. */
 const waking = 1000
 
 /** Whatever changes when a pager has something to do. */
@@ -54,6 +54,7 @@ export class Rest {
       this.#others = others
       this.#since = now
     }
+    if (this.#nap !== undefined && now - this.#began < waking) return false
     if (this.#given !== undefined) return this.#given > 0 && now - this.#since >= this.#given
     const calm = clean >= warm ? Math.max(this.calm, cooling) : this.calm
     return now - this.#since >= calm

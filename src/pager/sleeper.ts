@@ -1,23 +1,42 @@
-// The sleeper: what stays of a pager that has nothing to do. A keeper (keeper.ts) that also watches: when a fault or an event waits to be
-// read, somebody wants to write a backing, asks a question, or the target has ended, it starts a supervisor, whose pager adopts.
+// The sleeper: what a pager with nothing to do becomes. It executes a program of one page in its own place, made here, which keeps its pid and
+// polls what the pager has polled. When a fault or an event waits to be read, somebody wants to write a backing or asks a question,
+// when the target has ended or its memory has grown, it ends, and its supervisor starts a successor, which adopts. If the supervisor
+// has died it becomes one. The keeper (keeper.ts) stays as it was, and has all descriptors.
 //
-//   again: poll(what it watches, for ever) < 0 → again · the target has ended, and this is not the first time → end
-//   vfork: unblock signals · execve(supervisor) · exit          parent: poll(nothing, 10 s) → again
-//   end: exit_group
-//
-// A successor that has come to serve ends it. If none has come in 10 s it tries once more: what it waits for still waits.
+//   again: poll(what it watches, 2 s) > 0 → wake · another parent? → wake · anonymous memory from /proc/PID/statm: too much? → wake
+//          long enough? → wake · → again
+//   wake: the same parent → exit_group(75)
+//   alone: close on exec all that it watches · unblock signals · execve(supervisor) · exit_group(75)
 import * as fds from '../sys/fd.ts'
+import { openSync } from 'node:fs'
 import { must } from '../sys/errno.ts'
-import { putAddress } from '../sys/ffi.ts'
-import { bareData, bareMemory, hex, type Named, startBare } from './keeper.ts'
+import { arena, call, nr, putAddress } from '../sys/ffi.ts'
+import { hex } from './keeper.ts'
+
+/** When it wakes even if nobody wants anything. */
+export interface Alarm {
+  /** Bytes of anonymous memory of the target: at once from the first on, after two minutes from the second on. */
+  readonly most: number
+  readonly some: number
+  /** After so long; 0: never. */
+  readonly seconds: number
+}
 
 /** A place in the code, or a jump (x86-64, with 32 bits to go) to one. */
 type Part = string | { readonly at: string } | { readonly jump: string; readonly to: string }
 
-const je = '0f84'
-const jne = '0f85'
-const js = '0f88'
-const jmp = 'e9'
+const tick = 2
+const patience = 120
+const [jne, jg, jle, jae, jb, ja, jmp, subroutine] = [
+  '0f85',
+  '0f8f',
+  '0f8e',
+  '0f83',
+  '0f82',
+  '0f87',
+  'e9',
+  'e8',
+] as const
 
 function assemble(parts: readonly Part[]): string {
   const places = new Map<string, number>()
@@ -41,68 +60,152 @@ function assemble(parts: readonly Part[]): string {
 }
 
 const word = (n: number): string => hex(n).slice(0, 8)
+const half = (n: number): string => hex(n).slice(0, 4)
+const pages = (bytes: number): number => Math.min(0x7fff_ffff, Math.ceil(bytes / 4096))
 
-/**
- * Starts the sleeper of the process `target`. It watches the descriptors `watched` of ours, and starts `command` with our environment.
- */
-export function startSleeper(target: number, watched: readonly number[], command: readonly string[]): Named {
-  const polled = [must(fds.pidfdOpen(target), 'pidfd_open'), ...watched]
+const base = 0x40_0000
+const headers = 120
+/** Room for the code; what it works with follows. */
+const dataAt = 1024
+
+/** An ELF file with one segment, which is loaded at `base`: code behind the headers, data from `dataAt` on. */
+function program(code: string, data: Uint8Array): Uint8Array {
+  const size = dataAt + data.length
+  const elf =
+    '7f454c46020101000000000000000000' +
+    `0200${half(62)}${word(1)}${hex(base + headers)}${hex(64)}${hex(0)}${word(0)}` +
+    `${half(64)}${half(56)}${half(1)}${half(64)}${half(0)}${half(0)}` +
+    `${word(1)}${word(7)}${hex(0)}${hex(base)}${hex(base)}${hex(size)}${hex(size)}${hex(4096)}`
+  const file = new Uint8Array(size)
+  const text = Buffer.from(elf + code, 'hex')
+  if (text.length > dataAt) throw new Error(`the sleeper's code is ${text.length} bytes long`)
+  file.set(text)
+  file.set(data, dataAt)
+  return file
+}
+
+interface Waking {
+  readonly target: number
+  /** Descriptors that wake it when they can be read. */
+  readonly watched: readonly number[]
+  /** A listening socket, which does too. */
+  readonly listening: number
+  /** Whether the supervisor is our parent. */
+  readonly supervised: boolean
+  /** What starts a supervisor. */
+  readonly command: readonly string[]
+  readonly alarm: Alarm
+}
+
+/** Becomes the sleeper. Returns only if that can't be: a negative errno. */
+export function becomeSleeper({ target, watched, listening, supervised, command, alarm }: Waking): number {
+  const statm = openSync(`/proc/${target}/statm`, 'r')
+  const polled = [must(fds.pidfdOpen(target), 'pidfd_open'), ...watched, listening]
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(`${text}\0`)
   const words = command.map(bytes)
   const environment = Object.entries(process.env)
-    .filter(([name]) => name !== 'LETHE_SUPERVISED')
+    .filter(([name]) => !name.startsWith('LETHE_SUPERVISED') && name !== 'LETHE_BEFORE')
     .map(([name, value]) => bytes(`${name}=${value ?? ''}`))
+  environment.push(bytes('LETHE_BEFORE=75'))
+  // name 0 · no signals 16 · buffer 24 · what is polled 128 · pointers · strings
   const strings = [...words, ...environment]
-  const pointers = bareData + 8 * polled.length
-  const mask = pointers + 8 * (strings.length + 2)
-  const text = mask + 8
-  const total = strings.reduce((sum, one) => sum + one.length, 0)
-  const memory = bareMemory(text + total)
+  const pointers = 128 + 8 * polled.length
+  let at = pointers + 8 * (strings.length + 2)
+  const data = new Uint8Array(at + strings.reduce((sum, one) => sum + one.length, 0))
+  const u32 = new Uint32Array(data.buffer, 0, Math.floor(at / 4))
+  data.set(bytes('lethe-sleeper'))
   polled.forEach((fd, i) => {
-    memory.u32[bareData / 4 + 2 * i] = fd
-    memory.u32[bareData / 4 + 2 * i + 1] = 1 // POLLIN
+    u32[32 + 2 * i] = fd
+    u32[33 + 2 * i] = 1 // POLLIN
   })
-  const { address } = memory
-  let at = text
+  const address = (offset: number): string => hex(base + dataAt + offset)
   let slot = pointers
-  const put = (list: readonly Uint8Array[]): number => {
-    const first = address + slot
+  for (const list of [words, environment]) {
     for (const one of list) {
-      memory.bytes.set(one, at)
-      putAddress(memory.u32, slot / 4, address + at)
+      data.set(one, at)
+      putAddress(u32, slot / 4, base + dataAt + at)
       at += one.length
       slot += 8
     }
     slot += 8 // the null that ends them
-    return first
   }
-  const path = address + text
-  const argv = put(words)
-  const envp = put(environment)
-  const poll = `48bf${hex(address + bareData)}` // mov rdi
+  const path = pointers + 8 * (strings.length + 2)
   const code = assemble([
-    '4531e4', // r12d: whether a supervisor has been started
+    `bf0f00000048be${address(0)}b89d0000000f05`, // prctl(PR_SET_NAME)
+    '4531ed', // r13d: seconds
     { at: 'again' },
-    `${poll}be${word(polled.length)}baffffffffb8070000000f0585c0`,
-    { jump: js, to: 'again' },
-    `48b8${hex(address + bareData)}6683780600`, // is there anything of the target's pidfd?
-    { jump: je, to: 'wake' },
-    '4585e4',
-    { jump: jne, to: 'end' },
+    `48bf${address(128)}be${word(polled.length)}ba${word(tick * 1000)}b8070000000f0585c0`,
+    { jump: jg, to: 'wake' },
+    `b86e0000000f053d${word(process.ppid)}`, // getppid
+    { jump: jne, to: 'wake' },
+    `bf${word(statm)}48be${address(24)}ba600000004d31d2b8110000000f0585c0`, // pread
+    { jump: jle, to: 'wake' },
+    `48be${address(24)}`,
+    { jump: subroutine, to: 'number' },
+    { jump: subroutine, to: 'number' },
+    '4989c0', // r8: resident
+    { jump: subroutine, to: 'number' },
+    `4929c04981f8${word(pages(alarm.most))}`, // less what is shared
+    { jump: jae, to: 'wake' },
+    `4183c5${hex(tick).slice(0, 2)}4181fd${word(alarm.seconds === 0 ? 0xffff_ffff : alarm.seconds)}`,
+    { jump: jae, to: 'wake' },
+    `4181fd${word(patience)}`,
+    { jump: jb, to: 'again' },
+    `4981f8${word(pages(alarm.some))}`,
+    { jump: jb, to: 'again' },
     { at: 'wake' },
-    '41bc01000000',
-    'b838000000bf1141000031f631d24d31d24d31c00f0585c0', // clone(VM | VFORK | SIGCHLD)
-    { jump: je, to: 'child' },
-    `${poll}31f6ba${word(10_000)}b8070000000f05`,
-    { jump: jmp, to: 'again' },
-    { at: 'child' },
-    `b80e000000bf0200000048be${hex(address + mask)}31d241ba080000000f05`, // sigprocmask(SETMASK, none)
-    `48bf${hex(path)}48be${hex(argv)}48ba${hex(envp)}b83b0000000f05`, // execve
-    'bf7f000000b83c0000000f05', // exit(127)
+    `b86e0000000f053d${word(supervised ? process.ppid : 0)}`,
+    { jump: jne, to: 'alone' },
     { at: 'end' },
-    '31ffb8e70000000f05',
+    'bf4b000000b8e70000000f05', // exit_group(75)
+    { at: 'alone' },
+    `48bb${address(128)}41bc${word(polled.length)}`, // rbx: what is polled; r12d: how much of it
+    { at: 'next' },
+    '8b3bbe02000000ba01000000b8480000000f054883c30841ffcc', // fcntl(F_SETFD, FD_CLOEXEC)
+    { jump: jne, to: 'next' },
+    `bf${word(statm)}be02000000ba01000000b8480000000f05`,
+    `b80e000000bf0200000048be${address(16)}31d241ba080000000f05`, // sigprocmask(SETMASK, none)
+    `48bf${address(path)}48be${address(pointers)}48ba${address(pointers + 8 * (words.length + 1))}b83b0000000f05`, // execve
+    { jump: jmp, to: 'end' },
+    { at: 'number' }, // the number at rsi, in rax; rsi behind it
+    '31c0',
+    { at: 'digit' },
+    '0fb60e48ffc683e93083f909',
+    { jump: ja, to: 'done' },
+    '488d0480488d0441',
+    { jump: jmp, to: 'digit' },
+    { at: 'done' },
+    'c3',
   ])
+  const file = program(code, data)
+  const memory = arena(4096 + file.length)
+  memory.bytes.set(bytes('lethe-sleeper'))
+  const name = memory.address
+  const memfd = must(call(nr.memfd_create, name, 1 /* MFD_CLOEXEC */), 'memfd_create')
+  memory.bytes.set(file, 4096)
+  must(call(nr.pwrite64, memfd, memory.address + 4096, file.length, 0), 'pwrite')
+  // argv: its name; no environment; an empty path
+  putAddress(memory.u32, 64, name)
   fds.keepFromChildren()
-  fds.shareStandard()
-  return startBare(memory, 'lethe-sleeper', code)
+  fds.leaveOpen([0, 1, 2, statm, ...polled])
+  // All signals but SIGTERM, which ends it as it ends the pager.
+  memory.u32.fill(0xffff_ffff, 80, 82)
+  memory.u32[80] = 0xffff_ffff & ~(1 << 14)
+  const mask = memory.address + 320
+  call(nr.rt_sigprocmask, 2, mask, mask + 8, 8)
+  // Who came a moment too late to be heard comes again, and need not wake us.
+  for (let late = 0; late >= 0; ) {
+    late = call(nr.accept4, listening)
+    if (late >= 0) fds.close(late)
+  }
+  const failed = call(
+    nr.execveat,
+    memfd,
+    memory.address + 640,
+    memory.address + 256,
+    memory.address + 272,
+    0x1000,
+  )
+  call(nr.rt_sigprocmask, 2, mask + 8, 0, 8)
+  return failed
 }

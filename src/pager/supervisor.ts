@@ -26,6 +26,11 @@ export class Supervisor {
     return process.ppid === this.#first ? this.#first : 0
   }
 
+  /** Whether it waits for us as for a child. */
+  get isParent(): boolean {
+    return this.wanted && this.#other === undefined && process.ppid === this.#first
+  }
+
   /** What starts another supervisor, and with it a pager. */
   get command(): readonly string[] {
     return [

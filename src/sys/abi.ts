@@ -52,6 +52,8 @@ export interface Calls {
   readonly process_vm_readv: number
   readonly process_vm_writev: number
   readonly memfd_create: number
+  readonly execveat: number
+  readonly accept4: number
   readonly userfaultfd: number
   readonly pidfd_open: number
   readonly pidfd_getfd: number
@@ -106,6 +108,8 @@ export const x64: Calls = {
   process_vm_readv: 310,
   process_vm_writev: 311,
   memfd_create: 319,
+  execveat: 322,
+  accept4: 288,
   userfaultfd: 323,
   pidfd_open: 434,
   pidfd_getfd: 438,
@@ -161,6 +165,8 @@ export const arm64: Calls = {
   process_vm_readv: 270,
   process_vm_writev: 271,
   memfd_create: 279,
+  execveat: 281,
+  accept4: 242,
   userfaultfd: 282,
   pidfd_open: 434,
   pidfd_getfd: 438,

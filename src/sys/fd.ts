@@ -205,9 +205,9 @@ export function keepFromChildren(): void {
     if (Number(name) > 2) call(nr.fcntl, Number(name), 2 /* F_SETFD */, 1 /* FD_CLOEXEC */)
 }
 
-/** Lets what another starts with our descriptors have our standard ones, which node keeps to itself. */
-export function shareStandard(): void {
-  for (const fd of [0, 1, 2]) call(nr.fcntl, fd, 2 /* F_SETFD */, 0)
+/** Leaves descriptors open in what this process executes. */
+export function leaveOpen(list: readonly number[]): void {
+  for (const fd of list) call(nr.fcntl, fd, 2 /* F_SETFD */, 0)
 }
 
 /** Locks one byte of an open file for as long as the descriptor lives; 0, or -EAGAIN when somebody else has it. */
