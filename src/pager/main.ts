@@ -228,7 +228,7 @@ async function answer(question: Question): Promise<object> {
     case 'status':
       return status()
     case 'settled':
-      await passes.first
+      await settled
       return status()
     case 'pass':
       await passes.now()
@@ -304,12 +304,19 @@ const shedding = setInterval(() => {
   worked = work
   if (work === small || (busy && ++beats % 20 !== 0)) return
   small = work
-  const thoroughly = !busy && c.passes !== passesShed
-  shed(thoroughly)
-  if (!thoroughly) return
-  passesShed = c.passes
-  void c.shedServer().then(shedAfterServer)
+  if (!busy && c.passes !== passesShed) void shedAll()
+  else shed(false)
 }, 1500)
+
+async function shedAll(): Promise<void> {
+  passesShed = c.passes
+  shed(true)
+  await c.shedServer()
+  shedAfterServer()
+}
+
+// Who waits for the first pass sees what we take from then on.
+const settled = passes.first.then(() => (known === undefined ? shedAll() : undefined))
 
 // Asleep it costs next to nothing.
 let goingToSleep = false
