@@ -7,6 +7,7 @@
 //     (rest.ts) was woken; anything else: the supervisor starts a successor
 import { closeSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { SeenFile } from '../process/candidates.ts'
@@ -263,6 +264,8 @@ const server = createServer((socket: Socket) => {
       try {
         const question = JSON.parse(line) as Question
         if (question.ask !== 'status' && question.ask !== 'settled') asked++
+        // Who asks a moment before it sleeps loses the connection, and asks again.
+        while (goingToSleep) await wait(10)
         reply = await answer(question)
       } catch (error) {
         reply = { type: 'error', message: (error as Error).message }

@@ -181,7 +181,8 @@ export function becomeSleeper({ target, watched, listening, supervised, command,
   const memory = arena(4096 + file.length)
   memory.bytes.set(bytes('lethe-sleeper'))
   const name = memory.address
-  const memfd = must(call(nr.memfd_create, name, 1 /* MFD_CLOEXEC */), 'memfd_create')
+  const memfd = call(nr.memfd_create, name, 0x11 /* MFD_CLOEXEC | MFD_EXEC */)
+  if (memfd < 0) return memfd
   memory.bytes.set(file, 4096)
   must(call(nr.pwrite64, memfd, memory.address + 4096, file.length, 0), 'pwrite')
   // argv: its name; no environment; an empty path
