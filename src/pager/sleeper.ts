@@ -3,7 +3,7 @@
 // when the target has ended or its memory has grown, it ends, and its supervisor starts a successor, which adopts. If the supervisor
 // has died it becomes one. The keeper (keeper.ts) stays as it was, and has all descriptors.
 //
-//   again: poll(what it watches, 2 s) > 0 → wake · another parent? → wake · anonymous memory from /proc/PID/statm: too much? → wake
+//   again: poll(what it watches, 1 s) > 0 → wake · another parent? → wake · anonymous memory from /proc/PID/statm: too much? → wake
 //          long enough? → wake · → again
 //   wake: the same parent → exit_group(75)
 //   alone: close on exec all that it watches · unblock signals · execve(supervisor) · exit_group(75)
@@ -25,7 +25,7 @@ export interface Alarm {
 /** A place in the code, or a jump (x86-64, with 32 bits to go) to one. */
 type Part = string | { readonly at: string } | { readonly jump: string; readonly to: string }
 
-const tick = 2
+const tick = 1
 const patience = 120
 const [jne, jg, jle, jae, jb, ja, jmp, subroutine] = [
   '0f85',
