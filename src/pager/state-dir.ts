@@ -82,15 +82,9 @@ export function lockTarget(stateDir: string, pid: number): boolean {
     for (;;) {
       if (lockByte(fd, pid) === 0) {
         const other = livingOwner(fd, pid)
-        if (other === undefined || other === process.pid) {
-          const owner = new Float64Array([process.pid, startTime(process.pid) ?? 0])
-        owner.fill(0)
-        readSync(fd, owner, 0, 16, 16 * pid)
-        const [other = 0, start = 0] = owner
         // A sleeper without a supervisor has become ours.
-        if (other === 0 || other === process.pid || other === process.ppid || startTime(other) !== start) {
-          owner[0] = process.pid
-          owner[1] = startTime(process.pid) ?? 0
+        if (other === undefined || other === process.pid || other === process.ppid) {
+          const owner = new Float64Array([process.pid, startTime(process.pid) ?? 0])
           writeSync(fd, owner, 0, 16, 16 * pid)
           return true
         }
