@@ -1,6 +1,6 @@
 // Checks for a guest that a JavaScript program runs, which shares its memory: who writes what there, or keeps which pointer, nobody sees.
 //
-//   door.ts: instance → HostedCheck.visit: passes, imports → ready(instance) → the program → result()
+//   door.ts: instance → HostedCheck: passes, imports → ready(instance) → the program → result()
 //
 // So all of the memory counts as defined, what is loaded from it has no tag, nothing is lost, and all but the heap's room may be touched. What is
 // left: the heap (bounds, freed blocks, what free is given), the stack, variables, null pointers. Its malloc is exchanged only if all of the
@@ -53,8 +53,9 @@ export class HostedCheck {
     const functions = options.mallocFunctions ?? new Map()
     const [own] = module.memories
     const program = new Program(module, functions, own === undefined && made === undefined)
-    const room = program.hasAllocator ? heapRoom : 0
     const base = made?.bytes ?? (own?.min ?? 0) * wasmPage
+    // The last page of all addresses stays out of it.
+    const room = program.hasAllocator ? Math.max(0, Math.min(heapRoom, 0xffff_0000 - base)) : 0
     this.#program = program
     this.#runtime = new Runtime(program, {
       quarantine: options.quarantine ?? usualQuarantine,

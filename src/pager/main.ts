@@ -152,7 +152,8 @@ const c: Controller = controller
 const supervisor = new Supervisor([directory, pidText, optionsText])
 const known = adopted ? nap : undefined
 const woken = known !== undefined && process.env['LETHE_BEFORE'] === String(again)
-const passes = new Passes(c, adopted, known?.passes)
+// Of one that was killed while it slept nobody knows what has happened since: a pass is made as after any death.
+const passes = new Passes(c, adopted, woken ? known.passes : undefined)
 if (known !== undefined) {
   c.addFiles(known.files)
   c.before = { ...known.status.before, swap: 0 }

@@ -124,6 +124,8 @@ describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason
     await target.check()
     await until('a successor', async () => (await pager.ask('status')).adopted)
     await target.check()
+    // Which looks anew: nobody knows what has happened meanwhile.
+    expect((await pager.ask('settled')).passes).toBeGreaterThan(status.passes)
   })
 
   test('and whose supervisor is killed wakes all the same', async () => {
