@@ -130,6 +130,10 @@ export interface Context {
   readonly helpers: HelperIndices
   /** Indices of the globals that are added. */
   readonly calls: number
+  /** In a JavaScript program: `calls` as it was when JavaScript was entered last, the outermost too. */
+  readonly hostCalls: number
+  /** Functions that JavaScript may find in a table. */
+  readonly inTable: ReadonlySet<number>
   /** The next tag for a variable, and where those of running functions end (layout.ts: RETIRED_TAGS). */
   readonly tags: number
   readonly liveTags: number

@@ -90,6 +90,8 @@ function entryBody(context: Context, params: number, inner: number): Uint8Array 
   out.if()
   out.i32(CALLS)
   out.globalSet(context.calls)
+  out.i32(CALLS)
+  out.globalSet(context.hostCalls)
   out.end()
   out.call(context.helpers.clear)
   for (let i = 0; i < params; i++) out.get(i)
@@ -97,6 +99,16 @@ function entryBody(context: Context, params: number, inner: number): Uint8Array 
   out.call(context.helpers.clear)
   out.end()
   return out.take()
+}
+
+function functionsOf({ functions, expressions }: Module['elements'][number]): number[] {
+  if (functions !== undefined) return [...functions]
+  const found: number[] = []
+  for (const { bytes } of expressions ?? []) {
+    const cursor = new Cursor(bytes, 0)
+    while (cursor.next()) if (cursor.op === 0xd2) found.push(cursor.index)
+  }
+  return found
 }
 
 /** The module with its checks. */
@@ -154,6 +166,7 @@ export function checkPass(module: Module, options: PassOptions): Module {
     return index
   }
   const calls = global('calls', I32, CALLS)
+  const hostCalls = global('host-calls', I32, CALLS)
   const tags = global('tags', I32, FRAME_TAGS)
   const liveTags = global('live-tags', I32, FRAME_TAGS)
   const exiting = global('exiting', I32)
@@ -172,6 +185,8 @@ export function checkPass(module: Module, options: PassOptions): Module {
     hooks,
     helpers,
     calls,
+    hostCalls,
+    inTable: new Set(host === undefined ? [] : module.elements.flatMap(functionsOf)),
     tags,
     liveTags,
     exiting,

@@ -446,8 +446,8 @@ export class Runtime {
       this.addressError(at, length, t, write, site)
       return false
     }
-    const bad = this.shadow.findUnaddressable(at, length)
-    if (bad < 0) return true
+    if (this.shadow.findUnaddressable(at, length) < 0) return true
+    if (site !== undefined && this.#isOwnBelow(at, length, this.site(site))) return true
     this.addressError(at, length, t, write, site)
     return false
   }

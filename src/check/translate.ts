@@ -95,6 +95,15 @@ class Translation extends Arithmetic {
       for (const i of [0, 1, 2]) out.get(i)
       out.call(context.hooks.scan)
     }
+    // JavaScript calls what it finds in the table directly, not by an export's entry.
+    if (context.inTable.has(this.index) && this.type.params.length > 0) {
+      out.globalGet(context.calls)
+      out.globalGet(context.hostCalls)
+      out.op(0x46)
+      out.if()
+      out.call(context.helpers.clear)
+      out.end()
+    }
     this.type.params.forEach((type, i) => {
       if (shadowType(type) === undefined) return
       out.globalGet(context.parameterV(i, shadowType(type) as number))
@@ -517,8 +526,12 @@ class Translation extends Arithmetic {
   // JavaScript calls functions of the guest's, by exports or the table, and catches what they throw: then nobody has left them.
   protected leaveToHost(): void {
     const out = this.out
-    const { helpers, tags, liveTags } = this.context
+    const { helpers, calls, hostCalls, tags, liveTags } = this.context
     out.call(helpers.clear)
+    out.globalGet(hostCalls)
+    out.set(this.locals.named('host calls', I32))
+    out.globalGet(calls)
+    out.globalSet(hostCalls)
     out.globalGet(tags)
     out.set(this.locals.named('host tags', I32))
     out.globalGet(liveTags)
@@ -527,7 +540,9 @@ class Translation extends Arithmetic {
 
   protected backFromHost(): void {
     const out = this.out
-    const { calls, tags, liveTags } = this.context
+    const { calls, hostCalls, tags, liveTags } = this.context
+    out.get(this.locals.named('host calls', I32))
+    out.globalSet(hostCalls)
     out.get(this.locals.named('calls', I32))
     out.i32(4)
     out.op(0x6a)

@@ -174,6 +174,7 @@ async function within(
     why => tell(`not checked: ${why}`),
   )
   process.on('exit', code => {
+    if (checks.length === 0) tell('no WebAssembly was checked: the program has instantiated none')
     const result = joined(
       checks.flatMap(one => one.result(code) ?? []),
       code,

@@ -78,9 +78,12 @@ function both(visits: readonly Visit[]): Visit {
 const hasMemory = ({ module }: Guest): boolean =>
   module.memories.length > 0 || module.imports.some(one => one.kind === 'memory')
 
+/** Memories that the program has made, and an instance works on that has its own malloc. */
+const taken = new WeakSet<EngineMemory>()
+
 // A part of a program that works on the memory of another instance, with that one's malloc: a library that is linked when it is loaded, or a helper.
 const isSide = ({ module }: Guest, made: MadeMemory | undefined): boolean =>
-  made === undefined &&
+  (made === undefined || taken.has(made.memory)) &&
   module.memories.length === 0 &&
   module.imports.every(one => one.kind !== 'memory' || !one.type.shared) &&
   findMalloc(module).size === 0 &&
@@ -97,6 +100,7 @@ async function replacing(name: string, flags: GuestFlags): Promise<Part> {
         `${guest.path} imports a memory that is shared, or another instance's: run it without --malloc ${name}`,
       )
     const functions = mallocOf(guest.path, guest.module, flags.mallocFunctions, 'replace')
+    if (made !== undefined) taken.add(made.memory)
     return withAllocatorWithin(guest.module, functions, policy, room, made)
   }
 }
@@ -110,6 +114,7 @@ async function observing(flags: GuestFlags): Promise<Part> {
   return (guest, made) => {
     if (isSide(guest, made)) return {}
     const watch = new MallocWatch(guest.module, mallocOf(guest.path, guest.module, flags.mallocFunctions))
+    if (made !== undefined) taken.add(made.memory)
     watches.push(watch)
     const { passes = [], imports = {} } = watch.options
     return {

@@ -236,14 +236,15 @@ function copyOf(source: unknown): Uint8Array | undefined {
 
 const lethe = new URL('..', import.meta.url).href
 
-// Whether the call comes from Node, whose parsers are WebAssembly too, or from us.
+// Whether the call comes from Node, whose parsers are WebAssembly too, or from us. Calls of the engine's own stand between, in no file; the
+// outermost code of a CommonJS module is called Object.<anonymous>, and has one.
 function notOfProgram(): boolean {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 6
   const lines = (new Error('where').stack ?? '').split('\n').slice(1)
   Error.stackTraceLimit = stackTraceLimit
-  const caller = lines.find(line => !line.includes(import.meta.url) && !/\bReflect\b|<anonymous>/.test(line))
-  return caller !== undefined && (/\bnode:internal\//.test(caller) || caller.includes(lethe))
+  const caller = lines.find(line => !line.includes(import.meta.url) && !line.endsWith('(<anonymous>)'))
+  return caller !== undefined && (/\bnode:internal\/deps\//.test(caller) || caller.includes(lethe))
 }
 
 interface MemorySize {

@@ -3,7 +3,8 @@
 //   a second memory of the instance:   place of each 8 bytes of the guest's memory (u16; 0: no block)          1 GiB of addresses
 //                                      for each function a row of counters: for each place, bytes read, bytes written (u64)
 //
-// An access looks up the place of its address and adds its width to a counter of its function: some ten instructions. Of the memory only what is used
+// An access looks up the place of its address and adds its width to a counter of its function: some ten instructions, or a call in functions
+// that are so large that an engine's optimiser would take gigabytes for them. Of the memory only what is used
 // exists. What memcpy and its kind touch counts for who called them; what malloc and its helpers touch does not count; what the host touches counts for the
 // WASI call.
 import { accessOps, addOffset, bulkOps, need32Bits, save } from '../wasm/access.ts'
@@ -34,12 +35,15 @@ const mostRows = 65_536 - rows / wasmPage
 const servants =
   /^_*(mem(cpy|move|set|cmp|chr|rchr|mem|pcpy)|st[rp]n?(len|cpy|cat|chr|rchr|cmp|chrnul|str|spn|cspn|pbrk|casecmp|lcpy|lcat)|strncasecmp)$/
 
+/** Bytes of code of a function that is large. */
+const large = 40_000
+
 const hostCalls = [...callKinds.keys()]
 
 /** Every access of the guest to its first memory is counted. */
 export function countAccesses(functions: MallocFunctions): Pass {
   return {
-    name: `count-accesses 1 ${listed(functions)}`,
+    name: `count-accesses 3 ${listed(functions)}`,
     apply(module: Module): Module {
       const rewriter = new Rewriter(module)
       need32Bits(rewriter, 0, '--malloc observe')
@@ -61,6 +65,8 @@ export function countAccesses(functions: MallocFunctions): Pass {
       const heap = onlyFor(module, new Set(placed(module, functions).keys()))
       let own: number | undefined
       const calls: readonly number[] = [OP.call, OP.call_indirect, OP.return_call, OP.return_call_indirect]
+      let isLarge = false
+      const counts = [0, 8].map(at => addCount(rewriter, at, memory))
       const pushRow = (out: Code): Code => (own === undefined ? out.getGlobal(row) : out.i32(own))
       const count = (out: Code, body: Body, bytes: number, at: number): void => {
         // Those below are the address's and the operands'.
@@ -76,7 +82,9 @@ export function countAccesses(functions: MallocFunctions): Pass {
         ops: [...accessOps, ...bulkOps, ...calls],
         enter(body) {
           own = serves(body.index) ? undefined : rowOf(body.original)
-          return !heap.has(body.index) && (own ?? 0) < mostRows
+          const { length } = rewriter.function(body.index)?.body ?? []
+          isLarge = length > large
+          return !counts.includes(body.index) && !heap.has(body.index) && (own ?? 0) < mostRows
         },
         instruction(i, out, body) {
           if (calls.includes(i.op)) {
@@ -88,18 +96,20 @@ export function countAccesses(functions: MallocFunctions): Pass {
           if (i.index !== 0) return false
           const width = widths[i.op] as number
           const values = save(i.op, out, body)
-          const address = body.scratch(I32)
-          out.set(address)
-          for (const [is, at] of [
-            [isLoad(i.op), 0],
-            [isStore(i.op), 8],
-          ] as const) {
-            if (!is) continue
+          const ways = [...(isLoad(i.op) ? [0] : []), ...(isStore(i.op) ? [8] : [])]
+          if (isLarge) {
+            for (const at of ways)
+              pushRow(out.i32(i.offset | 0)).i32(width).call(counts[at / 8] as number)
+          } else {
+            const address = body.scratch(I32)
+            out.set(address)
+            for (const at of ways) {
+              out.get(address)
+              addOffset(out, i)
+              count(out, body, width, at)
+            }
             out.get(address)
-            addOffset(out, i)
-            count(out, body, width, at)
           }
-          out.get(address)
           for (const value of values) out.get(value)
           return false
         },
@@ -107,6 +117,24 @@ export function countAccesses(functions: MallocFunctions): Pass {
       return rewriter.finish()
     },
   }
+}
+
+// (address, offset, row, bytes) -> address: adds the bytes to the counters at `at` of the place that is there.
+function addCount(rewriter: Rewriter, at: number, memory: number): number {
+  return rewriter.addFunction({
+    name: 'lethe.count',
+    type: { params: [I32, I32, I32, I32], results: [I32] },
+    locals: [I32],
+    body(out) {
+      out.get(0).get(1).op(OP['i32.add']).i32(3).op(OP['i32.shr_u']).i32(1).op(OP['i32.shl'])
+      out.access(OP['i32.load16_u'], 0, memory)
+      out.i32(4).op(OP['i32.shl']).get(2).i32(16).op(OP['i32.shl']).op(OP['i32.add'])
+      out.tee(4).get(4).access(OP['i64.load'], rows + at, memory)
+      out.get(3).op(OP['i64.extend_i32_u']).op(OP['i64.add'])
+      out.access(OP['i64.store'], rows + at, memory)
+      out.get(0)
+    },
+  })
 }
 
 // The host's calls first, then the guest's functions by their indices in its file.

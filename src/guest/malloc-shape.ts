@@ -4,9 +4,12 @@
 //   its state   the addresses in malloc's code: bins and tops, some fifty
 //   free        the one other function without a result that works on the state and takes one i32
 //   dispose     takes two i32: gives a chunk's rest back. Who calls it is
-//   realloc     if it works on the state too, else the common part of aligned_alloc, memalign and posix_memalign
+//   realloc     if it works on the state too, and gives malloc its second argument as it came, else the common part of aligned_alloc, memalign and posix_memalign
 //   calloc      calls malloc, and looks at two flags in the word before the block: whether it is zero anyway
 //   usable size looks at these flags, too, and calls nobody
+//
+// A linker may put realloc into the only function that calls it, which then looks like it, but takes other addresses (SQLite's wrapper gives
+// out what lies 8 bytes behind a block's start): its size is another's, so that is none.
 //
 // All others of the family come to these. If anything is not as expected (as where a linker has made functions of its own of these),
 // nothing was found: half a family would be worse than none, but for one half. malloc and free alone can be exchanged if each block has the
@@ -27,6 +30,8 @@ interface Shape {
   readonly type: string
   readonly numbers: ReadonlySet<number>
   readonly calls: ReadonlySet<number>
+  /** Those that it gives its second parameter as the last argument, as it came. */
+  readonly passes: ReadonlySet<number>
   /** Whether it looks at the flags of a block. */
   readonly looks: boolean
 }
@@ -37,7 +42,7 @@ export function findMallocByShape(module: Module): MallocFunctions | undefined {
   if (malloc === undefined || free === undefined) return undefined
   const of = (type: string): Shape | undefined => only(heap.filter(one => one.type === type))
   const [dispose, realloc] = [of('2:0'), of('2:1')]
-  if (realloc !== undefined && dispose === undefined) return undefined
+  if (realloc !== undefined && (dispose === undefined || !realloc.passes.has(malloc.index))) return undefined
   if (heap.length !== [free, dispose, realloc].filter(one => one !== undefined).length) return undefined
   const found = new Map<number, MallocRole>([
     [malloc.index, 'malloc'],
@@ -96,14 +101,21 @@ function shapesOf(module: Module): Shape[] {
   return module.functions.map(({ type, body, offset }, n) => {
     const numbers = new Set<number>()
     const calls = new Set<number>()
+    const passes = new Set<number>()
+    let second = true
+    let last = -1
     let looks = 0
     cursor.reset(body, offset)
     while (cursor.next()) {
       const { op } = cursor
       looks = looked(cursor, looks)
       if (op === OP['i32.const']) numbers.add(cursor.i32)
-      else if (op === OP.call) calls.add(cursor.index)
-      else if (isAccess(op) && cursor.offset >= 1024) numbers.add(cursor.offset)
+      else if (op === OP.call) {
+        calls.add(cursor.index)
+        if (second && last === 1) passes.add(cursor.index)
+      } else if (isAccess(op) && cursor.offset >= 1024) numbers.add(cursor.offset)
+      if (op === OP['local.set'] || op === OP['local.tee']) second &&= cursor.index !== 1
+      last = op === OP['local.get'] ? cursor.index : -1
     }
     const { params = [], results = [] } = module.types[type] ?? {}
     const words = [...params, ...results].every(one => one === I32)
@@ -112,6 +124,7 @@ function shapesOf(module: Module): Shape[] {
       type: words ? `${params.length}:${results.length}` : '',
       numbers,
       calls,
+      passes,
       looks: looks === done,
     }
   })

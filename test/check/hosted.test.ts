@@ -93,8 +93,10 @@ describe.skipIf(why !== undefined).each(['-O0', '-O2'])(
       print(x.thrown(5), x.filled(1000), x.exchanged(), x.grown(1000), x.local(9))
       for (let i = 0; i < 300; i++) x.thrown(200)
       const pointer = x.__stack_pointer.value
-      try { x.__indirect_function_table.get(2)(4) } catch (error) { print(error.message) }
+      try { x.__indirect_function_table.get(x.functions(2))(4) } catch (error) { print(error.message) }
       x.__stack_pointer.value = pointer
+      const [blocks, value] = [0, 1].map(i => x.__indirect_function_table.get(x.functions(i)))
+      for (const node of [1, 2, 3].map(x.node)) print(blocks(50), value(node), blocks(70))
       x.memory.grow(3)
       const behind = x.memory.buffer.byteLength - 100
       bytes().fill(65, behind, behind + 50)

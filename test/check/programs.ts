@@ -55,9 +55,9 @@ export function optimised(source: string, level: string): Guest {
 /** The guest of a source that went through wasm-opt, without names. */
 export function stripped(source: string): Guest {
   const plain = join(folder, `${basename(source)}-${made.size}-0.wasm`)
-  run('clang', '--target=wasm32-wasi', '-w', '-O0', join(root, source), '-o', plain)
+  run('clang', '--target=wasm32-wasi', '-mbulk-memory', '-w', '-O0', join(root, source), '-o', plain)
   const out = plain.replace('-0.', '-3.')
-  run(join(root, 'node_modules/.bin/wasm-opt'), '-O3', '--strip-debug', plain, '-o', out)
+  run(join(root, 'node_modules/.bin/wasm-opt'), '-O3', '--enable-bulk-memory', '--strip-debug', plain, '-o', out)
   return load(out)
 }
 

@@ -141,6 +141,38 @@ describe.skipIf(whyNoGuests !== undefined)(`its modules (${whyNoGuests ?? 'compi
     },
   )
 
+  test.each(['host.cjs', 'imported.mjs', 'source.mjs'])(
+    'are seen where no function of the program makes them (%s)',
+    name => {
+      const wasm = guest('heap')
+      const wasi = `new WASI({ version: 'preview1', args: ['heap', '2000'], returnOnExit: true })`
+      const programs: Readonly<Record<string, string>> = {
+        'host.cjs': `const { WASI } = require('node:wasi')
+          const wasi = ${wasi}
+          const made = new WebAssembly.Module(require('node:fs').readFileSync(${JSON.stringify(wasm)}))
+          const instance = new WebAssembly.Instance(made, wasi.getImportObject())
+          process.exitCode = wasi.start(instance)`,
+        // Node makes it.
+        'imported.mjs': `import { f } from ${JSON.stringify(join(folder, 'plain.wasm'))}
+          console.log(f())`,
+        'source.mjs': `import { WASI } from 'node:wasi'
+          import source module from ${JSON.stringify(wasm)}
+          const wasi = ${wasi}
+          process.exitCode = wasi.start(new WebAssembly.Instance(module, wasi.getImportObject()))`,
+      }
+      // (module (memory 1) (func (export "f") (result i32) i32.const 7))
+      const hex = '0061736d010000000105016000017f030201000503010001070501016600000a0601040041070b'
+      writeFileSync(join(folder, 'plain.wasm'), Buffer.from(hex, 'hex'))
+      const path = script(name, programs[name] as string)
+      const { stdout } = spawnSync(process.execPath, ['--no-warnings', path], { encoding: 'utf8' })
+      const log = join(folder, `${name}.json`)
+      const run = lethe(['--mmu', 'machine', '--json', log, path])
+      expect(run.stdout).toBe(stdout)
+      expect(stdout).not.toBe('')
+      expect(JSON.parse(readFileSync(log, 'utf8'))).toMatchObject({ type: 'machine' })
+    },
+  )
+
   test('import a memory with a maximum, from an object that makes what it is asked for', () => {
     const importing = script(
       'importing.mjs',

@@ -73,6 +73,24 @@ EXPORT(grown) int grown(int size) {
   return sum;
 }
 
+/* What a host calls by the table: the second one has nothing of the block that the first one has passed on. */
+static char *last;
+static __attribute__((noinline)) int sign(char *block) { return block[0] < 0 ? -1 : block[0] > 0; }
+static int blocks(int n) {
+  last = calloc(n, 3);
+  return sign(last) + n;
+}
+struct node { struct node *next; int value; };
+static int value(struct node *node) { return node->next ? node->next->value : node->value; }
+EXPORT(node) struct node *node(int number) {
+  struct node *node = calloc(1, sizeof *node);
+  node->value = number;
+  return node;
+}
+EXPORT(functions) void *functions(int i) {
+  return i == 2 ? (void *)deeper : i ? (void *)value : (void *)blocks;
+}
+
 /* A start function: it runs before the host has anything of the module. */
 static char *own;
 EXPORT(first) void first(void) { own = strdup("own"); }
