@@ -160,7 +160,10 @@ export class Program {
       const func = this.importedFunctions + i
       const name = this.#names.get(func)
       if (name === undefined || given.has(func)) return
-      const key = name.includes(' ') || name.includes('(') ? name : name.replace(/^(__wrap_|__libc_|emscripten_builtin_)/, '')
+      const key =
+        name.includes(' ') || name.includes('(')
+          ? name
+          : name.replace(/^(__wrap_|__libc_|emscripten_builtin_)/, '')
       const known =
         allocators[key]?.params ?? (Object.hasOwn(stringFunctions, key) ? stringParams(key) : undefined)
       if (known === undefined) return
@@ -174,7 +177,8 @@ export class Program {
     // Names of exports don't tell whether there is a realloc, too, or a part of memalign that others call.
     const shaped = [...(findMallocByShape(this.module) ?? [])].map(([func, name]) => ({ func, name }))
     const all = ['malloc', 'free', 'calloc', 'realloc'].every(name => replaced.some(one => one.name === name))
-    if (takes && all) return [...replaced, ...shaped.filter(one => !replaced.some(has => has.func === one.func))]
+    if (takes && all)
+      return [...replaced, ...shaped.filter(one => !replaced.some(has => has.func === one.func))]
     return [...replaced.filter(({ name }) => allocators[name] === undefined), ...shaped]
   }
 

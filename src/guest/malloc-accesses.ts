@@ -99,7 +99,9 @@ export function countAccesses(functions: MallocFunctions): Pass {
           const ways = [...(isLoad(i.op) ? [0] : []), ...(isStore(i.op) ? [8] : [])]
           if (isLarge) {
             for (const at of ways)
-              pushRow(out.i32(i.offset | 0)).i32(width).call(counts[at / 8] as number)
+              pushRow(out.i32(i.offset | 0))
+                .i32(width)
+                .call(counts[at / 8] as number)
           } else {
             const address = body.scratch(I32)
             out.set(address)
@@ -129,7 +131,10 @@ function addCount(rewriter: Rewriter, at: number, memory: number): number {
       out.get(0).get(1).op(OP['i32.add']).i32(3).op(OP['i32.shr_u']).i32(1).op(OP['i32.shl'])
       out.access(OP['i32.load16_u'], 0, memory)
       out.i32(4).op(OP['i32.shl']).get(2).i32(16).op(OP['i32.shl']).op(OP['i32.add'])
-      out.tee(4).get(4).access(OP['i64.load'], rows + at, memory)
+      out
+        .tee(4)
+        .get(4)
+        .access(OP['i64.load'], rows + at, memory)
       out.get(3).op(OP['i64.extend_i32_u']).op(OP['i64.add'])
       out.access(OP['i64.store'], rows + at, memory)
       out.get(0)

@@ -57,7 +57,15 @@ export function stripped(source: string): Guest {
   const plain = join(folder, `${basename(source)}-${made.size}-0.wasm`)
   run('clang', '--target=wasm32-wasi', '-mbulk-memory', '-w', '-O0', join(root, source), '-o', plain)
   const out = plain.replace('-0.', '-3.')
-  run(join(root, 'node_modules/.bin/wasm-opt'), '-O3', '--enable-bulk-memory', '--strip-debug', plain, '-o', out)
+  run(
+    join(root, 'node_modules/.bin/wasm-opt'),
+    '-O3',
+    '--enable-bulk-memory',
+    '--strip-debug',
+    plain,
+    '-o',
+    out,
+  )
   return load(out)
 }
 

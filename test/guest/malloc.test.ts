@@ -48,8 +48,7 @@ describe.skipIf(whyNoGuests !== undefined)(`malloc without names (${whyNoGuests 
   })
 })
 
-const leb = (value: number): number[] =>
-  value < 128 ? [value] : [(value & 127) | 128, ...leb(value >>> 7)]
+const leb = (value: number): number[] => (value < 128 ? [value] : [(value & 127) | 128, ...leb(value >>> 7)])
 
 test('malloc of packages without names: all of the family or nothing', () => {
   // It exports calloc and realloc, so that we can see.
@@ -67,7 +66,11 @@ test('malloc of packages without names: all of the family or nothing', () => {
   const passes = [0x20, 1, 0x10, ...leb(byRole.get('malloc') as number)]
   const other = Buffer.from(body)
   let places = 0
-  for (let at = other.indexOf(Buffer.from(passes)); at >= 0; at = other.indexOf(Buffer.from(passes), at + 1)) {
+  for (
+    let at = other.indexOf(Buffer.from(passes));
+    at >= 0;
+    at = other.indexOf(Buffer.from(passes), at + 1)
+  ) {
     other[at + 1] = 0
     places++
   }
