@@ -109,7 +109,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
 }
 
 /** What kept modules depend on. */
-export const passName = (functions: MallocFunctions): string => `check 60 ${listed(functions)}`
+export const passName = (functions: MallocFunctions): string => `check 62 ${listed(functions)}`
 
 /** Calls the start function of an instance that the checker has hold of. */
 export function start({ exports }: EngineInstance): void {
@@ -126,6 +126,7 @@ export function instrumented(program: Program, module: Module, host?: { readonly
     scans: program.scans,
     globals: program.globals,
     frame: func => program.frame(func),
+    destroys: func => program.destroys(func),
     variable: (func, place) => program.variableNumber(func, place),
     globalTag: (address, plain) => program.globalTag(address, plain),
     strayGlobal: (address, width, store) => program.strayGlobal(address, width, store),

@@ -158,6 +158,8 @@ export interface Context {
   /** The stack pointer's index, or -1. */
   readonly stackPointer: number
   frame(func: number): FrameInfo
+  /** Whether it calls a destructor. */
+  destroys(func: number): boolean
   /** The number of a place of a function's frame, for the control memory. */
   variable(func: number, place: number): number
   /** The tag of the global variable that begins at this address, or 0. */

@@ -40,13 +40,21 @@ export interface FrameAccess {
   readonly store: boolean
   /** Compilers keep values of their own in frames, too; what they write there once need not be read: parameters, results. */
   readonly own: boolean
+  /** What a store writes, if it is a constant. */
+  readonly constant?: number | undefined
 }
 
 /** `own`: a value that compilers keep. */
 type Known = { readonly frame?: number; readonly constant?: number; readonly own?: true } | undefined
 
-/** `locals` counts parameters too, of which there are `parameters`. */
-export function frameUse(func: Func, stackPointer: number, parameters: number, locals: number): FrameUse {
+/** `locals` counts parameters too, of which there are `parameters`. `destroys`: it calls destructors. */
+export function frameUse(
+  func: Func,
+  stackPointer: number,
+  parameters: number,
+  locals: number,
+  destroys = false,
+): FrameUse {
   const sets = new Uint32Array(locals)
   const cursor = new Cursor(func.body, func.offset)
   let low = false
@@ -87,7 +95,8 @@ export function frameUse(func: Func, stackPointer: number, parameters: number, l
     accesses: [],
   }
   if (stackPointer < 0) return use
-  return { ...use, ...prologue(func, stackPointer, parameters, sets) }
+  const found = prologue(func, stackPointer, parameters, sets)
+  return { ...use, ...found, accesses: withCleanups(found.accesses, destroys) }
 }
 
 // Follows constants and distances from the stack pointer through the straight parts of a function.
@@ -99,9 +108,10 @@ function prologue(
 ): Pick<FrameUse, 'size' | 'leaf' | 'addressed' | 'accesses'> {
   const known: Known[] = Array.from({ length: parameters }, () => ({ own: true }))
   const accesses: FrameAccess[] = []
-  const access = (base: Known, store: boolean, own: boolean): void => {
+  const access = (base: Known, store: boolean, own: boolean, constant?: number): void => {
     if (base?.frame === undefined || base.frame + size !== 0) return
-    accesses.push({ site: cursor.place, at: cursor.offset, width: widths[cursor.op] ?? 0, store, own })
+    const width = widths[cursor.op] ?? 0
+    accesses.push({ site: cursor.place, at: cursor.offset, width, store, own, constant })
   }
   let stack: Known[] = []
   const distances: number[] = []
@@ -149,7 +159,7 @@ function prologue(
       // The first 0 is that of the function's result.
       const first = value?.constant === 0 && !accesses.some(one => one.store && !one.own)
       gone(value)
-      access(stack.pop(), true, first || value?.own === true || value?.frame !== undefined)
+      access(stack.pop(), true, first || value?.own === true || value?.frame !== undefined, value?.constant)
     } else if (effects[op] !== undefined && op >= 0x41 && op <= 0xc4) {
       const { params, results } = effectTypes(effects[op])
       for (const _ of params) gone(stack.pop())
@@ -164,6 +174,23 @@ function prologue(
   const last = accesses.at(-1)
   if (last?.store === false) accesses[accesses.length - 1] = { ...last, own: true }
   return { size, leaf: size > 0 && !moved, addressed, accesses }
+}
+
+/** Compilers number the ways that leave a scope with something to clean up. */
+const WAYS = 64
+
+/**
+ * A function that destroys its variables, or ends the scope of an array of variable length, keeps in its frame where it goes then: a small number,
+ * which nobody reads where all ways go the same. There are two at least, which is how they are told where nothing else tells.
+ */
+function withCleanups(accesses: readonly FrameAccess[], destroys: boolean): readonly FrameAccess[] {
+  const isWay = ({ at, width, store, constant = -1 }: FrameAccess): boolean =>
+    store && width === 4 && at % 4 === 0 && constant >= 0 && constant < WAYS
+  return accesses.map(one => {
+    if (one.own || !isWay(one)) return one
+    const same = accesses.filter(({ at, width }) => at < one.at + 4 && at + width > one.at)
+    return same.length >= (destroys ? 1 : 2) && same.every(isWay) ? { ...one, own: true } : one
+  })
 }
 
 /** A sum or difference of what is known. */

@@ -29,6 +29,7 @@ export interface PassOptions {
   /** Of the variables with tags, in the order of these: where they are. */
   readonly globals: readonly { readonly start: number; readonly before: number; readonly length: number }[]
   frame(func: number): FrameInfo
+  destroys(func: number): boolean
   variable(func: number, place: number): number
   globalTag(address: number, plain: boolean): number
   strayGlobal(address: number, width: number, store: boolean): number

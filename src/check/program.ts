@@ -313,10 +313,19 @@ export class Program {
       const body = this.module.functions[func - this.importedFunctions] as Func
       const { params } = this.typeOf(func)
       const locals = body.locals.reduce((sum, run) => sum + run.count, params.length)
-      use = frameUse(body, this.stackPointer, params.length, locals)
+      use = frameUse(body, this.stackPointer, params.length, locals, this.destroys(func))
       this.#uses.set(func, use)
     }
     return use
+  }
+
+  /** Whether it calls a destructor. */
+  destroys(func: number): boolean {
+    const { body, offset } = this.module.functions[func - this.importedFunctions] as Func
+    const cursor = new Cursor(body, offset)
+    while (cursor.next())
+      if (cursor.op === 0x10 && /::~|D[0-2]Ev$/.test(this.#names.get(cursor.index) ?? '')) return true
+    return false
   }
 
   frame(func: number): FrameInfo {

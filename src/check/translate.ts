@@ -29,7 +29,8 @@ export function translate(context: Context, func: Func, index: number): Translat
   const type = context.module.types[func.type] as FuncType
   const types = [...type.params]
   for (const run of func.locals) for (let i = 0; i < run.count; i++) types.push(run.type)
-  const use = frameUse(func, context.stackPointer, type.params.length, types.length)
+  const { stackPointer } = context
+  const use = frameUse(func, stackPointer, type.params.length, types.length, context.destroys(index))
   const dirt: Dirt = { v: new Set(), t: new Set(), p: new Set() }
   type.params.forEach((param, i) => {
     if (shadowType(param) === undefined) return

@@ -166,6 +166,13 @@ when('the byte that tells if a static variable is constructed is no part of the 
   expect(brief(checked(compiled('test/guests/check/statics.cpp', '-O0'), []).findings)).toEqual([])
 })
 
+when('the ways out of a scope with something to clean up are numbers of the compiler', () => {
+  const guest = compiled('test/guests/check/scopes.cpp', '-O0', '-fno-exceptions')
+  expect(brief(checked(guest, []).findings)).toEqual([])
+  const { findings } = checked(guest, ['over'])
+  expect(findings.map(one => [one.kind, lineOf(one, 'scopes.cpp')])).toEqual([['invalid-write', 52]])
+})
+
 when.each([
   ['', []],
   ['leaf', [22]],
