@@ -20,6 +20,10 @@ export interface ByteState {
 
 /** Where the shadow word that an address is in, and the bits of a byte, are in their memories (layout.ts). */
 const place = (at: number): number => ((at + SHADOW_APART) >>> 0) >>> 2
+/** Bytes that are copied at once if all of them are defined. */
+const PIECE = 64
+const isWhole = (word: number): boolean =>
+  word < MIXED ? word !== UNADDRESSABLE : ((word >>> MIXED_ADDRESSABLE) & 15) === 15
 const bitsPlace = (at: number): number => (at + BITS_APART) >>> 0
 
 export class Shadow {
@@ -204,25 +208,57 @@ export class Shadow {
     const words = this.#words
     const a = place(from)
     const b = place(to)
-    // Mixed words have bits beside. Where the program has no business, which has been told, nothing becomes or is such a place by a copy. What
-    // goes on at 0 is not copied at once.
-    let odd = Math.max(a, b) + count > words.length
-    for (let i = 0; i < count && !odd; i++) {
-      const word = this.word(from + 4 * i)
-      odd = word >= MIXED || word === UNADDRESSABLE || this.word(to + 4 * i) === UNADDRESSABLE
+    // What goes on at 0 is not copied at once.
+    if (Math.max(a, b) + count > words.length) return this.#copyBytes(to, from, 4 * count)
+    // Mixed words have bits beside. Where the program has no business, which has been told, nothing becomes or is such a place by a copy.
+    const isOdd = (i: number): boolean => {
+      const word = words[a + i] as number
+      return word >= MIXED || word === UNADDRESSABLE || words[b + i] === UNADDRESSABLE
     }
-    if (odd) this.#copyBytes(to, from, 4 * count)
-    else words.copyWithin(b, a, a + count)
+    if (to <= from)
+      for (let i = 0; i < count; i++) {
+        const first = i
+        while (i < count && !isOdd(i)) i++
+        words.copyWithin(b + first, a + first, a + i)
+        if (i < count) this.#copyOdd(to + 4 * i, from + 4 * i)
+      }
+    else
+      for (let i = count; i > 0; i--) {
+        const last = i
+        while (i > 0 && !isOdd(i - 1)) i--
+        words.copyWithin(b + i, a + i, a + last)
+        if (i > 0) this.#copyOdd(to + 4 * (i - 1), from + 4 * (i - 1))
+      }
   }
 
+  // One word, in whole words of the guest's.
+  #copyOdd(to: number, from: number): void {
+    const word = this.word(from)
+    if (word < MIXED || !isWhole(word) || !isWhole(this.word(to))) return this.#copyBytes(to, from, 4)
+    this.set(to, word)
+    this.#bits.copyWithin(bitsPlace(to), bitsPlace(from), bitsPlace(from) + 4)
+  }
+
+  // Piece by piece: what is undefined is mostly together.
   #copyBytes(to: number, from: number, length: number): void {
+    if (to <= from)
+      for (let i = 0; i < length; i += PIECE)
+        this.#copyPiece(to + i, from + i, Math.min(PIECE, length - i), true)
+    else
+      for (let end = length; end > 0; end -= PIECE) {
+        const i = Math.max(0, end - PIECE)
+        this.#copyPiece(to + i, from + i, end - i, false)
+      }
+  }
+
+  #copyPiece(to: number, from: number, length: number, forward: boolean): void {
     if (this.findUndefined(from, length) < 0) return this.settle(to, length)
     const one = (i: number): void => {
       if (!this.addressable(to + i)) return
       const source = from + i
       this.setByte(to + i, true, this.bits(source), this.origin(source))
     }
-    if (to <= from) for (let i = 0; i < length; i++) one(i)
+    if (forward) for (let i = 0; i < length; i++) one(i)
     else for (let i = length - 1; i >= 0; i--) one(i)
   }
 }

@@ -44,6 +44,10 @@ function expression(sections: DebugSections, unit: Unit, bytes: Uint8Array): Pla
         value: sections.value(r, 0x1b, unit, unit.start) as number,
         pointer: true,
       }
+    else if (op === 0x0c || op === 0x0e)
+      place = { kind: 'other', index: 0, value: r.sized(op === 0x0c ? 4 : 8), pointer: true }
+    // A thread's own variable: where there is one thread, the constant is its address.
+    else if ((op === 0xe0 || op === 0x9b) && place?.kind === 'other') place = { ...place, kind: 'memory' }
     else if (op === 0x91) place = { kind: 'frame', index: 0, value: r.sleb(), pointer: true }
     else if (op === 0xed) {
       const kind = r.u8()

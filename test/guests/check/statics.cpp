@@ -9,4 +9,12 @@ static const int *pair() {
   return &pair.first;
 }
 
-int main() { return pair()[0] - pair()[1] + 1; }
+// A thread's own variable lies behind those of all.
+static int shared[16];
+thread_local int *current;
+
+int main() {
+  current = &shared[pair()[0]];
+  *current = pair()[1];
+  return shared[1] - *current;
+}
