@@ -1,22 +1,19 @@
 // The keeper's thread: replays what the recorder sends, proves pages, and answers the faults of the guest.
 //
-//   fault    → the page is virtual: made by its lens; or was never there: zero
+//   fault    → the page is virtual: made by its lens (restorer.ts); or was never there: zero
 //   epoch    → replayed; pages that came out right are asked for (Drops)
 //   idle     → pages that their last epoch alone does not make are tried again with older epochs and copies (later.ts)
 import { writeSync } from 'node:fs'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import { Timeline } from '../guest/timeline.ts'
-import { bufferAt, arena, call3, exitNow, getAddress, nr, trimHeap } from '../sys/ffi.ts'
-import { EEXIST, EINTR } from '../sys/errno.ts'
+import { bufferAt, exitNow, trimHeap } from '../sys/ffi.ts'
 import * as fds from '../sys/fd.ts'
-import * as uffd from '../sys/uffd.ts'
 import { giveBack } from './calm.ts'
 import { Brought, Image, KeptEpoch } from './epochs.ts'
 import { type Holdings, keptOf, neededEpochs, runsOf } from './holdings.ts'
 import { Later, mostTrials } from './later.ts'
 import { Packer } from './pack.ts'
-import { Pressure } from './pressure.ts'
 import {
   cutParts,
   Lenses,
@@ -50,19 +47,13 @@ import { threadTime } from './clock.ts'
 import { mostTime, pagesRead, References } from './references.ts'
 import { Requests } from './requests.ts'
 import { Divergence, Replayer } from './replayer.ts'
+import { Restorer } from './restorer.ts'
 import { Sources } from './sources.ts'
-import { leastAhead, mostAhead, Streams } from './streams.ts'
 import { littleResidual, Trials, worthTogether } from './trials.ts'
 import { Tries } from './tries.ts'
 
-const inboxSlots = 16
 /** Packed residuals from here on are compared with what an older epoch would leave over, and others are tried later. */
 const muchResidual = 700
-/** All that a replay has made comes back with the page that it was made for if that is not more: an array's records, and the strings that they name. */
-const fewPages = 24
-/** While the guest loads it waits for a page until the keeper is done with an epoch: who has come back for pages in order gets those of so many replays. */
-const manyAhead = 32
-const mostReplays = 3
 /** A page is tried again when it was not written for so many epochs; many of them together, or when no epoch has come for some time (ms). */
 const quietFor = 6
 const lullAfter = 150
@@ -76,8 +67,6 @@ const worthReferring = 0.16
 const slowest = 8
 /** After that, what is left is packed for so long (ms). */
 const mostHurry = 500
-/** How often a page that came out wrong is made again before the run is given up. */
-const mostAttempts = 3
 
 /** Words of a page that an epoch must have made so that they are remembered for the next, and how many pages are. */
 const leastHalf = 128
@@ -93,8 +82,6 @@ const epochsPerTrim = 32
 const collectAfter = 300
 const collectAnyway = 1500
 
-const keyOf = ({ epoch, from, length }: Piece): string => `${epoch} ${from} ${length}`
-
 /** What epochs have made of a page that is written still. */
 interface Half {
   readonly pieces: readonly Piece[]
@@ -107,12 +94,6 @@ class Keeper {
   readonly #shared: Shared
   readonly #guest: Uint8Array
   readonly #poller = new fds.Poller()
-  readonly #inbox = arena(inboxSlots * uffd.messageSize)
-  /** The page that the guest waits for, another, and the recipe of which the last one holds the outcome. */
-  readonly #page = arena(pageBytes)
-  readonly #other = arena(pageBytes)
-  readonly #made = new Uint8Array(pageBytes)
-  #madeOf: Recipe | undefined
   readonly #sources = new Sources()
   readonly #replayer: Replayer
   readonly #image: Image
@@ -122,26 +103,19 @@ class Keeper {
   readonly #later: Later
   readonly #trials: Trials
   readonly #references: References
+  readonly #restorer: Restorer
   readonly #epochs = new Map<number, KeptEpoch>()
   /** What an epoch made of pages that were written after it already. */
   readonly #halves = new Map<number, Half>()
-  /** What epochs have made that are replayed for several pages at once. */
-  readonly #slices = new Map<string, Uint8Array>()
   readonly #queue: Epoch[] = []
   readonly #requests: Requests
   /** What replays take, in the mean: with those that they need, and without. */
   #replayTime = 0
   #ownTime = 0
-  /** Clean pages in the order in which they came back, and before which epoch each did. */
-  readonly #came: number[] = []
-  readonly #before: Uint32Array
-  readonly #pressure: Pressure
   readonly #timeline = new Timeline()
   #lastEpoch = 0
   #trimmed = 0
   #collected = 0
-  #faultedAt = 0
-  readonly #streams = new Streams()
   readonly #tries = new Tries()
   #running = true
   #reportWanted = false
@@ -149,7 +123,6 @@ class Keeper {
   #deadline = Infinity
   #latest = Infinity
   #hurried = Infinity
-  readonly #times: number[] = []
   readonly #counts = {
     epochs: 0,
     replayable: 0,
@@ -176,7 +149,6 @@ class Keeper {
     this.#guest = new Uint8Array(bufferAt(data.base, data.pages * pageBytes))
     this.#image = new Image(data.image)
     this.#lenses = new Lenses(data.pages, this.#packer)
-    this.#before = new Uint32Array(data.pages)
     this.#replayer = new Replayer(data, this.#sources.read)
     this.#later = new Later(data.pages, page => this.#piecesOf(page))
     this.#requests = new Requests(
@@ -198,14 +170,25 @@ class Keeper {
       replay: kept => this.#replay(kept),
       prove: (page, recipe, before) => this.#prove(page, recipe, before),
     })
+    this.#restorer = new Restorer({
+      data,
+      shared: this.#shared,
+      lenses: this.#lenses,
+      epochs: this.#epochs,
+      replayer: this.#replayer,
+      requests: this.#requests,
+      counts: this.#counts,
+      messages: () => this.#messages(),
+      replay: kept => this.#replay(kept),
+      calm: () => this.#calm,
+    })
     this.#references = new References({
       partsOf: page => this.#partsOf(page),
       epoch: id => this.#epochs.get(id),
-      copy: (piece, into) => this.#copy(piece, into),
+      copy: (piece, into) => this.#restorer.copy(piece, into),
       finish: (recipe, bytes) => this.#lenses.finish(recipe, bytes),
       holds: () => this.#replayer.holds,
     })
-    this.#pressure = new Pressure(this.#shared.control, data.budget)
     this.#poller.add(data.uffd)
     this.#poller.add(data.wake)
     this.#poller.add(this.#sources.descriptor)
@@ -217,7 +200,7 @@ class Keeper {
       const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : lullAfter)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
-        if (fd === this.#data.uffd) this.#faults()
+        if (fd === this.#data.uffd) this.#restorer.faults()
         else if (fd === this.#sources.descriptor) this.#sources.look()
         else {
           fds.clearEvent(fd)
@@ -225,9 +208,9 @@ class Keeper {
         }
       }
       const now = performance.now()
-      this.#pressure.look(now)
+      this.#restorer.pressure.look(now)
       if (this.#timeline.due(now)) this.#sample(now)
-      this.#evict()
+      this.#restorer.evict()
       if (this.#reportWanted && (threadTime() > this.#deadline || performance.now() > this.#latest)) {
         this.#counts.unlooked += this.#queue.length
         for (const epoch of this.#queue) this.#later.written(epoch)
@@ -286,7 +269,7 @@ class Keeper {
     }
     if (epochs < this.#collected + epochsPerTrim || this.#reportWanted) return
     const now = performance.now()
-    const calm = Math.min(now - this.#lastEpoch, now - this.#faultedAt) > collectAfter
+    const calm = Math.min(now - this.#lastEpoch, now - this.#restorer.faultedAt) > collectAfter
     if (!calm && now - this.#lastEpoch < collectAnyway) return
     this.#collected = epochs
     this.#references.forget()
@@ -315,7 +298,7 @@ class Keeper {
       else if (message.kind === 'report') {
         this.#reportWanted = true
         this.#requests.eager = true
-        this.#pressure.release()
+        this.#restorer.pressure.release()
         this.#deadline = threadTime() + (message.within ?? 0)
         this.#latest = performance.now() + slowest * (message.within ?? 0)
       } else this.#running = false
@@ -324,7 +307,7 @@ class Keeper {
 
   // Between two pieces of work that take long.
   #between(): void {
-    if (this.#poller.wait(0) > 0) this.#faults()
+    if (this.#poller.wait(0) > 0) this.#restorer.faults()
   }
 
   #take(epoch: Epoch): void {
@@ -459,18 +442,6 @@ class Keeper {
     )
   }
 
-  #copy(piece: Piece, into: Uint8Array): boolean {
-    const slice = this.#slices.size > 0 ? this.#slices.get(keyOf(piece)) : undefined
-    if (slice !== undefined) {
-      putPiece({ ...piece, from: 0 }, slice, into)
-      return true
-    }
-    const kept = this.#epochs.get(piece.epoch)
-    if (kept === undefined || !this.#replay(kept)) return false
-    putPiece(piece, this.#replayer.bytes, into)
-    return true
-  }
-
   #keepHalf(page: number, epoch: number, made: Uint8Array): void {
     const before = this.#halves.get(page)
     this.#halves.delete(page)
@@ -552,167 +523,6 @@ class Keeper {
     this.#counts.movedPages += pages.length
   }
 
-  #faults(): void {
-    const { u32, address } = this.#inbox
-    for (;;) {
-      const n = call3(nr.read, this.#data.uffd, address, inboxSlots * uffd.messageSize)
-      if (n === -EINTR) continue
-      if (n <= 0) return
-      for (let slot = 0; slot < n / uffd.messageSize; slot++) {
-        if (((u32[slot * 8] as number) & 0xff) !== uffd.event.pagefault) continue
-        this.#fault(Math.floor((getAddress(u32, slot * 8 + 4) - this.#data.base) / pageBytes))
-      }
-    }
-  }
-
-  #fault(page: number): void {
-    const start = performance.now()
-    const at = this.#data.base + page * pageBytes
-    // What is moved was moved before it is touched.
-    this.#messages()
-    if (this.#shared.states[page] !== pageState.virtual) {
-      uffd.zeropage(this.#data.uffd, at, pageBytes)
-      uffd.wake(this.#data.uffd, at, pageBytes)
-      return
-    }
-    this.#counts.rebuilds++
-    const again = this.#before[page] !== 0
-    const stream = this.#streams.of(page)
-    const together = this.#together(page, stream.ahead)
-    this.#assemble(page, this.#page.bytes)
-    const epoch = this.#lenses.epochOf(page)
-    if (together.length > 0) {
-      for (const next of together) {
-        this.#assemble(next, this.#other.bytes)
-        this.#install(next, this.#other.address)
-      }
-      this.#slices.clear()
-    } else if (epoch === undefined || !this.#allOf(epoch, page, this.#pressure.high ? Infinity : fewPages))
-      this.#next(page, stream.ahead)
-    // What came with it counts as asked for.
-    while (this.#shared.states[stream.last + 1] === pageState.clean && stream.last < page + mostAhead)
-      stream.last++
-    this.#install(page, this.#page.address)
-    const end = (this.#faultedAt = performance.now())
-    if (this.#times.length < 1e6) this.#times.push(end - start)
-    if (!again && stream.ahead !== leastAhead) return
-    this.#pressure.waited(start, end)
-    if (this.#shared.control[word.tracking] === isTracking.yes) this.#requests.missed()
-  }
-
-  // Pages behind a faulting one that the replay has made too; while the guest loads, and goes on in one direction, those of some more replays.
-  #next(page: number, ahead: number): void {
-    let replays =
-      this.#shared.control[word.tracking] === isTracking.yes && ahead >= manyAhead ? mostReplays : 0
-    for (let next = page + 1; next <= page + ahead; next++) {
-      if (next >= this.#data.pages || this.#shared.states[next] !== pageState.virtual) break
-      const packed = this.#lenses.epochOf(next) === undefined
-      if (!packed && !this.#lenses.madeBy(next, this.#replayer.holds) && replays-- === 0) break
-      this.#assemble(next, this.#other.bytes)
-      this.#install(next, this.#other.address)
-    }
-  }
-
-  // Several epochs make the page: those behind it that the same ones make, and what these make of all of them. Each is replayed once, not for each page.
-  #together(page: number, ahead: number): number[] {
-    const pieces = [...this.#lenses.pieces(page)]
-    const epochs = new Set(pieces.map(piece => piece.epoch))
-    const most = epochs.size + 1
-    const pages: number[] = []
-    if (epochs.size < 2) return pages
-    for (let next = page + 1; next <= page + ahead && next < this.#data.pages; next++) {
-      if (this.#shared.states[next] !== pageState.virtual) break
-      const more = this.#lenses.pieces(next)
-      for (const { epoch } of more) epochs.add(epoch)
-      if (epochs.size > most) break
-      pages.push(next)
-      pieces.push(...more)
-    }
-    if (pages.length === 0) return pages
-    for (const piece of pieces.sort((a, b) => a.epoch - b.epoch)) {
-      const kept = this.#epochs.get(piece.epoch)
-      if (kept === undefined || !this.#replay(kept)) continue
-      const { from, length } = piece
-      this.#slices.set(keyOf(piece), this.#replayer.bytes.slice(from, from + length))
-    }
-    return pages
-  }
-
-  // Every page that the replay has made, if these are not more than `most`: what was written together is read together.
-  #allOf(epoch: number, but: number, most: number): boolean {
-    const { states, control } = this.#shared
-    const pages = this.#lenses.pagesOf(epoch, control[word.top] as number, most + 1)
-    if (pages.length > most) return false
-    for (const page of pages) {
-      if (page === but || states[page] !== pageState.virtual || !this.#lenses.madeBy(page, epoch)) continue
-      this.#assemble(page, this.#other.bytes)
-      this.#install(page, this.#other.address)
-    }
-    return true
-  }
-
-  // The bytes of a virtual page.
-  #assemble(page: number, into: Uint8Array): void {
-    for (const { recipe, from, at, length } of this.#lenses.parts(page)) {
-      if (this.#madeOf !== recipe) this.#make(page, recipe)
-      into.set(this.#made.subarray(from, from + length), at)
-    }
-  }
-
-  #make(page: number, recipe: Recipe): void {
-    this.#madeOf = undefined
-    // Code that was optimized meanwhile may have given a NaN another payload; the next time may not.
-    for (let attempt = 0; attempt < mostAttempts; attempt++) {
-      this.#made.fill(0)
-      const done = recipe.pieces.every(piece => this.#copy(piece, this.#made))
-      if (done && this.#lenses.finish(recipe, this.#made)) {
-        this.#madeOf = recipe
-        return
-      }
-      this.#replayer.holds = -1
-      this.#slices.clear()
-      this.#counts.mismatches++
-    }
-    this.#fail(page)
-  }
-
-  #install(page: number, from: number): void {
-    this.#before[page] = Atomics.load(this.#shared.control, word.open)
-    this.#shared.states[page] = pageState.clean
-    this.#came.push(page)
-    this.#counts.rebuiltPages++
-    const at = this.#data.base + page * pageBytes
-    const done = uffd.copy(this.#data.uffd, at, from, pageBytes, true)
-    if (done < 0) {
-      if (done !== -EEXIST) throw new Error(`lethe: UFFDIO_COPY failed (${done})`)
-      uffd.wake(this.#data.uffd, at, pageBytes)
-    }
-  }
-
-  // Never wrong bytes: the guest can't go on without this page.
-  #fail(page: number): never {
-    throw new Error(
-      `the page at ${page * pageBytes} of the guest's memory could not be made again as it was; run the program without --explain`,
-    )
-  }
-
-  #evict(): void {
-    const limit = this.#pressure.pages
-    if (this.#came.length <= limit) return
-    const going = this.#came.splice(0, Math.max(32, Math.floor(limit / 4)))
-    for (const page of going) {
-      if (this.#requests.hot(page)) {
-        this.#came.push(page)
-        continue
-      }
-      // The guest may be writing it, or moving another to its place.
-      const { clean, asked } = pageState
-      this.#shared.proved[page] = this.#before[page] as number
-      if (Atomics.compareExchange(this.#shared.states, page, clean, asked) === clean) this.#requests.add(page)
-    }
-    this.#requests.send(this.#calm)
-  }
-
   // What was dropped lies in nobody's memory; what was never written, neither.
   #sample(now: number): void {
     const { states, lastWritten, control } = this.#shared
@@ -735,16 +545,15 @@ class Keeper {
     this.#reportWanted = false
     this.#sample(performance.now())
     const holdings = this.#holdings
-    this.#times.sort((a, b) => a - b)
-    const micros = (q: number): number =>
-      Math.round(1000 * (this.#times[Math.floor(this.#times.length * q)] ?? 0))
+    const times = this.#restorer.times.sort((a, b) => a - b)
+    const micros = (q: number): number => Math.round(1000 * (times[Math.floor(times.length * q)] ?? 0))
     const inState = (state: number): number =>
       this.#shared.states.reduce((sum, s) => sum + (s === state ? 1 : 0), 0)
     const report: KeeperReport = {
       kind: 'report',
       ...this.#counts,
-      held: this.#pressure.held,
-      off: this.#pressure.off,
+      held: this.#restorer.pressure.held,
+      off: this.#restorer.pressure.off,
       virtual: inState(pageState.virtual),
       clean: inState(pageState.clean),
       kept: keptOf(holdings),

@@ -8,12 +8,13 @@ import type { Observer, Running } from '../guest/instance.ts'
 import type { GuestMemory, Provenance } from '../guest/memory.ts'
 import { callKinds } from '../guest/wasi.ts'
 import { addressOf } from '../sys/ffi.ts'
-import { advise, discard, page, protect, scanPages } from '../sys/memory.ts'
+import { advise, page, protect, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
 import { CallLog } from './calls.ts'
 import { giveBack } from './calm.ts'
 import { threadTime } from './clock.ts'
+import { Dropper } from './dropper.ts'
 import { unrepeatableCalls } from './host-calls.ts'
 import { goOnPlain, goOnTraced } from './bodies.ts'
 import type { GlobalName, Point } from './instrument.ts'
@@ -38,8 +39,6 @@ import { Tags } from './tags.ts'
 const pageBytes = 4096
 const logWords = logEntry / 4
 const wasmPageBytes = 65_536
-/** Pages for which missing ones are made faults at once: fewer would split the mapping too often. */
-const chunkPages = 256
 /**
  * How long an epoch should take, milliseconds: longer ones cost more at a fault, but share more inputs. It goes up while epochs read more
  * than so many bytes of before for each page that they write, and down else.
@@ -113,6 +112,7 @@ export class Recorder {
   #open = 0
   #state: EngineMemory | undefined
   #tags: Tags | undefined
+  #dropper: Dropper | undefined
   /** Bytes on a page that the epoch needs. */
   readonly #onPage: Uint16Array
   base = 0
@@ -140,8 +140,6 @@ export class Recorder {
   /** Cuts of each kind when memory was last given back, and when the plain phase began. */
   #collected = 0
   #plainSince = 0
-  /** By their number: the pages of each of which missing ones are faults. */
-  readonly #chunks = new Map<number, { first: number; end: number }>()
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
   /** Counts for the report. */
@@ -191,6 +189,14 @@ export class Recorder {
     advise(this.base, most, 15 /* MADV_NOHUGEPAGE */)
     const done = uffd.register(this.#parts.uffd, this.base, most, uffd.mode.wp)
     if (done < 0) throw new Error(`lethe: userfaultfd refuses the guest's memory (${done})`)
+    const { shared, takeDrops } = this.#parts
+    this.#dropper = new Dropper({
+      shared,
+      uffd: this.#parts.uffd,
+      base: this.base,
+      takeDrops,
+      counts: this.counts,
+    })
     this.#set('live', 1)
     this.#set('cutDepth', 1)
     this.#track(true)
@@ -224,7 +230,7 @@ export class Recorder {
   /** The guest does not run. */
   dropNow(): void {
     this.#scan()
-    this.#drop()
+    this.#dropper?.drop()
   }
 
   /** Bytes of the engine's memory, which may be more than the guest has asked for. */
@@ -306,7 +312,7 @@ export class Recorder {
     this.#epochTime = Math.min(longestEpoch, Math.max(shortest, this.#epochTime * factor))
     this.#post(used, false, written, costly)
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
-    this.#drop()
+    this.#dropper?.drop()
     if (this.#rate(time) < quietRate || this.#tooCostly(costly)) {
       this.#plain()
       return goOnPlain
@@ -447,7 +453,7 @@ export class Recorder {
     if (written.length > 0) this.#parts.post({ kind: 'written', written })
     Atomics.add(control, word.open, 1)
     this.#begun.id++
-    this.#drop()
+    this.#dropper?.drop()
     // What it wrote of them nobody knows.
     this.#fresh += this.#reused.length
     const rate = this.#rate(time)
@@ -595,39 +601,6 @@ export class Recorder {
     return Uint32Array.from(runs)
   }
 
-  // Right after a scan, in the guest's own thread: nobody writes meanwhile.
-  #drop(): void {
-    const { shared, takeDrops } = this.#parts
-    const { control, states, lastWritten } = shared
-    while (Atomics.load(control, word.asked) > 0 && Atomics.load(control, word.hold) === 0) {
-      const drops = takeDrops()
-      if (drops === undefined) return
-      Atomics.sub(control, word.asked, 1)
-      const { pages, before } = drops
-      let first = -1
-      let next = -1
-      const flush = (): void => {
-        if (first >= 0) this.#forget(first, next)
-        first = -1
-      }
-      for (let i = 0; i < pages.length; i++) {
-        const p = pages[i] as number
-        if ((lastWritten[p] as number) >= (before[i] as number)) {
-          if (states[p] === pageState.asked) states[p] = pageState.physical
-          this.counts.refused++
-          continue
-        }
-        // Before it is gone: the keeper may be asked for it at once.
-        states[p] = pageState.virtual
-        this.counts.dropped++
-        if (p !== next) flush()
-        if (first < 0) first = p
-        next = p + 1
-      }
-      flush()
-    }
-  }
-
   // The guest is about to copy memory. If most of it is proved, lenses are moved instead of bytes; the rest is copied here. Whether that
   // was done: 1, or the guest copies itself.
   #move(to: number, from: number, length: number): number {
@@ -671,33 +644,11 @@ export class Recorder {
         states[page] = pageState.virtual
         lastWritten[page] = this.#begun.id
       }
-      this.#forget(start, page)
+      this.#dropper?.forget(start, page)
       if (page > (this.#parts.shared.control[word.top] as number)) this.#parts.shared.control[word.top] = page
     }
     this.counts.moved += pages.length
     return 1
-  }
-
-  #forget(first: number, end: number): void {
-    for (let chunk = Math.floor(first / chunkPages); chunk * chunkPages < end; chunk++) {
-      const start = chunk * chunkPages
-      this.#makeFaults(chunk, Math.max(first, start), Math.min(end, start + chunkPages))
-    }
-    discard(this.base + first * pageBytes, (end - first) * pageBytes)
-  }
-
-  // Missing pages of a chunk become faults. Not those behind and before all that was ever written: there the guest's new pages will be, and would be asked for.
-  #makeFaults(chunk: number, first: number, end: number): void {
-    const known = this.#chunks.get(chunk)
-    if (known !== undefined && known.first <= first && known.end >= end) return
-    const { lastWritten } = this.#parts.shared
-    const range = { first: chunk * chunkPages, end: (chunk + 1) * chunkPages }
-    while (range.first < first && lastWritten[range.first] === 0) range.first++
-    while (range.end > end && lastWritten[range.end - 1] === 0) range.end--
-    this.#chunks.set(chunk, range)
-    const at = this.base + range.first * pageBytes
-    const done = uffd.register(this.#parts.uffd, at, (range.end - range.first) * pageBytes)
-    if (done < 0) throw new Error(`lethe: userfaultfd refuses ${at.toString(16)} (${done})`)
   }
 }
 
