@@ -6,14 +6,19 @@ import { advise, discard } from '../sys/memory.ts'
 import { tagsAt } from './assemble.ts'
 
 /**
- * So many pages of tags may be there; a quarter of what was written if that is more. Who writes here and there (a hash table) touches as many in a few
- * epochs: each time that they are forgotten before so many epochs, twice as many may be there, up to the second, or half of what was written.
+ * Huge pages, if there are any: a guest's new pages lie side by side, and with small ones each would be two faults more, for its tags are looked at before
+ * they are set, and the second of these interrupts the keeper.
  */
-const leastPages = 6144
-const seldom = 24
-const mostPages = 32_768
-const MADV_NOHUGEPAGE = 15
+const MADV_HUGEPAGE = 14
 const pageBytes = 4096
+const blockPages = 512
+/**
+ * So many blocks of tags may be there, of 512 pages; a quarter of what was written if that is more. Who writes here and there (a hash table) touches as many
+ * in a few epochs: each time that they are forgotten before so many epochs, twice as many may be there, up to the second, or half of what was written.
+ */
+const leastBlocks = 12
+const seldom = 24
+const mostBlocks = 64
 /** Of so many pages every so many bytes. */
 const samplePages = 24
 const sampleStep = 17
@@ -23,19 +28,19 @@ export class Tags {
   readonly #address: number
   readonly #globals: Readonly<Record<string, EngineGlobal>>
   #tag = 0
-  /** How often tags were forgotten, when each page was touched last in these terms, and how many have been since the last time. */
+  /** How often tags were forgotten, when each block was touched last in these terms, and how many have been since the last time. */
   #forgotten = 1
   readonly #since: Uint32Array
-  #pages = 0
-  #least = leastPages
+  #blocks = 0
+  #least = leastBlocks
   #epochs = 0
 
   constructor(memory: EngineMemory, globals: Readonly<Record<string, EngineGlobal>>, pages: number) {
     this.#bytes = new Uint8Array(memory.buffer)
     this.#address = addressOf(memory.buffer)
     this.#globals = globals
-    this.#since = new Uint32Array(pages)
-    advise(this.#address, memory.buffer.byteLength, MADV_NOHUGEPAGE)
+    this.#since = new Uint32Array(Math.ceil(pages / blockPages))
+    advise(this.#address, memory.buffer.byteLength, MADV_HUGEPAGE)
   }
 
   /** The host wrote. */
@@ -45,9 +50,10 @@ export class Tags {
 
   /** The tags of a page are there now. */
   touched(page: number): void {
-    if (this.#since[page] === this.#forgotten) return
-    this.#since[page] = this.#forgotten
-    this.#pages++
+    const block = Math.floor(page / blockPages)
+    if (this.#since[block] === this.#forgotten) return
+    this.#since[block] = this.#forgotten
+    this.#blocks++
   }
 
   /** Which part of these pages, from 0 to 1, was written or logged in this epoch: by a sample. */
@@ -66,8 +72,9 @@ export class Tags {
   /** Another epoch begins, in which nothing is known. `top`: pages that the guest has. `size`: bytes of its memory. */
   next(top: number, size: number): void {
     this.#epochs++
-    if (this.#pages > Math.max(this.#least, top / 4, this.#least > leastPages ? top / 2 : 0)) {
-      if (this.#epochs < seldom) this.#least = Math.min(mostPages, 2 * this.#least)
+    const part = top / blockPages / (this.#least > leastBlocks ? 2 : 4)
+    if (this.#blocks > Math.max(this.#least, part)) {
+      if (this.#epochs < seldom) this.#least = Math.min(mostBlocks, 2 * this.#least)
       this.forget(size)
     } else if (++this.#tag > 255) this.forget(size)
     const set = (name: string, value: number | bigint): void => {
@@ -82,7 +89,7 @@ export class Tags {
 
   forget(size: number): void {
     this.#tag = 1
-    this.#pages = 0
+    this.#blocks = 0
     this.#epochs = 0
     this.#forgotten++
     discard(this.#address, size + pageBytes)
