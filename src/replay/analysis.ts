@@ -33,7 +33,7 @@ export interface Analysis {
 }
 
 /** Part of the key: what an older Lethe found is not used. */
-const revision = '5'
+const revision = '6'
 
 /** The analysis of a guest, and whether it was there already. */
 export function analyse(guest: Guest): { readonly analysis: Analysis; readonly cached: boolean } {

@@ -119,7 +119,7 @@ export const logAt = 65536
 /** Bytes of an entry of the log: an address, how many bytes (1, 2, 4 or 8; four bytes each), and in eight bytes these. */
 export const logEntry = 16
 /** An epoch that has logged so many entries ends: one that goes over everything would touch the tags of everything. */
-const mostLogged = 2 ** 16
+const mostLogged = 2 ** 14
 /** Copies below this many bytes have their unknown bytes logged instead. */
 const largeCopy = 1024
 /** The host is asked to make copies from here on. */

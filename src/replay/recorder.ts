@@ -67,7 +67,11 @@ const leastMoved = 8
 const mostInputs = 0.2
 /** After so many epochs in a row for which too much would have to be kept, nobody hopes for pages that can be made again. */
 const mostUnprofitable = 4
+/** After so many of them nothing is recorded for some time either. */
+const mostRefused = 8
 const mostCostly = 6
+/** What an epoch is worth at least, bytes, where it is asked how many times as much it read. */
+const leastWorth = 16_384
 const firstPause = 50
 const mostBrought = 8
 const longestPause = 5000
@@ -304,7 +308,11 @@ export class Recorder {
     this.#count()
     const inputs = this.#inputs(this.#touched())
     const many = inputs > inputsPerPage * this.#fresh
-    const costly = this.#begun.point !== nowhere && inputs > mostInputs * pageBytes * this.#fresh
+    const worth = mostInputs * pageBytes * this.#fresh
+    // The keeper has looked closer.
+    const refused = Atomics.load(this.#parts.shared.control, word.unprofitable) >= mostRefused
+    const costly = this.#begun.point !== nowhere && (refused || inputs > worth)
+    const times = refused ? mostCostly : inputs / Math.max(worth, leastWorth)
     const slow = Atomics.load(this.#parts.shared.control, word.replay) > longestReplay
     const shortest = slow ? leastEpoch : shortestEpoch
     const scattered = countOf(written) > mostScattered * this.#fresh
@@ -313,7 +321,7 @@ export class Recorder {
     this.#post(used, false, written, costly)
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
     this.#dropper?.drop()
-    if (this.#rate(time) < quietRate || this.#tooCostly(costly)) {
+    if (this.#rate(time) < quietRate || this.#tooCostly(costly, times)) {
       this.#plain()
       return goOnPlain
     }
@@ -376,8 +384,8 @@ export class Recorder {
     return inputs
   }
 
-  // Whether recording shall pause.
-  #tooCostly(costly: boolean): boolean {
+  // Whether recording shall pause. An epoch that read `times` what it was worth counts for so many: who goes over all that there is will go on with that.
+  #tooCostly(costly: boolean, times: number): boolean {
     if (!costly) {
       if (this.#begun.point !== nowhere) {
         this.#costly = 0
@@ -386,7 +394,8 @@ export class Recorder {
       return false
     }
     this.counts.costly++
-    if (++this.#costly < mostCostly) return false
+    this.#costly += Math.max(1, Math.min(mostCostly, Math.floor(times)))
+    if (this.#costly < mostCostly) return false
     this.#costly = mostCostly - 2
     this.#paused = this.#pause
     this.#pause = Math.min(longestPause, this.#pause * 2)
