@@ -3,8 +3,8 @@
  * Builds what its sources have outgrown, and nothing else:
  *   the entries of src/kernels/assembly/ → src/kernels/*.wasm (AssemblyScript)
  *   src/heap/code/*.ts with src/heap/assembly/*.ts → src/heap/*.wasm (AssemblyScript; the former are TypeScript as well)
- *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js and check-run.js, and the threads of
- *     the pager, are made one file each (vite)
+ *   src/**\/*.ts → dist/ (tsc), and the .wasm files beside them; dist/cli/plain-run.js, explain-run.js and check-run.js, and the threads of
+ *     the pager and the keeper of replays, are made one file each (vite)
  *   the entries of dist/library/ → dist/lethe/ (vite), what a program imports: a few files instead of a hundred
  *   src/lab/ with what it shows → dist/lab/ (vite)
  *   src/report/ → dist/report/index.html, script and style inside (vite)
@@ -192,7 +192,10 @@ async function buildDist() {
     mkdirSync(dirname(copy), { recursive: true })
     copyFileSync(path, copy)
   }
-  for (const name of ['plain-run.js', 'check-run.js']) await joinOne(join(part, 'cli'), name)
+  // In this order: a file that is joined is not joined into another.
+  for (const name of ['plain-run.js', 'explain-run.js', 'check-run.js'])
+    await joinOne(join(part, 'cli'), name)
+  await joinSmall(join(part, 'replay'), 'keeper.js')
   for (const name of ['main.js', 'server.js']) await joinSmall(join(part, 'pager'), name)
   copyKernels(part, 'pager')
   await bundleLibrary(part)
@@ -219,7 +222,7 @@ async function joinOne(folder, name, output = {}) {
       ssr: entry,
       outDir: made,
       target: 'es2023',
-      rolldownOptions: { external: ['./main.js'], output },
+      rolldownOptions: { external: ['./main.js', './explain-run.js'], output },
     },
   })
   renameSync(join(made, name), entry)

@@ -76,7 +76,8 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     }
     if (flags.mmu === 'machine') {
       ending = await onMachine(guest, options, flags)
-    } else if (flags.explain === true) ending = await explained(guest, options, flags)
+    } else if (flags.explain === true)
+      ending = (await import('./guest-explained.ts')).explained(guest, options, flags)
     else ending = flags.budget === undefined ? run(guest, options) : await withBudget(guest, options, flags)
     if (watch !== undefined) (await told()).tellSites(watch, flags)
     if (collector !== undefined) (await told()).tellGc(collector.counts(), flags)
@@ -101,18 +102,6 @@ async function withBudget(guest: Guest, options: RunOptions, flags: GuestFlags):
         : mallocOf(guest.path, guest.module, flags.mallocFunctions)
   const { ending, counts, picture } = await runWithin(guest, options, flags.budget as number, functions)
   ;(await told()).tellBudget(counts, picture, flags)
-  return ending
-}
-
-async function explained(guest: Guest, options: RunOptions, flags: GuestFlags): Promise<Ending> {
-  const { runReplayed } = await import('../replay/session.ts')
-  const { explanationText } = await import('../replay/explain.ts')
-  const { ending, explanation } = runReplayed(guest, {
-    ...options,
-    ...(flags.budget === undefined ? {} : { budget: flags.budget }),
-  })
-  if (flags.json === undefined) process.stderr.write(explanationText(explanation))
-  ;(await told()).record(flags, explanation)
   return ending
 }
 

@@ -133,10 +133,12 @@ const leastAtEnd = 5000
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '13'
+const revision = '14'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
-  return new Worker(new URL(`./keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
+  // The build joins this file into one of dist/cli.
+  const keeper = `../replay/keeper${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`
+  return new Worker(new URL(keeper, import.meta.url), {
     workerData: { data, port },
     transferList: [port],
     execArgv: [],
