@@ -5,12 +5,13 @@
 // right is the residual: runs of bytes to put over them (a gap, a length, the bytes), packed. Where memory is used again, an epoch writes some of a
 // page and leaves what was there between: then its bytes that are not 0 are put over what an older epoch made.
 //
-// A page that no epoch makes well is its residual alone, over zeros: packed as it is.
+// A page that no epoch makes well is its residual alone: packed as it is (packed.ts).
 //
 // A page that the guest moved while it was virtual (recorder.ts) was never made at its new place: it is parts of other pages' recipes.
 import { crc32 } from 'node:zlib'
 import { Writer } from '../wasm/bytes.ts'
 import type { Packer } from './pack.ts'
+import { putPacked } from './packed.ts'
 
 export const pageBytes = 4096
 
@@ -169,8 +170,9 @@ export class Lenses {
   }
 
   /** Makes the bytes that the pieces of a recipe made into its page. Whether it is the page that was proved. */
-  finish({ residual, hash }: Recipe, bytes: Uint8Array): boolean {
-    if (residual !== undefined) putResidual(this.#packer.unpack(residual), bytes)
+  finish({ pieces, residual, hash }: Recipe, bytes: Uint8Array): boolean {
+    if (residual !== undefined)
+      (pieces.length === 0 ? putPacked : putResidual)(this.#packer.unpack(residual), bytes)
     return crc32(bytes) === hash
   }
 }
@@ -201,9 +203,8 @@ export function putPiece({ from, at, length, over }: Piece, memory: Uint8Array, 
   }
 }
 
-/** A residual that is packed to more than this is not worth it, nor a page without any epoch that is packed to more than the second. */
+/** A residual that is packed to more than this is not worth it. */
 const mostResidual = 1536
-const mostPacked = 2560
 
 /**
  * What turns `made` into `wanted` (both one page): undefined if nothing is missing, null if it would be too much to keep. `quick`: null
@@ -214,7 +215,6 @@ export function residualOf(
   wanted: Uint8Array,
   packer: Packer,
   quick: boolean,
-  most: number = mostResidual,
 ): Uint8Array | undefined | null {
   if (Buffer.compare(made, wanted) === 0) return undefined
   const w = new Writer(512)
@@ -230,17 +230,11 @@ export function residualOf(
     w.u32(last + 1 - start)
     w.bytes(wanted, start, last + 1)
     end = last + 1
-    if (quick && w.length > most) return null
+    if (quick && w.length > mostResidual) return null
   }
   const packed = packer.pack(w.view())
-  return packed.length > most ? null : packed
+  return packed.length > mostResidual ? null : packed
 }
-
-const zeros = new Uint8Array(pageBytes)
-
-/** The page packed as it is: undefined if it is all zeros, null if that is not worth it. */
-export const packedPage = (wanted: Uint8Array, packer: Packer): Uint8Array | undefined | null =>
-  residualOf(zeros, wanted, packer, false, mostPacked)
 
 function putResidual(runs: Uint8Array, bytes: Uint8Array): void {
   let i = 0

@@ -3,18 +3,9 @@
 import { crc32 } from 'node:zlib'
 import type { KeptEpoch } from './epochs.ts'
 import { type Later, mostTrials, type Trial } from './later.ts'
-import {
-  onTop,
-  packedPage,
-  pageBytes,
-  type Piece,
-  putPiece,
-  type Recipe,
-  residualOf,
-  sizeOf,
-  whole,
-} from './lenses.ts'
+import { onTop, pageBytes, type Piece, putPiece, type Recipe, residualOf, sizeOf, whole } from './lenses.ts'
 import type { Packer } from './pack.ts'
+import { packedPage } from './packed.ts'
 import { pageState, type Shared, word } from './protocol.ts'
 import type { Replayer } from './replayer.ts'
 import type { Requests } from './requests.ts'
