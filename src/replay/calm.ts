@@ -1,7 +1,9 @@
-// What was needed while a guest loaded, given back: V8 keeps the heap of each thread as large as it was, and the C library what was freed.
+// What was needed while a guest loaded, given back: V8 keeps the heap of each thread as large as it was, the C library what was freed, and the page table
+// the code of node.
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { trimHeap } from '../sys/ffi.ts'
+import { unmapClean } from '../sys/unmap.ts'
 
 type Collect = (how: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void
 
@@ -26,4 +28,6 @@ export function giveBack(): void {
   // This kind of collection makes the heap as small as it can be.
   collector()?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   trimHeap()
+  // Half of what is left is node itself, and the guest runs none of it.
+  unmapClean(name => name === process.execPath)
 }
