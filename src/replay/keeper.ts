@@ -12,6 +12,7 @@ import * as fds from '../sys/fd.ts'
 import { giveBack } from './calm.ts'
 import { Brought, Image, KeptEpoch } from './epochs.ts'
 import { type Holdings, keptOf, neededEpochs, runsOf } from './holdings.ts'
+import { inputRuns } from './inputs.ts'
 import { Later, mostTrials } from './later.ts'
 import { Packer } from './pack.ts'
 import {
@@ -414,11 +415,12 @@ class Keeper {
   }
 
   #keep(epoch: Epoch): KeptEpoch {
-    const kept = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer)
+    const runs = inputRuns(epoch.inputs)
+    const kept = new KeptEpoch(epoch, runs, this.#image, this.#brought, this.#packer)
     if (kept.inputBytes <= worthReferring * pageBytes * epoch.fresh) return kept
     // Who refers only to keep less leaves it to others to refer to it.
     this.#references.begin(kept.inputBytes > mostKept * pageBytes * epoch.fresh)
-    const other = new KeptEpoch(epoch, this.#image, this.#brought, this.#packer, this.#references)
+    const other = new KeptEpoch(epoch, runs, this.#image, this.#brought, this.#packer, this.#references)
     if (other.inputBytes > kept.inputBytes / 2) return kept
     this.#counts.referring++
     return other
