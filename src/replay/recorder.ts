@@ -670,11 +670,8 @@ function countOf(runs: Uint32Array): number {
 
 /** How many of the four bytes of a word are not 0. */
 function nonZeros(word: number): number {
-  if (word === 0) return 0
-  return (
-    ((word & 0xff) === 0 ? 0 : 1) +
-    ((word & 0xff00) === 0 ? 0 : 1) +
-    ((word & 0xff_0000) === 0 ? 0 : 1) +
-    ((word & 0xff00_0000) === 0 ? 0 : 1)
-  )
+  let bits = word | (word >>> 4)
+  bits |= bits >>> 2
+  bits |= bits >>> 1
+  return Math.imul(bits & 0x0101_0101, 0x0101_0101) >>> 24
 }
