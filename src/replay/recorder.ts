@@ -68,7 +68,7 @@ const mostInputs = 0.2
 /** After so many epochs in a row for which too much would have to be kept, nobody hopes for pages that can be made again. */
 const mostUnprofitable = 4
 /** After so many of them nothing is recorded for some time either. */
-const mostRefused = 8
+const mostRefused = 24
 const mostCostly = 6
 /** What an epoch is worth at least, bytes, where it is asked how many times as much it read. */
 const leastWorth = 16_384
