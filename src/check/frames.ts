@@ -278,7 +278,9 @@ function strayed(use: FrameUse, variables: readonly FrameVariable[]): Map<number
     const from = below === undefined ? 0 : below.start + below.length
     const to = above?.start ?? use.size
     if (meets || [...use.addressed].some(one => one >= from && one < to)) continue
-    const nearer = above !== undefined && above.start - at - width < at - from ? above : (below ?? above)
+    // The value of a statement in an expression is kept in the frame, too, read or not: beside numbers and pointers, which nobody leaves by an index.
+    const arrays = [below, above].filter(one => one?.single === false)
+    const nearer = arrays.length < 2 || above!.start - at - width >= at - from ? arrays[0] : above
     if (nearer !== undefined) found.set(site, nearer)
   }
   return found
