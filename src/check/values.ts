@@ -44,36 +44,47 @@ export function shadowType(type: ValueType): ValueType | undefined {
 export class Locals {
   readonly types: ValueType[]
   readonly #own: number
-  readonly #kept = new Map<string, number>()
+  /** By type, then by name. The shadows of locals and of what lies on the operand stack are asked for all the time: they have no names. */
+  readonly #kept = new Map<ValueType, Map<string, number>>()
+  readonly #v: number[] = []
+  readonly #t: number[] = []
+  readonly #slotV = new Map<ValueType, number[]>()
+  readonly #slotT: number[] = []
 
   constructor(types: readonly ValueType[]) {
     this.types = [...types]
     this.#own = types.length
   }
 
+  #made(type: ValueType): number {
+    return this.types.push(type) - 1
+  }
+
   /** The local that goes by this name, made on the first call. */
   named(name: string, type: ValueType): number {
-    const key = `${name} ${type}`
-    const known = this.#kept.get(key)
-    if (known !== undefined) return known
-    const local = this.types.push(type) - 1
-    this.#kept.set(key, local)
+    let kept = this.#kept.get(type)
+    if (kept === undefined) this.#kept.set(type, (kept = new Map()))
+    let local = kept.get(name)
+    if (local === undefined) kept.set(name, (local = this.#made(type)))
     return local
   }
 
   /** The shadow values of a local of the program's. */
   v(local: number): number {
-    return this.named(`v${local}`, shadowType(this.types[local] as ValueType) ?? I32)
+    return (this.#v[local] ??= this.#made(shadowType(this.types[local] as ValueType) ?? I32))
   }
   t(local: number): number {
-    return this.named(`t${local}`, I32)
+    return (this.#t[local] ??= this.#made(I32))
   }
   /** The shadow values of a value that lies so deep on the operand stack. */
   slotV(depth: number, type: ValueType): number {
-    return this.named(`sv${depth}`, shadowType(type) ?? I32)
+    const shadow = shadowType(type) ?? I32
+    let slots = this.#slotV.get(shadow)
+    if (slots === undefined) this.#slotV.set(shadow, (slots = []))
+    return (slots[depth] ??= this.#made(shadow))
   }
   slotT(depth: number): number {
-    return this.named(`st${depth}`, I32)
+    return (this.#slotT[depth] ??= this.#made(I32))
   }
 
   /** The added ones as runs of one type. */
