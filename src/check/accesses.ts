@@ -275,7 +275,7 @@ export function checkStore(
       out.op(0x47)
       out.ifRarely()
       effective(out, access)
-      out.i32(width)
+      out.i32(width === 1 ? 0xff : 0xffff)
       out.call(context.helpers.define)
       out.op(0x45)
       out.brIf(1)

@@ -201,7 +201,7 @@ export const rangeHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.br(1)
         out.end()
         out.get(at)
-        out.i32(1)
+        out.i32(0xff)
         out.call(helpers.define)
         out.op(0x45)
         out.fail()

@@ -249,7 +249,7 @@ function store(op: number): Helper {
           out.op(0x0f)
         })
         out.get(AT)
-        out.i32(width)
+        out.i32(width === 1 ? 0xff : 0xffff)
         out.call(helpers.define)
         out.op(0x45)
         out.brIf(0)
