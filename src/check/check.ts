@@ -1,4 +1,5 @@
 // A checked run: a guest is rewritten (pass.ts), run with our runtime behind it, and searched for leaks when it has ended.
+import { optimizeLater } from '../guest/code.ts'
 import type { Guest } from '../guest/load.ts'
 import type { EngineInstance } from '../guest/engine.ts'
 import { listed, type MallocFunctions } from '../guest/malloc-functions.ts'
@@ -72,6 +73,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     reads: (at, length) => runtime.hostReads(at, length),
   }
   heedHints()
+  optimizeLater()
   let attached = false
   const ending = run(guest, {
     ...options,
