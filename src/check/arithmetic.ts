@@ -3,7 +3,7 @@ import { Blocks } from './blocks.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { ValueType } from '../wasm/module.ts'
 import { I32, I64 } from '../wasm/module.ts'
-import { effects } from '../wasm/opcode-table.ts'
+import { effects, OP } from '../wasm/opcode-table.ts'
 import { pushT, pushTag, pushV } from './accesses.ts'
 import { combine, placeAt } from './frames.ts'
 import type { Emitter } from './emitter.ts'
@@ -21,18 +21,19 @@ export class Arithmetic extends Blocks {
   protected decide(value: Value, site: number, truth: boolean): void {
     if (value.v < 0) return
     const out = this.out
+    const { helpers, hooks } = this.context
     const c = this.scratch('c', I32)
     if (truth) out.tee(c)
     out.get(value.v)
     out.ifRarely()
     if (truth) {
-      this.noDefinedOne(c, value.v)
-      out.if()
+      out.get(c)
+      out.get(value.v)
     }
     pushT(out, value.t)
     out.i32(site)
-    out.call(this.context.hooks.decided)
-    if (truth) out.end()
+    // As a comparison with 0.
+    out.call(truth ? (helpers[`judge ${OP['i32.eqz']}`] as number) : hooks.decided)
     out.end()
   }
 
@@ -150,19 +151,20 @@ export class Arithmetic extends Blocks {
   protected judge(cursor: Cursor, a: Value, b: Value | undefined, x: number, y: number, site: number): void {
     const out = this.out
     const { op } = cursor
+    const { helpers, hooks } = this.context
     anyBit(out, a, b)
     out.ifRarely()
-    if (b === undefined) unary(out, op, a.type, a.v, x, I32, this.scratch)
-    else if (a.type === I32 || a.type === I64)
-      binary(out, op, this.operandV(a, x), this.operandV(b, y), this.scratch, this.context.helpers)
-    else any(out, [a, b], op, I32, this.scratch)
-    const v = this.scratch('w', I32)
-    out.tee(v)
-    out.if()
-    pushT(out, this.numericT(cursor, a, b, v, I32))
+    // Of floats any undefined bit counts.
+    const helper = helpers[`judge ${op}`]
+    if (helper !== undefined) {
+      out.get(x)
+      if (b !== undefined) out.get(y)
+      pushV(out, a.type, a.v)
+      if (b !== undefined) pushV(out, b.type, b.v)
+    }
+    pushT(out, this.numericT(cursor, a, b, a.v >= 0 ? a.v : (b as Value).v, I32))
     out.i32(site)
-    out.call(this.context.hooks.decided)
-    out.end()
+    out.call(helper ?? hooks.decided)
     out.end()
   }
 

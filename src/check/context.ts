@@ -43,11 +43,15 @@ export type HookName =
   | 'root'
   | 'stack'
 
-/** Functions that are added to the module. Those with the opcode of a load, store or comparison are its way with undefined bits. */
+/**
+ * Functions that are added to the module. Those with the opcode of a load, store or comparison are its way with undefined bits; judge: of a comparison
+ * that decides.
+ */
 export type HelperName =
   | `load ${number}`
   | `store ${number}`
   | `compare ${number}`
+  | `judge ${number}`
   | 'push'
   | 'pop'
   | 'addTags'
@@ -90,7 +94,7 @@ export interface Helper {
 
 /** Where the helpers are. */
 export type HelperIndices = Readonly<Record<Exclude<HelperName, `${string} ${number}`>, number>> &
-  Readonly<Record<`${'load' | 'store' | 'compare'} ${number}`, number | undefined>>
+  Readonly<Record<`${'load' | 'store' | 'compare' | 'judge'} ${number}`, number | undefined>>
 
 function type(effect: string): FuncType {
   const [params = '', results = ''] = effect.split(':')

@@ -233,11 +233,39 @@ function comparisonHelper(opcode: number): Helper {
   }
 }
 
-/** The comparisons of integers, but not those with 0. */
+// (the operands, their V, T, site): it decides a branch, which is reported if the result is undefined. V is, of one operand.
+function judgeHelper(opcode: number): Helper {
+  const w = opcode >= 0x50 ? width64 : width32
+  const operands = opcode === 0x45 || opcode === 0x50 ? 1 : 2
+  return {
+    type: { params: [...Array.from({ length: 2 * operands }, () => w.type), I32, I32], results: [] },
+    locals: [],
+    emit(out, { helpers, hooks }) {
+      if (operands === 1) {
+        // Not zero for certain if a defined bit is set.
+        out.get(0)
+        out.get(1)
+        w.constant(out, -1)
+        out.op(w.xor, w.and, w.eqz)
+      } else {
+        for (let i = 0; i < 4; i++) out.get(i)
+        out.call(helpers[`compare ${opcode}`] as number)
+      }
+      out.if()
+      out.get(2 * operands)
+      out.get(2 * operands + 1)
+      out.call(hooks.decided)
+      out.end()
+    },
+  }
+}
+
+/** The comparisons of integers. */
 export const comparisonHelpers: Readonly<Partial<Record<HelperName, Helper>>> = Object.fromEntries(
-  Array.from({ length: 0x5b - 0x46 }, (_, i) => i + 0x46)
-    .filter(opcode => opcode !== 0x50)
-    .map(opcode => [`compare ${opcode}`, comparisonHelper(opcode)]),
+  Array.from({ length: 0x5b - 0x45 }, (_, i) => i + 0x45).flatMap(opcode => [
+    ...(opcode === 0x45 || opcode === 0x50 ? [] : [[`compare ${opcode}`, comparisonHelper(opcode)]]),
+    [`judge ${opcode}`, judgeHelper(opcode)],
+  ]),
 )
 
 /** The least or greatest value that an operand may have. */
