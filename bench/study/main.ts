@@ -1,8 +1,8 @@
 // npm run study [-- --only NAME … --again --report --note TEXT]: measures program states and writes docs/savings.md.
 //
 // What has been measured is kept, a file for each state, so a run that was stopped goes on; `--again` begins anew. Debian packages
-// that are missing are installed. `--only` measures these states, `--report` only writes the page, `--note`
-// puts sentences on the machine into it.
+// that are missing are installed. `--only` measures these states, and only prints them while there are others that have not been
+// measured here; `--report` writes the page with what there is, `--note` puts sentences on the machine into it.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { cleanUp } from '../lib/cleanup.ts'
 import { inputsFolder, makeInputs } from './inputs.ts'
 import { measure, type Result } from './measure.ts'
-import { writePage } from './page.ts'
+import { stateTables, writePage } from './page.ts'
 import { allStates, type State } from './state.ts'
 import { removeFolder } from '../../src/sys/folder.ts'
 
@@ -81,12 +81,15 @@ if (!values.report) {
 const measured = states.flatMap(state =>
   existsSync(file(state)) ? [{ state, result: JSON.parse(readFileSync(file(state), 'utf8')) as Result }] : [],
 )
-if (measured.length > 0)
-  writePage(
-    measured,
-    states.filter(state => !existsSync(file(state))),
-    values.note,
+const missing = states.filter(state => !existsSync(file(state)))
+// The page has all states that somebody has measured, perhaps elsewhere: a few of them are no reason to lose the others.
+if (values.only !== undefined && !values.report && missing.length > 0) {
+  const chosen = measured.filter(({ state }) => values.only?.includes(state.name))
+  if (chosen.length > 0) console.log(stateTables(chosen))
+  console.error(
+    `study: docs/savings.md stays as it is: of ${states.length} states ${measured.length} are measured here; --report writes it with these`,
   )
+} else if (measured.length > 0) writePage(measured, missing, values.note)
 if (values.only === undefined && !values.report && measured.length === states.length)
   removeFolder(inputsFolder)
 process.exit()

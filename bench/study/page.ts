@@ -132,7 +132,7 @@ ${earlierSentence(measured)}
 
 \`\`\`
 npm ci && npm run study              # installs what is missing with apt, as root; about half an hour on two CPUs
-npm run study -- --only vim --again  # one state anew
+npm run study -- --only vim --again  # one state anew: printed, the page stays unless all have been measured
 \`\`\`
 
 On a bare Debian 12 this is all, as root: \`apt-get install git npm\`, and in a clone \`npx -y -p node@24 -p npm@11 npm ci && npm run study\`.
@@ -161,7 +161,7 @@ function sizeSentence(results: readonly Result[]): string {
   return `whole pages reach ${say(4096)}, blocks of 1 KiB ${say(1024)}, of 256 bytes ${say(256)}; 64 KiB ${say(65536)}. With zeros counted and 8 bytes taken off for each block, ${best} bytes are best (${(100 * mean(results, best, 'net')).toFixed(0)} % net, pages ${(100 * mean(results, 4096, 'net')).toFixed(0)} %).`
 }
 
-function stateTables(measured: readonly Measured[]): string {
+export function stateTables(measured: readonly Measured[]): string {
   const groups = [...new Set(measured.map(({ state }) => state.group))]
   const head = [
     'state',

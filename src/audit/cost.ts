@@ -16,8 +16,9 @@ const trials = 4
 const most = 64
 /** Seconds for 64 KiB: what the pager leaves resident if nothing presses (src/pager/reclaim.ts). */
 const dear = 250e-3
-/** What an idle pager with its supervisor takes, in bytes: `npm run bench -- pager-size`. */
+/** What a pager with its supervisor takes, in bytes, while it is awake, and once it sleeps: `npm run bench -- pager-size`. */
 export const pagerBytes = 35e6
+export const sleeperBytes = 0.5e6
 
 /** Where explained memory comes from: a candidate and some offsets in it. */
 export interface Origin {
@@ -61,8 +62,10 @@ export interface Saving {
   readonly now: number
   /** Explained, but so slow to make again (over 250 ms for 64 KiB) that it stays unless a budget presses. */
   readonly dear: number
-  /** What the pager takes itself: estimated, or as it is when the process is attached. */
+  /** What the pager takes itself: as it is when the process is attached; else about what one takes that is awake. */
   readonly own: number
+  /** What it takes once nothing has been wanted of it for some seconds; missing when the process is attached. */
+  readonly asleep?: number
   /** `now` less `own` (or all that is virtual less `own`, when attached). Negative: not worth it. */
   readonly net: number
   /** Of the process's resident memory, before. */
@@ -101,6 +104,7 @@ export function savingOf(
     now,
     dear: dearBytes,
     own,
+    ...(attachedOwn === undefined ? { asleep: sleeperBytes } : {}),
     net: now - own + (attachedOwn === undefined ? 0 : totals.virtual * PAGE),
     rss,
     ...(bytes === 0

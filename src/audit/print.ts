@@ -9,6 +9,7 @@ import {
   formatMicroseconds,
   type GrainVerdict,
   grainSentence,
+  netSentence,
   PAGE,
   pageMicroseconds,
   percent,
@@ -130,9 +131,9 @@ function savingLines(
     )
   } else if (saving.now === 0) lines.push(`${style('bold', 'saves')} nothing: attaching is of no use here`)
   else {
-    const net = saving.net > 0 ? `${formatBytes(saving.net)} net` : 'less than its pager takes'
     lines.push(
-      `${style('bold', 'saves')} ${style('green', formatBytes(saving.now))} of ${formatBytes(saving.rss)} resident now; ${net} (a pager takes ${formatBytes(saving.own)})`,
+      `${style('bold', 'saves')} ${style('green', formatBytes(saving.now))} of ${formatBytes(saving.rss)} resident now;`,
+      `      ${netSentence(saving)}`,
     )
   }
   if (saving.dear > 0)

@@ -1,5 +1,6 @@
 /** Figures of an audit as people say them: for the terminal and for the page alike, so nothing here needs Node. */
 import type { AuditFile } from './audit.ts'
+import type { Saving } from './cost.ts'
 import type { Grain } from './grain.ts'
 import { type Pattern, patterns } from './patterns.ts'
 
@@ -76,4 +77,11 @@ export function grainSentence({ bytes, gain, page }: GrainVerdict, all: number):
   if (gain < 0.0005) return `${pages}, and no smaller block is worth its bookkeeping`
   const figure = `${(gain * 100).toFixed(1)} points (${formatBytes(gain * all)})`
   return `${pages}; blocks of ${bytes} B would add ${figure}, after 8 B of bookkeeping a block`
+}
+
+/** What is left of a saving beside its pager, of a process that is not attached. */
+export function netSentence({ now, own, asleep = own }: Saving): string {
+  const awake = now > own ? `${formatBytes(now - own)} net of its pager` : 'less than its pager takes'
+  const later = now > asleep ? `${formatBytes(now - asleep)} net` : 'less than that'
+  return `${awake} while that is awake (${formatBytes(own)}), ${later} while it sleeps (${formatBytes(asleep)})`
 }

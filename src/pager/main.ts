@@ -19,7 +19,7 @@ import { again, Controller, type PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { counter, pageBytes } from './journal.ts'
 import { endOwnKeeper } from './keeper.ts'
-import { endNap, readNap, writeNap } from './nap.ts'
+import { endNap, makeRoomForNap, type Nap, readNap, writeNap } from './nap.ts'
 import { Passes, type PassesState } from './passes.ts'
 import { report } from './report.ts'
 import { Rest } from './rest.ts'
@@ -156,6 +156,7 @@ const woken = known !== undefined && process.env['LETHE_BEFORE'] === String(agai
 const passes = new Passes(c, adopted, woken ? known.passes : undefined)
 if (known !== undefined) {
   c.addFiles(known.files)
+  c.prices.learn(known.prices ?? [])
   c.before = { ...known.status.before, swap: 0 }
   c.passes = known.status.passes
   const { stops, longestMs, totalMs } = known.status.pauses
@@ -342,7 +343,39 @@ const resting = setInterval(
 // -1: it is closed.
 const descriptorOf = (what: object): number => (what as { _handle: { fd: number } | null })._handle?.fd ?? -1
 
+const napNow = (state: PassesState): Nap => ({
+  sleeper: { pid: process.pid, start: startTime(process.pid) ?? 0 },
+  at: Date.now(),
+  calm: rest.calm,
+  wanted: wanted(),
+  status: status(),
+  passes: state,
+  files: c.files,
+  prices: c.prices.known(c.holdings.records.map(({ index }) => index)),
+})
+
+// Nothing that it could write down for a successor: it stays awake, and looks again when there may be room. Said once.
+let noRoom: string | undefined
+let tryAgain = 0
+
+function roomToSleep(state: PassesState): boolean {
+  if (performance.now() < tryAgain) return false
+  try {
+    makeRoomForNap(directory, napNow(state))
+    return true
+  } catch (error) {
+    tryAgain = performance.now() + 60_000
+    if (noRoom === undefined) {
+      noRoom = `its pager stays awake: ${(error as Error).message}`
+      c.reports.push(noRoom)
+      console.error(`lethe: process ${pid}: ${noRoom}`)
+    }
+    return false
+  }
+}
+
 async function goToSleep(state: PassesState): Promise<void> {
+  if (!roomToSleep(state)) return
   goingToSleep = true
   const watched = await c.sleep()
   if (watched === undefined) {
@@ -350,25 +383,16 @@ async function goToSleep(state: PassesState): Promise<void> {
     return
   }
   // Not before: the server may have been in the middle of something.
-  const last = status()
-  const sleeper = { pid: process.pid, start: startTime(process.pid) ?? 0 }
-  const alarm = { ...passes.limits, seconds: last.clean < 1 << 20 ? 0 : 600 }
+  const nap = napNow(state)
+  const alarm = { ...passes.limits, seconds: nap.status.clean < 1 << 20 ? 0 : 600 }
   // Who has asked and was not heard asks again. The keeper has these too.
   for (const fd of [...sockets].map(descriptorOf)) if (fd >= 0) closeSync(fd)
-  writeNap(directory, {
-    sleeper,
-    at: Date.now(),
-    calm: rest.calm,
-    wanted: wanted(),
-    status: last,
-    passes: state,
-    files: c.files,
-  })
+  writeNap(directory, nap)
   const failed = becomeSleeper({
     target: pid,
     watched,
     listening: descriptorOf(server),
-    supervised: supervisor.isParent,
+    supervisor: supervisor.isParent ? supervisor.pid : 0,
     command: supervisor.command,
     alarm,
   })

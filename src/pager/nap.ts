@@ -1,12 +1,22 @@
 // What a pager leaves that goes to sleep: `asleep.json`, what it knew, for its successor and for who asks how things are. A successor removes
 // it when it can be asked. A sleeper that has been killed leaves it: nobody sleeps then.
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { memoryFigures, proportionalSize } from '../process/target.ts'
 import type { SeenFile } from '../process/candidates.ts'
 import type { Named } from './keeper.ts'
 import type { PagerStatus } from './main.ts'
 import type { PassesState } from './passes.ts'
+import type { KnownPrice } from './prices.ts'
 
 export interface Nap {
   readonly sleeper: Named
@@ -20,13 +30,47 @@ export interface Nap {
   readonly passes: PassesState
   /** Files that were seen opened or were named. */
   readonly files: readonly SeenFile[]
+  /** Of the backings; missing: a predecessor's version had none. */
+  readonly prices?: readonly KnownPrice[]
 }
 
 const pathOf = (directory: string): string => join(directory, 'asleep.json')
 
+/** Bytes by which what is written can be longer than what room was made for: numbers grow. */
+const slack = 4096
+
+/**
+ * Makes room for what is written a moment later, when there is no way back: a full disk is noticed while the pager can still stay
+ * awake. Throws what the disk says.
+ */
+export function makeRoomForNap(directory: string, nap: Nap): void {
+  const path = `${pathOf(directory)}.new`
+  try {
+    writeFileSync(path, JSON.stringify(nap) + ' '.repeat(slack), { mode: 0o600 })
+  } catch (error) {
+    try {
+      rmSync(path, { force: true })
+    } catch {
+      // what stands there is not ours
+    }
+    throw error
+  }
+}
+
+/** Writes it where there is room for it. */
 export function writeNap(directory: string, nap: Nap): void {
   const path = pathOf(directory)
-  writeFileSync(`${path}.new`, JSON.stringify(nap), { mode: 0o600 })
+  // Over what is there: blocks that it has can't be refused. White space behind a document is none of it.
+  const file = openSync(`${path}.new`, 'r+')
+  try {
+    const text = Buffer.from(JSON.stringify(nap))
+    const { size } = fstatSync(file)
+    const whole = Buffer.alloc(Math.max(size, text.length), ' ')
+    text.copy(whole)
+    writeSync(file, whole, 0, whole.length, 0)
+  } finally {
+    closeSync(file)
+  }
   renameSync(`${path}.new`, path)
 }
 

@@ -1,11 +1,12 @@
 // The sleeper: what a pager with nothing to do becomes. It executes a program of one page in its own place, made here, which keeps its pid and
 // polls what the pager has polled. When a fault or an event waits to be read, somebody wants to write a backing or asks a question,
 // when the target has ended or its memory has grown, it ends, and its supervisor starts a successor, which adopts. If the supervisor
-// has died it becomes one. The keeper (keeper.ts) stays as it was, and has all descriptors.
+// has died it becomes one; and if it was dying just then, and starts nobody, a child of the sleeper's does. The keeper (keeper.ts) stays as it was, and has all descriptors.
 //
 //   again: poll(what it watches, 1 s) > 0 → wake · another parent? → wake · anonymous memory from /proc/PID/statm: too much? → wake
 //          long enough? → wake · → again
-//   wake: the same parent → exit_group(75)
+//   wake: the same parent → fork; exit_group(75)
+//     the child, which has no descriptor but the parent's: does that end within 5 s → alone; exit_group(0)
 //   alone: close on exec all that it watches · unblock signals · execve(supervisor) · exit_group(75)
 import * as fds from '../sys/fd.ts'
 import { openSync } from 'node:fs'
@@ -27,6 +28,8 @@ type Part = string | { readonly at: string } | { readonly jump: string; readonly
 
 const tick = 1
 const patience = 120
+/** How long somebody looks after a supervisor that is to start a successor, milliseconds. */
+const guarding = 5000
 const [jne, jg, jle, jae, jb, ja, jmp, subroutine] = [
   '0f85',
   '0f8f',
@@ -90,15 +93,15 @@ interface Waking {
   readonly watched: readonly number[]
   /** A listening socket, which does too. */
   readonly listening: number
-  /** Whether the supervisor is our parent. */
-  readonly supervised: boolean
+  /** The supervisor if it is our parent; 0: it is not. */
+  readonly supervisor: number
   /** What starts a supervisor. */
   readonly command: readonly string[]
   readonly alarm: Alarm
 }
 
 /** Becomes the sleeper. Returns only if that can't be: a negative errno. */
-export function becomeSleeper({ target, watched, listening, supervised, command, alarm }: Waking): number {
+export function becomeSleeper({ target, watched, listening, supervisor, command, alarm }: Waking): number {
   const statm = openSync(`/proc/${target}/statm`, 'r')
   const polled = [must(fds.pidfdOpen(target), 'pidfd_open'), ...watched, listening]
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(`${text}\0`)
@@ -107,13 +110,19 @@ export function becomeSleeper({ target, watched, listening, supervised, command,
     .filter(([name]) => !name.startsWith('LETHE_SUPERVISED') && name !== 'LETHE_BEFORE')
     .map(([name, value]) => bytes(`${name}=${value ?? ''}`))
   environment.push(bytes('LETHE_BEFORE=75'))
-  // name 0 · no signals 16 · buffer 24 · what is polled 128 · pointers · strings
+  const pidfd = supervisor > 0 ? fds.pidfdOpen(supervisor) : -1
+  // If it has died, it is as if there had been none.
+  const parent = pidfd < 0 ? 0 : supervisor
+  const guard = pidfd < 0 ? must(fds.pidfdOpen(process.pid), 'pidfd_open') : pidfd
+  // name 0 · no signals 16 · buffer 24 · the parent's descriptor 120 · what is polled 128 · pointers · strings
   const strings = [...words, ...environment]
   const pointers = 128 + 8 * polled.length
   let at = pointers + 8 * (strings.length + 2)
   const data = new Uint8Array(at + strings.reduce((sum, one) => sum + one.length, 0))
   const u32 = new Uint32Array(data.buffer, 0, Math.floor(at / 4))
   data.set(bytes('lethe-sleeper'))
+  u32[30] = guard
+  u32[31] = 1 // POLLIN
   polled.forEach((fd, i) => {
     u32[32 + 2 * i] = fd
     u32[33 + 2 * i] = 1 // POLLIN
@@ -136,7 +145,7 @@ export function becomeSleeper({ target, watched, listening, supervised, command,
     { at: 'again' },
     `48bf${address(128)}be${word(polled.length)}ba${word(tick * 1000)}b8070000000f0585c0`,
     { jump: jg, to: 'wake' },
-    `b86e0000000f053d${word(process.ppid)}`, // getppid
+    `b86e0000000f053d${word(parent === 0 ? process.ppid : parent)}`, // getppid
     { jump: jne, to: 'wake' },
     `bf${word(statm)}48be${address(24)}ba600000004d31d2b8110000000f0585c0`, // pread
     { jump: jle, to: 'wake' },
@@ -154,12 +163,19 @@ export function becomeSleeper({ target, watched, listening, supervised, command,
     `4981f8${word(pages(alarm.some))}`,
     { jump: jb, to: 'again' },
     { at: 'wake' },
-    `b86e0000000f053d${word(supervised ? process.ppid : 0)}`,
+    `b86e0000000f053d${word(parent)}`,
     { jump: jne, to: 'alone' },
+    'b8390000000f0585c0', // fork
+    { jump: jne, to: 'end' },
+    `bf03000000be${word(guard - 1)}31d2b8b40100000f05`, // close_range: all but the guard
+    `bf${word(guard + 1)}beffffffff31d2b8b40100000f05`,
+    `48bf${address(120)}be01000000ba${word(guarding)}b8070000000f0585c0`, // poll
+    { jump: jg, to: 'alone' },
+    '31ffb8e70000000f05', // exit_group(0)
     { at: 'end' },
     'bf4b000000b8e70000000f05', // exit_group(75)
     { at: 'alone' },
-    `48bb${address(128)}41bc${word(polled.length)}`, // rbx: what is polled; r12d: how much of it
+    `48bb${address(120)}41bc${word(1 + polled.length)}`, // rbx: the guard and what is polled; r12d: how much of it
     { at: 'next' },
     '8b3bbe02000000ba01000000b8480000000f054883c30841ffcc', // fcntl(F_SETFD, FD_CLOEXEC)
     { jump: jne, to: 'next' },
@@ -188,7 +204,7 @@ export function becomeSleeper({ target, watched, listening, supervised, command,
   // argv: its name; no environment; an empty path
   putAddress(memory.u32, 64, name)
   fds.keepFromChildren()
-  fds.leaveOpen([0, 1, 2, statm, ...polled])
+  fds.leaveOpen([0, 1, 2, statm, guard, ...polled])
   // All signals but SIGTERM, which ends it as it ends the pager.
   memory.u32.fill(0xffff_ffff, 80, 82)
   memory.u32[80] = 0xffff_ffff & ~(1 << 14)
@@ -208,5 +224,6 @@ export function becomeSleeper({ target, watched, listening, supervised, command,
     0x1000,
   )
   call(nr.rt_sigprocmask, 2, mask + 8, 0, 8)
+  fds.close(guard)
   return failed
 }

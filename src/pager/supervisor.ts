@@ -9,14 +9,15 @@ export const supervisorProgram: string = fileURLToPath(new URL('../../bin/lethe-
 
 export class Supervisor {
   readonly #first: number
-  /** Whether we were started by one: else nobody expects that there is one. */
-  readonly wanted: boolean = process.env['LETHE_SUPERVISED'] === '1'
+  /** Whether we were started by one, whose pid this then is: else nobody expects that there is one. */
+  readonly wanted: boolean = process.env['LETHE_SUPERVISED'] !== undefined
   readonly #words: readonly string[]
   #other: ChildProcess | undefined
 
   /** `words`: the pager's own arguments. */
   constructor(words: readonly string[]) {
-    this.#first = process.ppid
+    // It can have died before we look: our parent is then somebody else.
+    this.#first = Number(process.env['LETHE_SUPERVISED'] ?? process.ppid)
     this.#words = words
   }
 

@@ -1,6 +1,6 @@
 /** The top: whose memory, how much of it could be given back, and what that costs. */
 import type { AuditReport } from '../audit/audit.ts'
-import { formatBytes, formatMicroseconds, PAGE, percent } from '../audit/words.ts'
+import { formatBytes, formatMicroseconds, netSentence, PAGE, percent } from '../audit/words.ts'
 import { kindColours, kindNames, kinds, kindTexts } from './kinds.ts'
 
 export function Head({ report }: { readonly report: AuditReport }) {
@@ -51,8 +51,9 @@ export function Head({ report }: { readonly report: AuditReport }) {
             <dt>Net of the pager</dt>
             <dd>{formatBytes(saving.net)}</dd>
             <p>
-              {saving.net > 0 ? '' : 'Not worth it: '}a pager takes {formatBytes(saving.own)}{' '}
-              {attached ? 'here' : 'itself'}
+              {attached
+                ? `${saving.net > 0 ? '' : 'Not worth it: '}a pager takes ${formatBytes(saving.own)} here`
+                : netSentence(saving)}
             </p>
           </div>
           <div>

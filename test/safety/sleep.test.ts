@@ -1,9 +1,10 @@
 // A pager that has nothing to do sleeps: it ends, and what stays wakes another when the target or anybody else wants something.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { type Answer, ask } from '../../src/pager/client.ts'
+import type { Nap } from '../../src/pager/nap.ts'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { startTime } from '../../src/process/target.ts'
 import { generator } from '../explain-helpers.ts'
@@ -137,6 +138,21 @@ describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason
     expect(startTime(supervisor)).toBeDefined()
   })
 
+  test('and whose supervisor dies just when it is to start a successor has one all the same', async () => {
+    const { target, pager, status } = await asleep()
+    // It hears that the sleeper has ended, and can do nothing about it any more.
+    process.kill(status.supervisor, 'SIGSTOP')
+    const checked = target.check()
+    await until('the sleeper has ended', () =>
+      /^State:\s+[ZX]/m.test(readFileSync(`/proc/${status.pager}/status`, 'utf8')),
+    )
+    process.kill(status.supervisor, 'SIGKILL')
+    await checked
+    const { supervisor } = await pager.ask('status')
+    expect(supervisor).not.toBe(status.supervisor)
+    expect(startTime(supervisor)).toBeDefined()
+  })
+
   test('lets nobody write to a backing before its pages are back', async () => {
     const stuff = lab.file(size, 9)
     const target = await Target.start(lab, stuff)
@@ -196,6 +212,39 @@ describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason
       async () => (await pager.ask('status')).virtual > before.virtual + 20 * MiB,
       30_000,
     )
+  })
+
+  test('knows when it wakes what it had learned of prices', async () => {
+    const { target, pager, status } = await asleep()
+    const price = (one: PagerStatus): number =>
+      one.backings.find(({ lens }) => lens === 'verbatim')?.price ?? 0
+    expect(price(status)).toBeGreaterThan(0)
+    // As no refill of it would ever be: so it can only be what was written down.
+    const path = join(pager.directory, 'asleep.json')
+    const nap = JSON.parse(readFileSync(path, 'utf8')) as Nap
+    expect(nap.prices?.length).toBeGreaterThan(0)
+    writeFileSync(path, JSON.stringify({ ...nap, prices: nap.prices?.map(([index]) => [index, 7, 65_536]) }))
+    await pager.ask('drop')
+    const woken = await pager.ask('status')
+    expect(woken.asleep).toBeUndefined()
+    expect(price(woken)).toBeCloseTo(7, 1)
+    await target.check()
+  })
+
+  test('stays awake, and says so once, where what it knows can not be written down', async () => {
+    const target = await Target.start(lab, file)
+    const pager = new Sleepy(target.pid(), 1500)
+    await until('it serves', () => existsSync(join(pager.directory, 'pager.json')))
+    mkdirSync(join(pager.directory, 'asleep.json.new'))
+    let status = await pager.ask('settled')
+    for (let i = 0; i < 5 && status.virtual < enough; i++) status = await pager.ask('pass')
+    await until('it has tried', () => pager.log.includes('stays awake'))
+    await sleep(3000)
+    expect(pager.log.split('stays awake').length).toBe(2)
+    expect(await pager.ask('status')).toMatchObject({ pager: status.pager, adopted: false })
+    expect((await pager.ask('status')).asleep).toBeUndefined()
+    expect((await pager.ask('status')).reports.join()).toContain('stays awake')
+    await target.check()
   })
 
   test('and is killed with whatever stands for it at any moment, never gives a wrong byte', async () => {
