@@ -18,8 +18,12 @@ import type { VirtualRun } from './audit.ts'
 const PAGE = 4096
 /** Unexplained pages that are looked at below a page: 4 MiB. An error of 1.6 points at most, one in three times. */
 const MOST_SAMPLED = 1024
-/** Bytes of files that they are looked for in: so many times what is unexplained, for little of it can't change the curve much. */
+/**
+ * Bytes of files that they are looked for in: so many times what is unexplained, and so many times its share of the most, for the
+ * curve can't be wrong by more than that share.
+ */
 const SEARCHED_TIMES = 16
+const SHARE_TIMES = 4
 const LEAST_SEARCHED = 2 ** 25
 const MOST_SEARCHED = 2 ** 29
 const SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] as const
@@ -77,8 +81,9 @@ export function grain({ pid, found, virtual, store, pause }: GrainInput): Grain 
       if (memory.read(at, into) < PAGE) crypto.getRandomValues(into)
     }
     kernel.enter()
-    const most = Math.max(LEAST_SEARCHED, SEARCHED_TIMES * unexplained.length * PAGE)
-    searched = search(kernel, found, store, Math.min(MOST_SEARCHED, most), pause)
+    const share = Math.min(1, (SHARE_TIMES * unexplained.length) / all) * MOST_SEARCHED
+    const most = Math.max(LEAST_SEARCHED, Math.min(share, SEARCHED_TIMES * unexplained.length * PAGE))
+    searched = search(kernel, found, store, most, pause)
     const scale = unexplained.length / sample.length / PAGE
     for (const bytes of SIZES.filter(size => size < PAGE))
       below.set(bytes, { files: kernel.covered(bytes) * scale, constant: kernel.constant(bytes) * scale })

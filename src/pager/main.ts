@@ -5,6 +5,7 @@
 //   control.sock: lines of JSON, see `Question`; every answer is one line
 //   exit code: 0 the target ended or was left; 3 refused; 75 it has exec'd and is to be attached anew, or its sleeper
 //     (rest.ts) was woken; anything else: the supervisor starts a successor
+//   LETHE_BEFORE: how the one before has ended; 76: its sleeper was woken, and then its supervisor has ended
 import { closeSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -100,10 +101,17 @@ process.on('uncaughtException', error => {
   exitNow(70)
 })
 
+const before = Number(process.env['LETHE_BEFORE'] ?? 0)
+const orphaned = before === again + 1
+// Nothing had gone wrong: a successor that the supervisor did start has put everything back.
+const done = (): boolean => orphaned && !existsSync(join(directory, 'journal'))
+if (done()) process.exit(3)
+
 if (!lockTarget(dirname(directory), pid)) {
   say({ type: 'refused', code: 'busy', message: `Process ${pid} has a pager already; see lethe status` })
   process.exit(3)
 }
+if (done()) exitNow(3)
 // `lethe run`: the command has just been started, or has not been yet.
 let seen: Seen | undefined
 if (options.waitFor !== undefined)
@@ -151,7 +159,7 @@ function refuse(error: unknown): never {
 const c: Controller = controller
 const supervisor = new Supervisor([directory, pidText, optionsText])
 const known = adopted ? nap : undefined
-const woken = known !== undefined && process.env['LETHE_BEFORE'] === String(again)
+const woken = known !== undefined && (before === again || orphaned)
 // Of one that was killed while it slept nobody knows what has happened since: a pass is made as after any death.
 const passes = new Passes(c, adopted, woken ? known.passes : undefined)
 if (known !== undefined) {

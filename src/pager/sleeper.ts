@@ -6,7 +6,7 @@
 //   again: poll(what it watches, 1 s) > 0 → wake · another parent? → wake · anonymous memory from /proc/PID/statm: too much? → wake
 //          long enough? → wake · → again
 //   wake: the same parent → fork; exit_group(75)
-//     the child, which has no descriptor but the parent's: does that end within 5 s → alone; exit_group(0)
+//     the child, which has no descriptor but the parent's: does that end within 5 s → alone, saying so; exit_group(0)
 //   alone: close on exec all that it watches · unblock signals · execve(supervisor) · exit_group(75)
 import * as fds from '../sys/fd.ts'
 import { openSync } from 'node:fs'
@@ -138,6 +138,8 @@ export function becomeSleeper({ target, watched, listening, supervisor, command,
     }
     slot += 8 // the null that ends them
   }
+  // The 5: 76 says that the parent has ended, perhaps because all is done (main.ts).
+  const digit = at - 2
   const path = pointers + 8 * (strings.length + 2)
   const code = assemble([
     `bf0f00000048be${address(0)}b89d0000000f05`, // prctl(PR_SET_NAME)
@@ -170,7 +172,10 @@ export function becomeSleeper({ target, watched, listening, supervisor, command,
     `bf03000000be${word(guard - 1)}31d2b8b40100000f05`, // close_range: all but the guard
     `bf${word(guard + 1)}beffffffff31d2b8b40100000f05`,
     `48bf${address(120)}be01000000ba${word(guarding)}b8070000000f0585c0`, // poll
-    { jump: jg, to: 'alone' },
+    { jump: jle, to: 'done' },
+    `48b8${address(digit)}c60036`,
+    { jump: jmp, to: 'alone' },
+    { at: 'done' },
     '31ffb8e70000000f05', // exit_group(0)
     { at: 'end' },
     'bf4b000000b8e70000000f05', // exit_group(75)
@@ -187,10 +192,10 @@ export function becomeSleeper({ target, watched, listening, supervisor, command,
     '31c0',
     { at: 'digit' },
     '0fb60e48ffc683e93083f909',
-    { jump: ja, to: 'done' },
+    { jump: ja, to: 'read' },
     '488d0480488d0441',
     { jump: jmp, to: 'digit' },
-    { at: 'done' },
+    { at: 'read' },
     'c3',
   ])
   const file = program(code, data)

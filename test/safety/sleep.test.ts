@@ -6,7 +6,7 @@ import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { type Answer, ask } from '../../src/pager/client.ts'
 import type { Nap } from '../../src/pager/nap.ts'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
-import { startTime } from '../../src/process/target.ts'
+import { hasUserfaultfd, startTime } from '../../src/process/target.ts'
 import { generator } from '../explain-helpers.ts'
 import { cannotRun, figure, Lab, MiB, node, PAGE, root, run, shape, Target, until } from './lab.ts'
 
@@ -117,6 +117,11 @@ describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason
     await target.check()
     await until('nothing of it is left', () => !existsSync(pager.directory))
     await until('nor its supervisor', () => startTime(supervisor) === undefined)
+    // Nobody takes that for a death.
+    await sleep(2500)
+    expect(existsSync(pager.directory)).toBe(false)
+    expect(hasUserfaultfd(target.pid())).toBe(false)
+    expect(shape(target.pid())).toEqual(before)
   })
 
   test('and whose sleeper is killed has a successor', async () => {
