@@ -19,6 +19,7 @@ import { numberLenses } from '../lens/numbers.ts'
 import { through } from '../lens/through.ts'
 import type { Run } from '../process/pagemap.ts'
 import type { MemorySource } from '../process/snapshot.ts'
+import { codeLenses, encoders } from './code-views.ts'
 import type { Candidate } from './pool.ts'
 
 const PAGE = 4096
@@ -61,6 +62,8 @@ function narrowing(name: string): Outer {
 
 /** Of the lenses between element types: not those that any memory could have come through. */
 const elements = elementNames.filter(name => !/^swap|^latin1-/.test(name))
+/** Of these, what can be told from what it leaves; the other is found by what it looks like. */
+const told = elements.filter(name => name !== 'f64-f32')
 
 /** Lenses between encodings of text. */
 export const textLenses: readonly string[] = [
@@ -79,10 +82,13 @@ export const NUMBERS = 'numbers'
 export const NUMBERS_32 = 'numbers-32'
 
 const OUTER: readonly Outer[] = [
-  ...[...textLenses, ...elements].map(narrowing),
+  ...[...textLenses, ...told].map(narrowing),
   // What another byte order was turned into can only be told by what it is: numbers.
   { name: 'swap64', marks: looksParsed },
   { name: 'swap32', marks: looksParsed32 },
+  // Of doubles that were made floats the other digits are lost.
+  { name: 'f64-f32', marks: looksParsed32 },
+  ...encoders,
   { name: NUMBERS, marks: looksParsed },
   { name: NUMBERS_32, marks: looksParsed32 },
 ]
@@ -122,7 +128,8 @@ export function viewsOf(
 ): View[] {
   const packed = members(file, { least: LEAST_MEMBER, most: MOST_MEMBERS, ...(pause ? { pause } : {}) })
   const lines = ['crlf-lf', 'newlines-lf'].filter(name => lensNamed(name).suits?.(file) ?? true).slice(0, 1)
-  const inner = [...packed.map(member => member.lens), ...lines]
+  const codes = packed.length > 0 ? [] : attempt(() => codeLenses(file), [])
+  const inner = [...packed.map(member => member.lens), ...lines, ...codes]
   const views: View[] = inner.map(lens => ({ lens, round: 0 }))
   for (const below of ['', ...inner]) {
     const above = (name: string): string => (below === '' ? name : `${below}|${name}`)
@@ -139,8 +146,10 @@ export function viewsOf(
         if (attempt(() => lensNamed(name).suits?.(content()) ?? true, false))
           views.push({ lens: above(name), mark, round: phase === 0 ? at : 2 })
       const bytes = widthOf(mark)
-      if (elements.includes(mark) && bytes > 1)
-        views.push({ lens: above(`swap${8 * bytes}|${mark}`), mark, round: 2 })
+      const swapped = `swap${8 * bytes}|${mark}`
+      const suits = (): boolean => lensNamed(swapped).suits?.(content()) ?? true
+      if (elements.includes(mark) && bytes > 1 && attempt(suits, false))
+        views.push({ lens: above(swapped), mark, round: 2 })
     }
     for (const [mark, bits] of [
       [NUMBERS, 64],
