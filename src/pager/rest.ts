@@ -3,7 +3,7 @@
 import type { Nap } from './nap.ts'
 
 /** Milliseconds without anything to do after which it sleeps, at first; once the target has woken it; and at most. */
-const first = 4000
+const first = 2000
 const again = 10_000
 const longest = 600_000
 /** A nap of so many times the calm before it was worth its while. */
