@@ -81,7 +81,13 @@ const makers: readonly Maker[] = [
     blocks: false,
   },
   { name: 'lz4', lens: unlz4, command: ['lz4', '-c'], blocks: true },
-  { name: 'lz4 -9 of 64 KiB', lens: unlz4, command: ['lz4', '-9', '-B4', '-BX', '-c'], blocks: true },
+  { name: 'lz4 of 64 KiB', lens: unlz4, command: ['lz4', '-B4', '-c'], blocks: true },
+  {
+    name: 'lz4 -9 of 64 KiB, with sums',
+    lens: unlz4,
+    command: ['lz4', '-9', '-B4', '-BX', '-c'],
+    blocks: true,
+  },
   {
     name: 'lz4 in frames',
     lens: unlz4,

@@ -259,6 +259,14 @@ export function decompressor(name: CodecName): Decompressor {
   }
 }
 
+/** One block of lz4, without a frame, from bytes to bytes: how many it makes, or a negative number where that fails. */
+export function lz4Decoder(): (from: Uint8Array, to: Uint8Array) => number {
+  const decode = library('liblz4.so.1').func(
+    'int LZ4_decompress_safe(const void *from, void *to, int length, int room)',
+  ) as (from: Uint8Array, to: Uint8Array, length: number, room: number) => number
+  return (from, to) => decode(from, to, from.length, to.length)
+}
+
 /** Compresses and restores blocks that lie at addresses. Both answer bytes, or a negative number where that fails. */
 export interface BlockCodec {
   compress(from: number, length: number, to: number, room: number): number
