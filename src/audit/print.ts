@@ -133,7 +133,9 @@ function savingLines(
   else {
     lines.push(
       `${style('bold', 'saves')} ${style('green', formatBytes(saving.now))} of ${formatBytes(saving.rss)} resident now;`,
-      `      ${netSentence(saving)}`,
+      ...netSentence(saving)
+        .split(/(?<=,) /)
+        .map(part => `      ${part}`),
     )
   }
   if (saving.dear > 0)
