@@ -66,7 +66,7 @@ async function serve(pid: number, flags: AttachFlags, started?: (pager: Pager) =
   const pager = await startPager(pid, pagerOptions(flags))
   started?.(pager)
   const detach = detachOnSignal(pager, flags.once === true, flags.json === true)
-  const status = await settled(pager)
+  const status = await settled(pager, flags.once === true)
   if (status === undefined) {
     if (flags.json) printJson({ type: 'ended', pid })
     else print(`${pid} ended before the first pass was over`)
@@ -84,10 +84,12 @@ async function serve(pid: number, flags: AttachFlags, started?: (pager: Pager) =
   else print(`${pid} ${paint('dim', 'has ended')}`)
 }
 
+// A pager that was there has made its first pass long ago: with --once it makes another.
 async function settled(
   pager: Pager,
+  once: boolean,
 ): Promise<ReturnType<Pager['status']> extends Promise<infer S> ? S : never> {
-  const answer = await pager.ask({ ask: 'settled' }, 24 * 3600 * 1000)
+  const answer = await pager.ask({ ask: once && pager.found ? 'pass' : 'settled' }, 24 * 3600 * 1000)
   if (answer?.type === 'waiting')
     throw new CommandError(
       1,
