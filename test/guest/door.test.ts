@@ -185,7 +185,13 @@ describe.skipIf(whyNoGuests !== undefined)(`its modules (${whyNoGuests ?? 'compi
        const imports = { ...wasi.getImportObject(), env: names }
        const { instance } = await WebAssembly.instantiate(readFileSync(process.argv[2]), imports)
        process.exitCode = wasi.start({ exports: { ...instance.exports, memory } })
-       console.log(asked.every(name => name === 'memory'))`,
+       console.log(asked.every(name => name === 'memory'))
+       // A part that works on it, too, and has no malloc:
+       // (module (import "env" "memory" (memory 1)) (func (export "f") (result i32) i32.const 7))
+       const part = '0061736d010000000105016000017f020f0103656e76066d656d6f72790200010302010007050101660000' +
+         '0a0601040041070b'
+       const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(part, 'hex')), { env: { memory } })
+       console.log(exports.f() === 7)`,
     )
     const wasm = guest(
       'heap',
