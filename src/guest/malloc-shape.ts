@@ -8,8 +8,8 @@
 //   calloc      calls malloc, and looks at two flags in the word before the block: whether it is zero anyway
 //   usable size looks at these flags, too, and calls nobody
 //
-// A linker may put realloc into the only function that calls it, which then looks like it, but takes other addresses (SQLite's wrapper gives
-// out what lies 8 bytes behind a block's start): its size is another's, so that is none.
+// An optimiser may put realloc into the only function that calls it, which then looks like it, but takes other addresses (SQLite's wrapper gives
+// out what lies 8 bytes behind a block's start). That one asks malloc for another size than it was asked for, and so is not taken for realloc.
 //
 // All others of the family come to these. If anything is not as expected (as where a linker has made functions of its own of these),
 // nothing was found: half a family would be worse than none, but for one half. malloc and free alone can be exchanged if each block has the

@@ -18,9 +18,10 @@ const packages: Readonly<Record<CodecName, string>> = {
   lz4: 'liblz4-1',
 }
 
-function borrow(codec: CodecName, lens: string): Decompressor {
+/** What `make` makes of a codec's library; LensError 'unsupported' where that is missing. */
+export function fromLibrary<T>(codec: CodecName, lens: string, make: () => T): T {
   try {
-    return decompressor(codec)
+    return make()
   } catch (error) {
     if (!(error instanceof MissingLibrary)) throw error
     throw new LensError(
@@ -47,7 +48,7 @@ export class NativeReader {
 
   /** Decodes the bytes of a backing from `start` up to `end`. To be released after use. */
   constructor(codec: CodecName, lens: string, backing: Backing, start: number, end: number) {
-    this.#codec = borrow(codec, lens)
+    this.#codec = fromLibrary(codec, lens, () => decompressor(codec))
     this.#lens = lens
     this.#backing = backing
     this.#source = start

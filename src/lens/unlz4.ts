@@ -8,7 +8,7 @@ import { LensError } from './errors.ts'
 import { type Block, frameLens, MOST_BLOCK } from './frames.ts'
 import type { Lens } from './lens.ts'
 import { lz4Decoder } from '../sys/codecs.ts'
-import { decodeBlock, decodeFrames, framesAsBlocks, NativeReader } from './native-stream.ts'
+import { decodeBlock, decodeFrames, framesAsBlocks, fromLibrary, NativeReader } from './native-stream.ts'
 
 const LENS = 'unlz4'
 
@@ -109,7 +109,7 @@ function decodedAtOnce(backing: Backing, block: Block, into: Uint8Array): boolea
   if (!independent || blockSum) return false
   if (scratch.length < block.sourceBytes) scratch = new Uint8Array(block.sourceBytes)
   const bytes = scratch.subarray(0, block.sourceBytes)
-  decoder ??= lz4Decoder()
+  decoder ??= fromLibrary('lz4', LENS, lz4Decoder)
   let made = backing.read(block.source, bytes) === bytes.length ? 0 : -1
   for (let at = 0; at + 4 <= bytes.length && made >= 0; ) {
     const size = word(bytes, at)
