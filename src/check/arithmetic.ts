@@ -246,7 +246,14 @@ export class Arithmetic extends Blocks {
     }
   }
 
+  // What a frame is counted from is its lower end after this, if it is rounded.
+  protected roundsFrame({ symbol }: Value, b: Value | undefined): boolean {
+    if (!this.entry || this.moved || symbol?.kind !== 'frame' || symbol.offset !== 0) return false
+    return this.use.align > 1 && b?.symbol?.kind === 'constant' && b.symbol.value === -this.use.align
+  }
+
   protected symbol(op: number, a: Value, b: Value | undefined): Symbol | undefined {
+    if (op === 0x71 && this.roundsFrame(a, b)) return a.symbol
     if ((op !== 0x6a && op !== 0x6b) || b === undefined) return undefined
     const known = (value: Value): { frame?: number; constant?: number } | undefined =>
       value.symbol?.kind === 'frame'

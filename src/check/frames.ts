@@ -8,6 +8,8 @@ import { effectTypes } from './values.ts'
 export interface FrameUse {
   /** Bytes of the frame: what the prologue takes off the stack pointer. 0: no frame. */
   readonly size: number
+  /** What the frame's lower end is rounded down to, in bytes: a variable asks for more than the stack pointer's 16. 1: it is not. */
+  readonly align: number
   /** The prologue doesn't move the stack pointer: a leaf that uses what is below it. */
   readonly leaf: boolean
   /**
@@ -85,6 +87,7 @@ export function frameUse(
   const use = {
     leaf: false,
     size: 0,
+    align: 1,
     wordwise: (low && high) || (bytesToBits && restOfWord && !calls),
     rounds,
     calls,
@@ -105,7 +108,7 @@ function prologue(
   stackPointer: number,
   parameters: number,
   sets: Uint32Array,
-): Pick<FrameUse, 'size' | 'leaf' | 'addressed' | 'accesses'> {
+): Pick<FrameUse, 'size' | 'align' | 'leaf' | 'addressed' | 'accesses'> {
   const known: Known[] = Array.from({ length: parameters }, () => ({ own: true }))
   const accesses: FrameAccess[] = []
   const access = (base: Known, store: boolean, own: boolean, constant?: number): void => {
@@ -116,6 +119,7 @@ function prologue(
   let stack: Known[] = []
   const distances: number[] = []
   let size = 0
+  let align = 1
   let moved = false
   let entry = true
   const cursor = new Cursor(func.body, func.offset)
@@ -135,6 +139,9 @@ function prologue(
     else if (op === 0x20) stack.push(known[index])
     else if (op === 0x21 || op === 0x22) {
       const value = op === 0x21 ? stack.pop() : stack.at(-1)
+      // One local for the frame's lower end, before it is rounded and after.
+      const again = entry && align > 1 && value?.frame === -size && known[index]?.frame === -size
+      if (again && sets[index] === 2) sets[index] = 1
       known[index] = entry || (sets[index] === 1 && index >= parameters) ? value : undefined
     } else if (op === 0x6a || op === 0x6b) {
       const b = stack.pop()
@@ -145,6 +152,8 @@ function prologue(
         else distances.push(sum.frame)
       }
       stack.push(sum)
+    } else if (op === 0x71 && entry && !moved && isRounded(size, stack.at(-2), stack.at(-1))) {
+      align = -(stack.pop()!.constant as number)
     } else if ((op >= 0x02 && op <= 0x0f) || op === 0x1f || op === 0x18 || op === 0x19) {
       if (entry)
         for (let local = 0; local < known.length; local++) if (sets[local] !== 1) known[local] = undefined
@@ -173,7 +182,13 @@ function prologue(
   // A function that ends without its result answers what it never set.
   const last = accesses.at(-1)
   if (last?.store === false) accesses[accesses.length - 1] = { ...last, own: true }
-  return { size, leaf: size > 0 && !moved, addressed, accesses }
+  return { size, align, leaf: size > 0 && !moved, addressed, accesses }
+}
+
+/** Whether `a & b` rounds down the lower end of a frame of `size` bytes. All distances are from what comes out. */
+export function isRounded(size: number, a: Known, b: Known): boolean {
+  const mask = b?.constant ?? 0
+  return size > 0 && a?.frame === -size && mask < 0 && (mask & -mask) === -mask
 }
 
 /** Compilers number the ways that leave a scope with something to clean up. */

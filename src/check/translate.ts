@@ -125,14 +125,30 @@ class Translation extends Arithmetic {
     }
     if (this.use.leaf) {
       // What lies below the stack pointer is this function's until it returns.
-      out.globalGet(context.stackPointer)
-      out.i32(this.use.size)
-      out.op(0x6b)
+      this.frame()
       out.globalGet(context.stackPointer)
       out.i32(context.stackOrigin(this.index))
       out.call(context.helpers.push)
     }
     if (this.tags) this.tagPlaces()
+  }
+
+  // The address of what lies at a distance from the frame's lower end, before the stack pointer has moved.
+  protected frame(at = 0): void {
+    const out = this.out
+    const { size, align } = this.use
+    out.globalGet(this.context.stackPointer)
+    if (align === 1) {
+      out.i32(at - size)
+      return out.op(0x6a)
+    }
+    out.i32(-size)
+    out.op(0x6a)
+    out.i32(-align)
+    out.op(0x71)
+    if (at === 0) return
+    out.i32(at)
+    out.op(0x6a)
   }
 
   // Entries of the object table for the variables of the frame.
@@ -153,9 +169,8 @@ class Translation extends Arithmetic {
     out.set(tags)
     this.places.forEach((place, i) => {
       out.get(tags)
-      out.globalGet(context.stackPointer)
-      out.i32(place.start - this.use.size)
-      out.op(0x6a, 0xad)
+      this.frame(place.start)
+      out.op(0xad)
       out.i64(BigInt(place.length) << 32n)
       out.op(0x84)
       out.memory(0x37, CONTROL, TABLE + 8 * i)
@@ -187,9 +202,7 @@ class Translation extends Arithmetic {
       out.globalSet(context.resultT(i))
     })
     if (this.use.leaf) {
-      out.globalGet(context.stackPointer)
-      out.i32(this.use.size)
-      out.op(0x6b)
+      this.frame()
       out.globalGet(context.stackPointer)
       out.call(context.helpers.pop)
     }

@@ -136,6 +136,16 @@ when.each([
   if (words !== '') expect(findings[0]?.notes[0]?.text).toContain(words)
 })
 
+when.each([
+  ['', [], ''],
+  ['leaf', ['invalid-read'], '0 bytes behind the local variable many of leafs (160 bytes)'],
+  ['calls', ['invalid-write'], '0 bytes behind the local variable many of calls (40 bytes)'],
+] as const)('in frames that are rounded down, too: aligned.c %s gives %j', (what, kinds, words) => {
+  const { findings } = checked(compiled('test/guests/check/aligned.c', '-O0'), [what])
+  expect(brief(findings).slice(0, 1)).toEqual(kinds)
+  if (words !== '') expect(findings[0]?.notes[0]?.text).toContain(words)
+})
+
 when("a library's variable that only its own code tells of is nobody's end", () => {
   const { findings, out } = checked(compiled('test/guests/check/errno.c', '-O0'), [])
   expect(out).toBe('1\n')
