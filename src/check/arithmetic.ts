@@ -72,9 +72,10 @@ export class Arithmetic extends Blocks {
     const a = this.pop()
     const pure = (a.v < 0 && (b === undefined || b.v < 0)) || this.isGuard(op, b)
     const symbol = this.symbol(op, a, b)
-    if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a)) return this.alloca(cursor)
+    if (op === 0x6b && this.plain && symbol === undefined && isStackPointer(a))
+      return this.alloca(cursor, b?.symbol)
     const room = this.room(cursor, a, b)
-    if (room > 0) return this.alloca(cursor, room)
+    if (room > 0) return this.alloca(cursor, { kind: 'constant', value: room })
     if (symbol?.kind === 'frame') {
       this.raw(cursor)
       return this.push(I32, NONE, this.derivedT(symbol.offset, a, b), symbol)
@@ -208,19 +209,43 @@ export class Arithmetic extends Blocks {
 
   // Room is taken on the stack, of a size that the compiler knew or that is known only now. The two operands are popped, but still on the
   // machine's stack.
-  protected alloca(cursor: Cursor, size?: number): void {
+  protected alloca(cursor: Cursor, size: Symbol | undefined): void {
     const out = this.out
     const start = this.scratch('base', I32)
     const length = this.scratch('x0', I32)
-    if (size === undefined) out.tee(length)
+    out.tee(length)
+    const mask = this.roundedDown(cursor)
     this.raw(cursor)
     out.tee(start)
     out.get(start)
-    if (size === undefined) out.get(length)
-    else out.i32(size)
+    if (mask < -1) {
+      out.i32(mask)
+      out.op(0x71)
+    }
+    if (size?.kind === 'constant') out.i32(size.value)
+    else out.get(size?.kind === 'room' && size.rounded ? size.bytes : length)
     out.i32(cursor.place)
     out.call(this.context.hooks.alloca)
     this.push(I32, NONE, this.setT())
+  }
+
+  // The mask that is put on what an instruction leaves, next or by way of locals: of what asks for more than the stack's alignment. -1: none.
+  protected roundedDown({ bytes, end, base }: Cursor): number {
+    const ahead = this.ahead.reset(bytes, base)
+    ahead.end = end
+    const held = new Map<number, 'address' | number>()
+    const stack: ('address' | number)[] = ['address']
+    while (ahead.next()) {
+      const { op, index } = ahead
+      if (op === 0x41) stack.push(ahead.i32)
+      else if (op === 0x21 && stack.length > 0) held.set(index, stack.pop()!)
+      else if (op === 0x20 && held.has(index)) stack.push(held.get(index)!)
+      else {
+        const [address, mask] = stack.splice(-2)
+        return op === 0x71 && address === 'address' && typeof mask === 'number' && mask < 0 ? mask : -1
+      }
+    }
+    return -1
   }
 
   // Bytes below the stack pointer that this sum takes after the prologue: an alloca whose size the compiler knows. Or 0. The stack pointer is
@@ -252,8 +277,16 @@ export class Arithmetic extends Blocks {
     return this.use.align > 1 && b?.symbol?.kind === 'constant' && b.symbol.value === -this.use.align
   }
 
+  protected isSetOnce(local: number): boolean {
+    return local >= this.type.params.length && this.use.sets[local] === 1
+  }
+
   protected symbol(op: number, a: Value, b: Value | undefined): Symbol | undefined {
     if (op === 0x71 && this.roundsFrame(a, b)) return a.symbol
+    const constant = b?.symbol?.kind === 'constant' ? b.symbol.value : 0
+    if (op === 0x6a && constant === 15 && this.plain && a.local !== undefined && this.isSetOnce(a.local))
+      return { kind: 'room', bytes: a.local, rounded: false }
+    if (op === 0x71 && constant === -16 && a.symbol?.kind === 'room') return { ...a.symbol, rounded: true }
     if ((op !== 0x6a && op !== 0x6b) || b === undefined) return undefined
     const known = (value: Value): { frame?: number; constant?: number } | undefined =>
       value.symbol?.kind === 'frame'

@@ -58,6 +58,7 @@ export class Blocks {
   /** Sites of accesses that leave a variable of the frame for certain: its index among the places. */
   protected readonly strays: ReadonlyMap<number, number>
   protected readonly plain: boolean
+  protected readonly frameBase: number
   protected readonly tags: boolean
   protected readonly allocas: boolean
 
@@ -80,6 +81,7 @@ export class Blocks {
     this.cursor = new Cursor(func.body, func.offset)
     const info = context.frame(index)
     this.plain = info.plain
+    this.frameBase = info.base
     this.places = use.size === 0 ? [] : places(use, info.variables, info.plain)
     this.allocas = info.plain && context.stackPointer >= 0 && (use.leaf ? use.rounds : use.calls)
     this.tags = this.places.length > 0

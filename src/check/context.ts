@@ -121,6 +121,8 @@ export interface FrameInfo {
   readonly plain: boolean
   /** All that it names has a place and a size. */
   readonly complete: boolean
+  /** The local that variables are counted from; -1: not known. */
+  readonly base: number
   readonly variables: readonly FrameVariable[]
 }
 

@@ -331,7 +331,7 @@ export class Program {
   frame(func: number): FrameInfo {
     const { info, subprograms } = this.#read()
     const subprogram = subprograms.get(func)
-    if (subprogram === undefined) return { plain: false, complete: false, variables: [] }
+    if (subprogram === undefined) return { plain: false, complete: false, base: -1, variables: [] }
     let plain = subprogram.variables.length > 0 || subprogram.frameBase !== undefined
     // What a call that was put into this function answers has a place, but no name.
     let complete = subprogram.inlined.length === 0
@@ -355,7 +355,8 @@ export class Program {
     }
     if (subprogram.variables.length === 0) plain = this.#isPlainFile(subprogram.file)
     else plain &&= variables.length > 0
-    return { plain, complete, variables }
+    const { frameBase } = subprogram
+    return { plain, complete, base: frameBase?.kind === 'local' ? frameBase.index : -1, variables }
   }
 
   // Of a function without variables nothing tells how it was compiled, but the others of its file do.

@@ -51,7 +51,8 @@ function length(host: StringHost, at: number, limit: number, argument: number, u
 
 function transfer(host: StringHost, to: number, from: number, size: number, disjoint: boolean): void {
   if (size === 0) return
-  if (disjoint && to < from + size && from < to + size) host.overlap(to, from, size)
+  // Compilers copy a struct to itself so, too.
+  if (disjoint && to !== from && to < from + size && from < to + size) host.overlap(to, from, size)
   host.read(from, size, 1)
   host.write(to, size, 0)
   copyWhere(host, to, from, size)

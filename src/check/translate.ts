@@ -398,7 +398,7 @@ class Translation extends Arithmetic {
     }
     const params = this.type.params.length
     const known = this.entry || (this.use.sets[index] === 1 && index >= params)
-    this.symbols[index] = known ? this.assigned(value) : undefined
+    this.symbols[index] = known ? this.assigned(value, index) : undefined
     if (op === 0x22) this.push(value.type, v ?? NONE, t ?? NONE, value.symbol, index, number)
     this.raw(cursor)
   }
@@ -411,9 +411,9 @@ class Translation extends Arithmetic {
   }
 
   // Without optimisation, a copy of the frame's own address is that of the variable that lies there. A copy that the prologue makes,
-  // before it sets the stack pointer, is not; nor is that of a leaf which takes room below its frame.
-  protected assigned({ symbol, local }: Value): Symbol | undefined {
-    const whole = this.moved || (this.use.leaf && !this.use.rounds)
+  // before it sets the stack pointer, is not; nor is that of a leaf which takes room below its frame, nor what variables are counted from.
+  protected assigned({ symbol, local }: Value, to: number): Symbol | undefined {
+    const whole = (this.moved || (this.use.leaf && !this.use.rounds)) && to !== this.frameBase
     const copied = this.plain && local !== undefined && whole
     const variable = copied && symbol?.kind === 'frame' && symbol.offset === 0
     return variable ? { ...symbol, of: 0 } : symbol

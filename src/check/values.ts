@@ -14,6 +14,8 @@ export type Symbol =
   | { readonly kind: 'constant'; readonly value: number }
   | { readonly kind: 'frame'; readonly offset: number; readonly of: number | undefined }
   | { readonly kind: 'stack pointer' }
+  /** Room for so many bytes as a local holds, up to 15 more: `rounded`, these are taken off again, down to a multiple of 16. */
+  | { readonly kind: 'room'; readonly bytes: number; readonly rounded: boolean }
   /** A float: the least that is no integer of a type any more (2 to the 31, 32, 63, 64), or 0. */
   | { readonly kind: 'float limit' | 'float zero' }
 

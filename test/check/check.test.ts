@@ -146,6 +146,29 @@ when.each([
   if (words !== '') expect(findings[0]?.notes[0]?.text).toContain(words)
 })
 
+when.each([
+  [[], [], '-5 190 1 6\n'],
+  [['39', '39'], [], '-5 190 1 6\n'],
+  [
+    ['40', '0'],
+    [['invalid-write', 22, '0 bytes behind a block of the stack (40 bytes), taken at']],
+    '-5 190 1 3\n',
+  ],
+  [
+    ['0', '40'],
+    [['invalid-write', 30, '0 bytes behind a block of the stack (40 bytes), taken at']],
+    '-5 190 1 3\n',
+  ],
+] as const)('arrays of variable length, to the byte: vla.c %j', (args, wanted, text) => {
+  const { findings, out } = checked(compiled('test/guests/check/vla.c', '-O0'), [...args])
+  expect(out).toBe(text)
+  expect(
+    findings
+      .filter(one => one.kind !== 'invalid-read')
+      .map(one => [one.kind, lineOf(one, 'vla.c'), one.notes[0]?.text]),
+  ).toEqual(wanted)
+})
+
 when("a library's variable that only its own code tells of is nobody's end", () => {
   const { findings, out } = checked(compiled('test/guests/check/errno.c', '-O0'), [])
   expect(out).toBe('1\n')
