@@ -28,6 +28,11 @@ export interface Access {
   readonly inside: boolean
   /** Certainly outside of the object of its tag. */
   readonly stray: boolean
+  /**
+   * A local for the shadow word of this very place as a load has found it (0: in no simple way), for a store that follows it with nothing
+   * between that could change it. The load sets it, the store asks it.
+   */
+  readonly word?: number | undefined
 }
 
 const LOW_WORDS = 0x0000000400000004n
@@ -156,7 +161,7 @@ export function checkLoad(
     out.block()
     refuseAddress(out, locals, access)
     const wide = width === 8
-    const s = locals.named('s', wide ? I64 : I32)
+    const s = access.word ?? locals.named('s', wide ? I64 : I32)
     if (wide) {
       out.get(access.base)
       out.toShadow(access.offset)
@@ -170,7 +175,7 @@ export function checkLoad(
     } else {
       if (width < 4) refuseMisaligned(out, access, width - 1)
       wordOf(out, access)
-      if (width === 4) out.tee(s)
+      if (width === 4 || access.word !== undefined) out.tee(s)
       out.i32(DEFINED)
       out.op(0x6b)
       out.i32(UNDEFINED - DEFINED)
@@ -212,7 +217,12 @@ export function checkLoad(
   out.i32(0)
   if (!context.hosted) out.memory(0x28, CONTROL, EXCHANGE_T)
   out.set(t)
-  if (helper !== undefined) out.end()
+  if (helper === undefined) return
+  if (access.word !== undefined) {
+    out.i32(0)
+    out.set(access.word)
+  }
+  out.end()
 }
 
 // Reads or writes V in the exchange.
@@ -268,18 +278,29 @@ export function checkStore(
     refuseAddress(out, locals, access)
     // What was there may be undefined, too, if all of it is written. A part of a word that is defined and no pointer stays so.
     if (width < 4) {
-      refuseMisaligned(out, access, width - 1)
+      const { word } = access
+      if (word === undefined) refuseMisaligned(out, access, width - 1)
       refuseValue(out, value, width)
-      wordOf(out, access)
+      if (word === undefined) wordOf(out, access)
+      else out.get(word)
       out.i32(DEFINED)
       out.op(0x47)
       out.ifRarely()
+      if (word !== undefined) {
+        out.get(word)
+        out.op(0x45)
+        out.brIf(1)
+      }
       effective(out, access)
       out.i32(width === 1 ? 0xff : 0xffff)
       out.call(context.helpers.define)
       out.op(0x45)
       out.brIf(1)
       out.end()
+    } else if (access.word !== undefined) {
+      out.get(access.word)
+      out.op(0x45)
+      out.brIfRarely(0)
     } else if (!aligned) {
       if (width === 8) {
         out.get(access.base)

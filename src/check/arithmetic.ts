@@ -211,6 +211,7 @@ export class Arithmetic extends Blocks {
   // machine's stack.
   protected alloca(cursor: Cursor, size: Symbol | undefined): void {
     const out = this.out
+    this.written()
     const start = this.scratch('base', I32)
     const length = this.scratch('x0', I32)
     out.tee(length)

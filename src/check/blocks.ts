@@ -28,6 +28,14 @@ export interface Dirt {
   readonly v: Set<string | number>
   readonly t: Set<string | number>
   readonly p: Set<string | number>
+  /** Sites of loads whose shadow word a store behind them asks for. */
+  readonly loads: Set<number>
+}
+
+/** A load: its site, and the local with the shadow word that it has found, if it keeps it. */
+export interface Loaded {
+  readonly site: number
+  readonly word: number | undefined
 }
 
 /** What the parts of a translation share. Each further part is a class on top. */
@@ -49,6 +57,10 @@ export class Blocks {
    * the object: between two such bytes all are.
    */
   protected readonly used: Map<number, { low: number; high: number }> = new Map()
+  /** Loads behind such locals, in this straight piece of code and with no store since, by what they load: a store there may take over what they have found. */
+  protected readonly loaded: Map<number, Map<number, Loaded>> = new Map()
+  /** How many of them have a local. */
+  protected words = 0
   /** Symbols of locals that are set once. */
   protected readonly symbols: (Symbol | undefined)[] = []
   /** The straight code at the start, where the prologue is. */
@@ -86,6 +98,18 @@ export class Blocks {
     this.allocas = info.plain && context.stackPointer >= 0 && (use.leaf ? use.rounds : use.calls)
     this.tags = this.places.length > 0
     this.strays = info.plain && info.complete ? strays(use, info.variables, this.places) : new Map()
+  }
+
+  /** Calls may do anything; and where ways meet, only one of them may have been by here. */
+  protected forget(): void {
+    this.used.clear()
+    this.written()
+  }
+
+  /** Shadow words may have changed. */
+  protected written(): void {
+    this.loaded.clear()
+    this.words = 0
   }
 
   // ---- the operand stack
@@ -229,7 +253,7 @@ export class Blocks {
         ? (types[cursor.blockType] as FuncType)
         : { params: [], results: cursor.blockType === -64 ? [] : [cursor.blockType & 0x7f] }
     this.keepAll()
-    if (kind === 'loop') this.used.clear()
+    if (kind === 'loop') this.forget()
     const label = this.label(kind, type.params, type.results)
     if (type.params.length > 0) {
       if (kind === 'loop') {
@@ -255,7 +279,7 @@ export class Blocks {
 
   protected else(cursor: Cursor, reachable: boolean): void {
     const label = this.labels.pop() as Label
-    this.used.clear()
+    this.forget()
     if (reachable) this.carry(label)
     this.stack.length = label.height
     for (const value of this.starts.get(label) ?? []) this.stack.push({ ...value, local: undefined })
@@ -265,7 +289,7 @@ export class Blocks {
 
   protected handler(cursor: Cursor, reachable: boolean): void {
     const label = this.labels.pop() as Label
-    this.used.clear()
+    this.forget()
     if (reachable) this.carry(label)
     this.stack.length = label.height
     this.raw(cursor)
@@ -289,7 +313,7 @@ export class Blocks {
 
   protected end(reachable: boolean): void {
     const label = this.labels.pop() as Label
-    this.used.clear()
+    this.forget()
     if (label.kind === 'loop') {
       // Only the end of its body leads out: the values stay where they are.
       this.out.end()
@@ -330,7 +354,7 @@ export class Blocks {
 
   protected delegate(cursor: Cursor, reachable: boolean): void {
     const label = this.labels.pop() as Label
-    this.used.clear()
+    this.forget()
     if (reachable) this.carry(label)
     this.raw(cursor)
     this.stack.length = label.height

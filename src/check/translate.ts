@@ -16,6 +16,9 @@ import { FRAME_VARIABLES, RETIRED_TAGS, TABLE } from './layout.ts'
 import { isUndefined } from './operators.ts'
 import { effectTypes, isPointer, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
+/** So many loads in a row keep their shadow words. */
+const MOST_WORDS = 4
+
 export interface Translated {
   readonly locals: Func['locals']
   readonly body: Uint8Array
@@ -31,7 +34,7 @@ export function translate(context: Context, func: Func, index: number): Translat
   for (const run of func.locals) for (let i = 0; i < run.count; i++) types.push(run.type)
   const { stackPointer } = context
   const use = frameUse(func, stackPointer, type.params.length, types.length, context.destroys(index))
-  const dirt: Dirt = { v: new Set(), t: new Set(), p: new Set() }
+  const dirt: Dirt = { v: new Set(), t: new Set(), p: new Set(), loads: new Set() }
   type.params.forEach((param, i) => {
     if (shadowType(param) === undefined) return
     dirt.v.add(i)
@@ -39,7 +42,7 @@ export function translate(context: Context, func: Func, index: number): Translat
     if (param === I32) dirt.p.add(i)
   })
   for (;;) {
-    const size = (): number => dirt.v.size + dirt.t.size + dirt.p.size
+    const size = (): number => dirt.v.size + dirt.t.size + dirt.p.size + dirt.loads.size
     const before = size()
     const translation = new Translation(context, func, index, type, types, use, dirt)
     const body = translation.run()
@@ -376,6 +379,7 @@ class Translation extends Arithmetic {
     const { locals } = this
     const value = this.pop()
     this.used.delete(index)
+    this.loaded.delete(index)
     for (const one of this.stack) if (one.local === index) one.local = undefined
     if (this.isSharedBase(value, index)) value.t = NONE
     if (value.v !== NONE) this.dirt.v.add(index)
@@ -454,6 +458,7 @@ class Translation extends Arithmetic {
     const value = this.pop()
     if (index === context.stackPointer) {
       this.moved = true
+      this.written()
       out.i32(context.stackOrigin(this.index))
       return out.call(context.helpers.setStack)
     }
@@ -475,7 +480,7 @@ class Translation extends Arithmetic {
     const { module } = context
     const { op } = cursor
     const indirect = op === 0x11 || op === 0x13
-    this.used.clear()
+    this.forget()
     if (indirect) this.decide(this.pop(), cursor.place, false)
     const type = module.types[
       indirect ? cursor.index : (context.functionTypes[cursor.index] as number)
@@ -621,6 +626,7 @@ class Translation extends Arithmetic {
     for (const x of [...xs].reverse()) out.set(x)
     out.set(base)
     const at = address.symbol?.kind === 'frame' ? address.symbol.offset + cursor.offset : -1
+    const framed = stray === undefined && this.framed(address, at, width)
     const access: Access = {
       opcode: op,
       width,
@@ -629,8 +635,10 @@ class Translation extends Arithmetic {
       base,
       address,
       stray: stray !== undefined,
-      inFrame: stray === undefined && this.framed(address, at, width) ? at : undefined,
+      inFrame: framed ? at : undefined,
       ...this.useOf(address, cursor.offset, width),
+      // Words of the own frame that are written whole are not looked at.
+      word: this.wordAt(framed && width === 4 ? undefined : address.local, cursor, width, params.length > 1),
     }
     const result = results[0]
     if (result === undefined && op < 0x400) {
@@ -652,6 +660,37 @@ class Translation extends Arithmetic {
     for (const x of xs) out.get(x)
     this.raw(cursor)
     if (result !== undefined) this.push(result, v, t, undefined, undefined, op !== OP['i32.load'])
+  }
+
+  // A local for the shadow word of what is accessed: x += y looks at it once. A load has one if a store needs it, which the translation
+  // before this one has told.
+  protected wordAt(
+    local: number | undefined,
+    cursor: Cursor,
+    width: number,
+    store: boolean,
+  ): number | undefined {
+    const { op, offset, place } = cursor
+    if (op >= 0x100 || width > 4) {
+      if (store) this.written()
+      return undefined
+    }
+    const key = 8 * offset + width
+    const found = local === undefined ? undefined : this.loaded.get(local)
+    if (store) {
+      const load = found?.get(key)
+      this.written()
+      if (load !== undefined) this.dirt.loads.add(load.site)
+      return load?.word
+    }
+    if (local === undefined) return undefined
+    const word =
+      this.words < MOST_WORDS && this.dirt.loads.has(place)
+        ? this.scratch(`word${this.words++}`, I32)
+        : undefined
+    if (found === undefined) this.loaded.set(local, new Map([[key, { site: place, word }]]))
+    else found.set(key, { site: place, word })
+    return word
   }
 
   // Notes that a local is used as an address, and tells what was known of it. What has failed a check was told there.
@@ -713,6 +752,7 @@ class Translation extends Arithmetic {
 
   protected bulk(cursor: Cursor): void {
     const out = this.out
+    this.written()
     const { hooks } = this.context
     const [to, from, length] = [this.stack.at(-3), this.stack.at(-2), this.stack.at(-1)] as Value[]
     this.stack.length -= 3
