@@ -28,6 +28,8 @@ export interface Access {
   readonly inside: boolean
   /** Certainly outside of the object of its tag. */
   readonly stray: boolean
+  /** The offset is where a global begins, and the address may be a number: its tag has been chosen by that. */
+  readonly indexed: boolean
   /**
    * A local for the shadow word of this very place as a load has found it (0: in no simple way), for a store that follows it with nothing
    * between that could change it. The load sets it, the store asks it.
@@ -43,6 +45,15 @@ const NOT_DEFINED_64 = -0x3fffffff40000000n // 0xc0000000c0000000
 export function pushT(out: Emitter, t: number): void {
   if (t >= 0) out.get(t)
   else out.i32(t === NONE ? 0 : -2 - t)
+}
+
+/** Leaves a T on the stack, but no tag of a global: where a constant may be an index, and what is added to it the global. */
+export function pushPointerTag(out: Emitter, t: number): void {
+  pushT(out, t)
+  out.i32(0)
+  pushT(out, t)
+  out.i32(FRAME_TAGS)
+  out.op(0x4f, 0x1b)
 }
 
 /** Leaves the T of a value on the stack, but no tag if it is no pointer: t & -(t >> 30). */
@@ -92,13 +103,8 @@ function refuseAddress(out: Emitter, locals: Locals, access: Access): void {
   // Where the object begins and how long it is, in one word of 64 bits.
   const object = locals.named('object', I64)
   effective(out, access, width - 1)
-  pushT(out, address.t)
-  if (far) {
-    out.i32(0)
-    out.get(address.t)
-    out.i32(FRAME_TAGS)
-    out.op(0x4f, 0x1b)
-  }
+  if (far && !access.indexed) pushPointerTag(out, address.t)
+  else pushT(out, address.t)
   out.memory(0x29, CONTROL, TABLE)
   out.tee(object)
   out.op(0xa7, 0x6b)

@@ -111,7 +111,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
 }
 
 /** What kept modules depend on. */
-export const passName = (functions: MallocFunctions): string => `check 76 ${listed(functions)}`
+export const passName = (functions: MallocFunctions): string => `check 77 ${listed(functions)}`
 
 /** Calls the start function of an instance that the checker has hold of. */
 export function start({ exports }: EngineInstance): void {
@@ -131,6 +131,8 @@ export function instrumented(program: Program, module: Module, host?: { readonly
     destroys: func => program.destroys(func),
     variable: (func, place) => program.variableNumber(func, place),
     globalTag: (address, plain) => program.globalTag(address, plain),
+    offsetTag: address => program.offsetTag(address),
+    firstData: program.firstData,
     strayGlobal: (address, width, store) => program.strayGlobal(address, width, store),
     stackOrigin: func => program.stackOrigin(func),
   })

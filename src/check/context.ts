@@ -170,6 +170,10 @@ export interface Context {
   variable(func: number, place: number): number
   /** The tag of the global variable that begins at this address, or 0. */
   globalTag(address: number, plain: boolean): number
+  /** The tag of the global variable that this address is in, or 0. */
+  offsetTag(address: number): number
+  /** Where the program's data begin, in bytes: below there is nothing that a pointer leads to. */
+  readonly firstData: number
   /** The tag of the global variable that an access of constant bytes has left for certain, or 0. */
   strayGlobal(address: number, width: number, store: boolean): number
   /** The origin of what a function's frame holds: number << 3. */

@@ -32,6 +32,8 @@ export interface PassOptions {
   destroys(func: number): boolean
   variable(func: number, place: number): number
   globalTag(address: number, plain: boolean): number
+  offsetTag(address: number): number
+  readonly firstData: number
   strayGlobal(address: number, width: number, store: boolean): number
   stackOrigin(func: number): number
   /** A JavaScript program runs the module (Context.hosted). Of the memory `room` bytes more are the heap's, from the start. */

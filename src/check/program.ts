@@ -190,6 +190,11 @@ export class Program {
     return found.tag
   }
 
+  /** The tag of the global variable that an address is in, or 0. */
+  offsetTag(address: number): number {
+    return address < this.firstData ? 0 : (this.globalAt(address)?.tag ?? 0)
+  }
+
   /**
    * The tag of the global variable that code which was not optimised has left: it touches bytes right behind one that are none of
    * any other. What is only read may be a constant of the compiler's, unless it is no data.

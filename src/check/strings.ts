@@ -90,7 +90,8 @@ function append(host: StringHost, to: number, from: number, limit: number, unit:
   const before = length(host, to, FOREVER, 0, unit)
   const size = length(host, from, limit, 1, unit)
   const at = to + before
-  if (at < from + size && from < at + size + unit) host.overlap(at, from, size)
+  // Both strings whole: what is appended to is no string any more while its end is moved.
+  if (to < from + size + (size < limit ? unit : 0) && from < at + size + unit) host.overlap(at, from, size)
   host.writeText(to, before + size + unit, 0, before)
   copyWhere(host, at, from, size)
   zero(host, at + size, unit)

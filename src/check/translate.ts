@@ -8,7 +8,7 @@ import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, ValueType } from '../wasm/module.ts'
 import { F32, F64, I32, I64 } from '../wasm/module.ts'
 import { effects, isAccess, isStore, OP, widths } from '../wasm/opcode-table.ts'
-import { type Access, checkLoad, checkStore, pushT, pushTag, pushV } from './accesses.ts'
+import { type Access, checkLoad, checkStore, pushPointerTag, pushT, pushTag, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { CONTROL } from './emitter.ts'
 import { type FrameUse, frameUse } from './frames.ts'
@@ -620,11 +620,12 @@ class Translation extends Arithmetic {
     const width = widths[op] as number
     const values = params.map(() => this.pop()).reverse()
     const stray = this.stray(values[0] as Value, cursor, width)
-    const address = stray ?? (values[0] as Value)
     const base = this.scratch('base', I32)
     const xs = params.slice(1).map((type, i) => this.scratch(`x${i}`, type))
     for (const x of [...xs].reverse()) out.set(x)
     out.set(base)
+    const indexed = stray === undefined ? this.indexed(values[0] as Value, cursor.offset, base) : undefined
+    const address = stray ?? indexed ?? (values[0] as Value)
     const at = address.symbol?.kind === 'frame' ? address.symbol.offset + cursor.offset : -1
     const framed = stray === undefined && this.framed(address, at, width)
     const access: Access = {
@@ -635,8 +636,10 @@ class Translation extends Arithmetic {
       base,
       address,
       stray: stray !== undefined,
+      indexed: indexed !== undefined,
       inFrame: framed ? at : undefined,
-      ...this.useOf(address, cursor.offset, width),
+      ...this.useOf(stray ?? (values[0] as Value), cursor.offset, width),
+      ...(indexed === undefined ? {} : { inside: false }),
       // Words of the own frame that are written whole are not looked at.
       word: this.wordAt(framed && width === 4 ? undefined : address.local, cursor, width, params.length > 1),
     }
@@ -725,6 +728,25 @@ class Translation extends Arithmetic {
     const at = (symbol.value >>> 0) + cursor.offset
     const tag = this.context.strayGlobal(at, width, isStore(cursor.op))
     return tag === 0 ? undefined : { type, v: NONE, t: -2 - tag }
+  }
+
+  // Code that was not optimised leaves an array's address in the access, too: `load offset=array (index)`. What is added is no pointer, if it
+  // lies before all data; then the access has to stay in the array.
+  protected indexed(address: Value, offset: number, base: number): Value | undefined {
+    const { type, v, t, symbol, number } = address
+    if (!this.plain || symbol?.kind === 'constant' || symbol?.kind === 'frame') return undefined
+    const tag = this.context.offsetTag(offset)
+    if (tag === 0) return undefined
+    const out = this.out
+    out.i32(tag)
+    if (t === NONE || number === true) pushTag(out, address)
+    else pushPointerTag(out, t)
+    out.get(base)
+    out.i32(this.context.firstData)
+    out.op(0x49, 0x1b)
+    const found = this.scratch('indexed', I32)
+    out.set(found)
+    return { type, v, t: found }
   }
 
   // In the own frame for certain. An address that is a variable's has to stay in it.

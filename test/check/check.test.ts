@@ -169,6 +169,26 @@ when.each([
   ).toEqual(wanted)
 })
 
+when.each([
+  [[], []],
+  [['9', '3'], []],
+  [
+    ['10'],
+    [
+      'invalid-write main:14 0 bytes behind the global variable b (10 bytes)',
+      'invalid-read main:23 0 bytes behind the global variable b (10 bytes)',
+    ],
+  ],
+  [['3', '4'], ['invalid-read main:18 0 bytes behind the global variable t (48 bytes)']],
+  [['3', '0', '1'], ['overlap strcat: ']],
+] as const)('an array whose address is in the access: indices.c %j', (args, wanted) => {
+  const { findings } = checked(compiled('test/guests/check/indices.c', '-O0'), [...args])
+  const told = findings.map(
+    ({ kind, frames: [at], notes }) => `${kind} ${at?.name}:${at?.line ?? ''} ${notes[0]?.text ?? ''}`,
+  )
+  expect(told).toEqual(wanted)
+})
+
 when("a library's variable that only its own code tells of is nobody's end", () => {
   const { findings, out } = checked(compiled('test/guests/check/errno.c', '-O0'), [])
   expect(out).toBe('1\n')
