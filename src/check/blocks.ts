@@ -6,6 +6,7 @@ import { pushT, pushTag, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { type FrameUse, type Place, places, strays } from './frames.ts'
+import { type ScopedPlace, scopedPlaces } from './scopes.ts'
 import { isPointer, Locals, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 export interface Label {
@@ -66,11 +67,14 @@ export class Blocks {
   /** The straight code at the start, where the prologue is. */
   protected entry = true
   protected moved = false
+  /** The place of the instruction before. */
+  protected last = -1
   protected readonly places: readonly Place[]
   /** Sites of accesses that leave a variable of the frame for certain: its index among the places. */
   protected readonly strays: ReadonlyMap<number, number>
   protected readonly plain: boolean
   protected readonly frameBase: number
+  protected readonly scoped: readonly ScopedPlace[]
   protected readonly tags: boolean
   protected readonly allocas: boolean
 
@@ -97,6 +101,8 @@ export class Blocks {
     this.places = use.size === 0 ? [] : places(use, info.variables, info.plain)
     this.allocas = info.plain && context.stackPointer >= 0 && (use.leaf ? use.rounds : use.calls)
     this.tags = this.places.length > 0
+    this.scoped =
+      info.plain && this.tags && info.base >= 0 ? scopedPlaces(func, use, info.variables, this.places) : []
     this.strays = info.plain && info.complete ? strays(use, info.variables, this.places) : new Map()
   }
 

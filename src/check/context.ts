@@ -1,5 +1,5 @@
 // What the translation of a function has to know about the rest of the module, and what it may call.
-import type { Part } from '../wasm/dwarf.ts'
+import type { CodeRange, Part } from '../wasm/dwarf.ts'
 import type { Func, FuncType, Module } from '../wasm/module.ts'
 import type { Emitter } from './emitter.ts'
 
@@ -109,7 +109,9 @@ export interface FrameVariable {
   readonly length: number
   /** Its type, for `Program.textAt`. */
   readonly type: number
-  /** It is one number or pointer, not an array or a struct. */
+  /** The code of its block, as places in the module; none: it lives as long as the function. */
+  readonly scope: readonly CodeRange[]
+  /** It is one number, pointer or vector, not an array or a struct. */
   readonly single: boolean
   /** What bytes of it are, counted from its start. */
   partAt(offset: number, width: number): Part

@@ -29,6 +29,8 @@ export interface FrameUse {
   readonly stackPointers: ReadonlySet<number>
   /** Distances from the frame's lower end whose address is computed (not only accessed). */
   readonly addressed: ReadonlySet<number>
+  /** The same, each with where: a place in the module. */
+  readonly addresses: readonly { readonly at: number; readonly site: number }[]
   /** Accesses at constant distances from the frame's lower end. */
   readonly accesses: readonly FrameAccess[]
 }
@@ -95,6 +97,7 @@ export function frameUse(
     sets,
     stackPointers,
     addressed: new Set<number>(),
+    addresses: [],
     accesses: [],
   }
   if (stackPointer < 0) return use
@@ -108,7 +111,7 @@ function prologue(
   stackPointer: number,
   parameters: number,
   sets: Uint32Array,
-): Pick<FrameUse, 'size' | 'align' | 'leaf' | 'addressed' | 'accesses'> {
+): Pick<FrameUse, 'size' | 'align' | 'leaf' | 'addressed' | 'addresses' | 'accesses'> {
   const known: Known[] = Array.from({ length: parameters }, () => ({ own: true }))
   const accesses: FrameAccess[] = []
   const access = (base: Known, store: boolean, own: boolean, constant?: number): void => {
@@ -117,7 +120,8 @@ function prologue(
     accesses.push({ site: cursor.place, at: cursor.offset, width, store, own, constant })
   }
   let stack: Known[] = []
-  const distances: number[] = []
+  const distances: { distance: number; site: number }[] = []
+  const address = (distance: number): void => void distances.push({ distance, site: cursor.place })
   let size = 0
   let align = 1
   let moved = false
@@ -125,8 +129,7 @@ function prologue(
   const cursor = new Cursor(func.body, func.offset)
   // The frame's own lower end is an address too where it goes somewhere else than into a sum or an access.
   const gone = (...values: Known[]): void => {
-    for (const value of values)
-      if (value?.frame !== undefined && value.frame + size === 0) distances.push(-size)
+    for (const value of values) if (value?.frame !== undefined && value.frame + size === 0) address(-size)
   }
   while (cursor.next()) {
     const { op, index } = cursor
@@ -149,7 +152,7 @@ function prologue(
       const sum = combine(op, a, b)
       if (sum?.frame !== undefined) {
         if (entry && op === 0x6b && size === 0 && a?.frame === 0) size = -sum.frame
-        else distances.push(sum.frame)
+        else address(sum.frame)
       }
       stack.push(sum)
     } else if (op === 0x71 && entry && !moved && isRounded(size, stack.at(-2), stack.at(-1))) {
@@ -178,11 +181,12 @@ function prologue(
       stack = op === 0x10 || op === 0x11 ? [{ own: true }] : []
     }
   }
-  const addressed = new Set(distances.map(distance => distance + size))
+  const addresses = distances.map(({ distance, site }) => ({ at: distance + size, site }))
+  const addressed = new Set(addresses.map(({ at }) => at))
   // A function that ends without its result answers what it never set.
   const last = accesses.at(-1)
   if (last?.store === false) accesses[accesses.length - 1] = { ...last, own: true }
-  return { size, align, leaf: size > 0 && !moved, addressed, accesses }
+  return { size, align, leaf: size > 0 && !moved, addressed, addresses, accesses }
 }
 
 /** Whether `a & b` rounds down the lower end of a frame of `size` bytes. All distances are from what comes out. */
@@ -326,7 +330,7 @@ export function places(use: FrameUse, variables: readonly FrameVariable[], plain
   const covered = (at: number): boolean => inside.some(one => at >= one.start && at < one.start + one.length)
   // What the compiler keeps for itself: up to the next variable, since where one such thing ends is not known.
   const unnamed = [...use.addressed].filter(at => isPlace(at, use.size) && at % 16 === 0 && !covered(at))
-  const blocks = unnamed.map((start): Omit<FrameVariable, 'single' | 'partAt'> => {
+  const blocks = unnamed.map((start): Omit<FrameVariable, 'single' | 'partAt' | 'scope'> => {
     const later = inside.filter(one => one.start > start).map(one => one.start)
     return { name: undefined, start, length: Math.min(use.size, ...later) - start, type: -1 }
   })

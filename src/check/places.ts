@@ -4,6 +4,7 @@ import type { ErrorKind, Note } from './errors.ts'
 import { FRAME_TAGS, FRAME_VARIABLES, HEAP_TAGS, TABLE, TAG_LIMIT } from './layout.ts'
 import type { Block } from './heap.ts'
 import type { Runtime } from './runtime.ts'
+import { ENDED } from './scopes.ts'
 
 export interface Place {
   readonly kind: ErrorKind
@@ -98,7 +99,12 @@ export class Places {
     if (length === 0)
       return {
         kind: 'dead-local',
-        note: [{ text: `in ${what}${owner}, which has returned`, frames }],
+        note: [
+          {
+            text: `in ${what}${owner}, ${start === ENDED ? 'whose block has ended' : 'which has returned'}`,
+            frames,
+          },
+        ],
         block: undefined,
       }
     const before = known === undefined ? 0 : known.place.base - known.place.start

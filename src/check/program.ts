@@ -341,7 +341,7 @@ export class Program {
     // What a call that was put into this function answers has a place, but no name.
     let complete = subprogram.inlined.length === 0
     const variables: FrameVariable[] = []
-    for (const { name, size, locations, typeEntry: type } of subprogram.variables) {
+    for (const { name, size, locations, scope, typeEntry: type } of subprogram.variables) {
       const [location] = locations
       // An array of a length that is known only at run time lies below the frame. Where it begins is in a local, for its scope.
       if (size === undefined && location?.kind === 'local' && location.range !== undefined) continue
@@ -354,7 +354,8 @@ export class Program {
           start: location.value,
           length: size,
           type,
-          single: info.partAt(type, 0, 0) === 'part',
+          scope,
+          single: info.partAt(type, 0, 0) === 'part' || info.isVector(type),
           partAt: (offset, width) => info.partAt(type, offset, width),
         })
     }

@@ -8,7 +8,8 @@ export const kinds: Readonly<Record<ErrorKind, string>> = {
   'invalid-read': 'A read outside of the block, the variable or the memory that its pointer is for.',
   'invalid-write': 'A write outside of the block, the variable or the memory that its pointer is for.',
   'use-after-free': 'An access to a block of the heap that was given back.',
-  'dead-local': 'An access to a local variable of a function that has returned.',
+  'dead-local':
+    'An access to a local variable of a function that has returned, or of a block that has ended.',
   'null-pointer': 'An access through a null pointer, or close to one.',
   'wild-pointer': 'An access to memory that was never taken, or behind the end of memory.',
   'uninitialised-branch': 'A decision that depends on memory that was never set.',

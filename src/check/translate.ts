@@ -11,9 +11,10 @@ import { effects, isAccess, isStore, OP, widths } from '../wasm/opcode-table.ts'
 import { type Access, checkLoad, checkStore, pushPointerTag, pushT, pushTag, pushV } from './accesses.ts'
 import type { Context } from './context.ts'
 import { CONTROL } from './emitter.ts'
-import { type FrameUse, frameUse } from './frames.ts'
+import { type FrameUse, frameUse, type Place } from './frames.ts'
 import { FRAME_VARIABLES, RETIRED_TAGS, TABLE } from './layout.ts'
 import { isUndefined } from './operators.ts'
+import { ENDED, isIn } from './scopes.ts'
 import { effectTypes, isPointer, NONE, shadowType, type Symbol, type Value } from './values.ts'
 
 /** So many loads in a row keep their shadow words. */
@@ -170,13 +171,8 @@ class Translation extends Arithmetic {
     out.i32(RETIRED_TAGS)
     out.op(0x4b, 0x1b)
     out.set(tags)
-    this.places.forEach((place, i) => {
-      out.get(tags)
-      this.frame(place.start)
-      out.op(0xad)
-      out.i64(BigInt(place.length) << 32n)
-      out.op(0x84)
-      out.memory(0x37, CONTROL, TABLE + 8 * i)
+    this.places.forEach((_, i) => {
+      this.tagPlace(i, () => this.frame((this.places[i] as Place).start))
       out.get(tags)
       out.i32(1)
       out.op(0x76)
@@ -189,6 +185,40 @@ class Translation extends Arithmetic {
     out.globalSet(context.tags)
     out.globalGet(context.tags)
     out.globalSet(context.liveTags)
+  }
+
+  // `start` leaves where the place begins.
+  protected tagPlace(i: number, start: () => void): void {
+    const out = this.out
+    out.get(this.locals.named('tags', I32))
+    start()
+    out.op(0xad)
+    out.i64(BigInt((this.places[i] as Place).length) << 32n)
+    out.op(0x84)
+    out.memory(0x37, CONTROL, TABLE + 8 * i)
+  }
+
+  // Between two instructions of which only one is in the block of a variable. The end of a block of WebAssembly is where jumps lead to, too: what
+  // is said there has to stand behind it.
+  protected crossScopes({ op, place: site }: Cursor): void {
+    if (op === 0x0b || op === 0x05) return
+    const out = this.out
+    for (const { place, scope } of this.scoped) {
+      const inside = isIn(scope, site)
+      if (inside === isIn(scope, this.last)) continue
+      if (inside) {
+        this.tagPlace(place, () => {
+          out.get(this.frameBase)
+          out.i32((this.places[place] as Place).start)
+          out.op(0x6a)
+        })
+        continue
+      }
+      out.get(this.locals.named('tags', I32))
+      out.i64(BigInt(ENDED))
+      out.memory(0x37, CONTROL, TABLE + 8 * place)
+    }
+    this.last = site
   }
 
   protected epilogue(): void {
@@ -231,6 +261,7 @@ class Translation extends Arithmetic {
 
   protected instruction(cursor: Cursor): void {
     const { op } = cursor
+    if (this.scoped.length > 0) this.crossScopes(cursor)
     if (op >= 0x45 && op <= 0xc4) return this.numeric(cursor)
     if (isAccess(op)) return this.access(cursor)
     const out = this.out

@@ -71,6 +71,8 @@ export interface DebugInfo {
   readonly textAt: (typeEntry: number, offset: number) => Extent | undefined
   /** What `width` bytes at `offset` of a variable of this type are. */
   readonly partAt: (typeEntry: number, offset: number, width: number) => Part
+  /** Whether a type is a vector (`vector_size`): compilers take it to pieces and keep these anywhere in the frame. */
+  readonly isVector: (typeEntry: number) => boolean
 }
 
 /** whole: a member, an element, or not known. part: some bytes of a variable that is one number or pointer. padding: between members. */
@@ -114,6 +116,7 @@ const At = {
   abstractOrigin: 0x31,
   count: 0x37,
   memberLocation: 0x38,
+  gnuVector: 0x2107,
   declFile: 0x3a,
   declLine: 0x3b,
   declaration: 0x3c,
@@ -192,6 +195,10 @@ class InfoReader {
       textAt: (typeEntry, offset) => {
         const type = this.#entries.get(typeEntry)
         return type === undefined || offset < 0 ? undefined : this.#textAt(type, offset, 0)
+      },
+      isVector: typeEntry => {
+        const type = this.#entries.get(typeEntry)
+        return type !== undefined && number(this.#bare(type) ?? type, At.gnuVector) === 1
       },
       partAt: (typeEntry, offset, width) => {
         const type = this.#entries.get(typeEntry)

@@ -189,6 +189,17 @@ when.each([
   expect(told).toEqual(wanted)
 })
 
+when.each([
+  ['', []],
+  ['over', ['over in the local variable inner of over, whose block has ended']],
+  ['first', ['first in the local variable a of first, whose block has ended']],
+] as const)('variables end with their block: blocks.c %s gives %j', (what, wanted) => {
+  const { findings, out } = checked(compiled('test/guests/check/blocks.c', '-O0'), [what])
+  expect(out).toBe('30 10 50 8\n255\n')
+  expect(brief(findings)).toEqual(wanted.map(() => 'dead-local'))
+  expect(findings.map(({ frames: [at], notes }) => `${at?.name} ${notes[0]?.text}`)).toEqual(wanted)
+})
+
 when("a library's variable that only its own code tells of is nobody's end", () => {
   const { findings, out } = checked(compiled('test/guests/check/errno.c', '-O0'), [])
   expect(out).toBe('1\n')
