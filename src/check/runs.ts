@@ -31,6 +31,8 @@ const MULTIPLIERS: readonly bigint[] = [
   0x369dea0f31a53f85n,
   -0x2aa7c8f9d3b5e86dn,
 ]
+/** Of the processor's cache. */
+const LINE = 64
 /** Pages that are grown at least. */
 const STEP = 16
 
@@ -323,23 +325,41 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
   // (length) -> the start of a run of this length; 0: there is no memory
   takeRun: {
     type: i32s(1),
-    locals: locals(2),
+    locals: locals(3),
     emit(out, { helpers }) {
-      const [length, bin, run] = [0, 1, 2]
+      const [length, bin, run, gap] = [0, 1, 2, 3]
       out.get(length)
       out.call(helpers.binOf)
       out.set(bin)
       forever(out, () => {
         takeFirst(out, bin, run, () => answer(out, () => out.get(run)))
-        state(out, HEAP_STATE.end)
+        // Runs that fill lines of the cache begin where one does.
+        out.i32(0)
         state(out, HEAP_STATE.top)
         out.tee(run)
         out.op(0x6b)
+        out.i32(LINE - 1)
+        out.op(0x71)
+        out.i32(0)
         out.get(length)
-        out.op(0x4f)
+        out.i32(LINE - 1)
+        out.op(0x71, 0x45, 0x1b)
+        out.set(gap)
+        state(out, HEAP_STATE.end)
+        out.get(run)
+        out.op(0x6b)
+        out.get(length)
+        out.get(gap)
+        out.op(0x6a, 0x4f)
         when(out, () => {
+          out.get(run)
+          out.get(gap)
+          out.call(helpers.putRun)
           setState(out, HEAP_STATE.top, () => {
             out.get(run)
+            out.get(gap)
+            out.op(0x6a)
+            out.tee(run)
             out.get(length)
             out.op(0x6a)
           })

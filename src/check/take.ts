@@ -389,6 +389,16 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
         out.get(start)
         out.memory(0x28, 0, 0)
         out.op(0x72)
+        // It may lie in two lines of the cache.
+        for (const [memory, apart] of [
+          [SHADOW, SHADOW_APART],
+          [BITS, BITS_APART],
+          [0, 0],
+        ] as const) {
+          out.get(start)
+          out.memory(0x28, memory, apart + REDZONES - 4)
+          out.op(0x72)
+        }
         header(out, start, HEADER.tag)
         out.i32(-8)
         out.op(0x71)
