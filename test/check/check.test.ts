@@ -41,6 +41,22 @@ when.each([
   expect(lineOf(findings[0] as CheckFinding, 'heap.c')).toBe(line)
 })
 
+when.each([
+  ['unset', ['uninitialised-branch'], [30]],
+  ['word', ['uninitialised-branch'], [33]],
+  ['half', ['uninitialised-branch'], [38]],
+  ['same', [], []],
+  ['other', ['uninitialised-branch'], [50]],
+  ['freed', ['use-after-free', 'use-after-free'], [12, 12]],
+] as const)('change.c %s: what is changed in place is followed', (what, kinds, lines) => {
+  const source = 'test/guests/check/change.c'
+  for (const guest of [compiled(source, '-O0'), optimised(source, '-O2')]) {
+    const { findings } = checked(guest, [what])
+    expect(brief(findings)).toEqual(kinds)
+    expect(findings.map(finding => lineOf(finding, 'change.c'))).toEqual(lines)
+  }
+})
+
 when('an error names the size, the block and where the block was taken', () => {
   const { findings, errors } = checked(compiled('test/guests/check/heap.c', '-O0'), ['over'])
   const [finding] = findings
