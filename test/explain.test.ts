@@ -112,6 +112,28 @@ describe('a copy of a file', () => {
     ])
   })
 
+  it.each([
+    ['two', [0, 1]],
+    ['three', [0, 1, 2]],
+    ['three halves', [0, 0.5, 1]],
+  ])('is found where it holds numbers of %s values, whatever the numbers', (_, values) => {
+    using folder = new Folder()
+    for (let seed = 40; seed < 52; seed++) {
+      const chosen = randomBytes(2 ** 17, seed)
+      const column = Float64Array.from(chosen, byte => values[byte % values.length] ?? 0)
+      const whole = values.every(Number.isInteger)
+      const bytes = new Uint8Array(
+        (whole ? BigInt64Array.from(column, value => BigInt(value)) : column).buffer,
+      )
+      const { memory, inside } = layOut([{ bytes: bytes.subarray(8 * 999), offset: 48 }])
+      const fake = new FakeMemory(memory)
+      const path = folder.file(`file ${seed}`, concat(randomBytes(12_345, seed), bytes))
+      const { missed, false: wrong } = judge(fake, inside, search(fake, [path]))
+      expect(wrong).toBe(0)
+      expect(missed).toEqual([])
+    }
+  })
+
   it('is found around pages that were written, are zero, or cannot be read', () => {
     using folder = new Folder()
     const bytes = randomBytes(100 * PAGE, 23)
@@ -245,7 +267,7 @@ describe('the index cache', () => {
   const bytes = logBytes(6 * MIB, 40)
 
   function only(folder: Folder): string {
-    const inside = join(folder.path, 'cache', 'v1')
+    const inside = join(folder.path, 'cache', 'v2')
     const names = readdirSync(inside)
     expect(names).toHaveLength(1)
     return join(inside, names[0] ?? '')
@@ -298,8 +320,8 @@ describe('the index cache', () => {
     search(fake, [path], cache)
     const right = only(folder)
     search(fake, [other], cache)
-    const wrong = readdirSync(join(folder.path, 'cache', 'v1')).map(name =>
-      join(folder.path, 'cache', 'v1', name),
+    const wrong = readdirSync(join(folder.path, 'cache', 'v2')).map(name =>
+      join(folder.path, 'cache', 'v2', name),
     )
     writeFileSync(right, readFileSync(wrong.find(name => name !== right) ?? right))
     expect(judge(fake, inside, search(fake, [path], cache)).false).toBe(0)
@@ -322,7 +344,7 @@ describe('the index cache', () => {
     const cache = new IndexCache(join(folder.path, 'cache'), 700_000)
     const memory = new FakeMemory(randomBytes(PAGE, 43))
     for (let i = 0; i < 4; i++) search(memory, [folder.file(`f${i}`, logBytes(6 * MIB, 50 + i))], cache)
-    const inside = join(folder.path, 'cache', 'v1')
+    const inside = join(folder.path, 'cache', 'v2')
     const total = readdirSync(inside).reduce((sum, name) => sum + statSync(join(inside, name)).size, 0)
     expect(total).toBeLessThanOrEqual(700_000)
     expect(total).toBeGreaterThan(100_000)

@@ -3,7 +3,7 @@
  * compared before anything is said, so a wrong index can cost finds, never cause a false one. A file of the cache
  * that is damaged in any way counts as absent and is removed.
  *
- * <folder>/v1/<hash of identity>.idx: 64 bytes of header, then the records.
+ * <folder>/v2/<hash of identity>.idx: 64 bytes of header, then the records.
  *   0 "LETHEIDX" · 8 u32 version · 12 u32 level · 16 u32 crc of the records · 20 f64 bytes of records · 28 zeros
  * Written beside its place and renamed into it. The least recently used are removed when the folder has grown
  * beyond its limit; a hit refreshes the file's time.
@@ -26,7 +26,7 @@ import { crc32 } from 'node:zlib'
 import type { Identity } from '../backing/backing.ts'
 import { trimFolder } from '../sys/folder.ts'
 
-const VERSION = 1
+const VERSION = 2
 const HEADER = 64
 const MAGIC = 'LETHEIDX'
 const LIMIT = 256 * 2 ** 20

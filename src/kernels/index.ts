@@ -123,6 +123,9 @@ export const SCAN_PAGES = 256
 /** A block is followed by this many bytes that belong to the next, so that anchors at its end have their tag. */
 export const OVERLAP = 31
 const SLACK = 128
+/** As in assembly/sample.ts: positions of a window, and echoes that one without anchors can have. */
+const WINDOW = 2048
+const MOST_ECHOES = 160
 const MOST_PLACES = 32
 export const MOST_PATHS = 4096
 
@@ -153,7 +156,7 @@ export class SearchKernel {
     this.#memory = take(SCAN_PAGES * PAGE + SLACK)
     this.#file = take(SCAN_PAGES * PAGE + SLACK)
     this.#records = take((BLOCK + 16384) * RECORD)
-    this.#spare = take((BLOCK / 2048 + 1) * 65 * RECORD)
+    this.#spare = take((BLOCK / WINDOW + 1) * (MOST_ECHOES + 1) * RECORD)
     this.#ladder = take(2 * (256 * 32 + 256 * 8))
     this.#scratch = take(2 * MOST_PLACES * 8)
     this.#places = take(MOST_PLACES * 8)

@@ -25,7 +25,8 @@ export const RECORD: usize = 12
 export const WINDOW: i32 = 2048
 /** Windows count as without anchors if they have none of the index's level, up to this: beyond, most have none. */
 const GAP_LEVEL: u32 = 2
-const MOST_ECHOES: i32 = 64
+/** More than half of a window of 8-byte numbers: of two or three different ones, as flags are, one is that frequent. */
+const MOST_ECHOES: i32 = 160
 
 // Loaded from memory, not spelled as constants: V8 makes a vector constant anew at every use, which took
 // two thirds of the time.

@@ -30,6 +30,8 @@ const ECHO: u32 = 4
 /** Bytes of a ladder. */
 const LADDER: usize = 256 * 32 + 256 * 8
 const steady: usize = memory.data(32, 16)
+/** From this level on, which only a table that was too small or a great many files bring, echoes are too many. */
+const NO_ECHOES: u32 = 3
 const KIND_SALT: u32 = 0x7feb352d
 
 let table: usize = 0
@@ -180,6 +182,7 @@ function insertSome(at: usize, end: usize, base: f64): void {
     if (kind == 0) {
       insertClimbing(tag, position)
     } else if (kind == ECHO) {
+      if (level >= NO_ECHOES) continue
       swapLadders()
       insertClimbing(tag ^ (ECHO * KIND_SALT), position)
       swapLadders()
