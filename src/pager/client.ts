@@ -55,8 +55,9 @@ export async function ask(directory: string, question: Question, ms: number): Pr
       const asleep = keeps(nap.sleeper)
       if (asleep && (question.ask === 'status' || question.ask === 'settled')) return statusOf(nap)
       if (asleep) knock(path)
-      // It is waking up, if anybody is there who starts it.
-      else if (nap.status.supervisor <= 1 || startTime(nap.status.supervisor) === undefined) return undefined
+      // It is waking up, if anybody is there who starts it, or has just started a successor.
+      else if (!isThere(nap.status.supervisor) && !isThere(readRecord(directory)?.pager ?? 0))
+        return undefined
       continue
     }
     const { pager } = readRecord(directory) ?? { pager: undefined }
@@ -79,6 +80,8 @@ export async function ask(directory: string, question: Question, ms: number): Pr
 function knock(path: string): void {
   const socket = connect(path, () => socket.destroy()).on('error', () => {})
 }
+
+const isThere = (pid: number): boolean => pid > 1 && startTime(pid) !== undefined
 
 /** Asks once: undefined if nobody listens, or the connection ends without an answer, or `lost` says that none will come. */
 function once(
