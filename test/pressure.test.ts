@@ -97,6 +97,27 @@ describe('a price', () => {
     expect(prices.of(3)).toBeGreaterThan(16 * 0.5e-3)
     expect(new Prices(prices.memory).of(3)).toBe(prices.of(3))
   })
+
+  it('does not follow the slow reads of a pager that has just woken', () => {
+    const prices = new Prices()
+    prices.appraise(3, 2e-3)
+    const before = prices.of(3)
+    for (let i = 0; i < 4; i++) prices.note(3, priced, 0.3)
+    expect(prices.of(3)).toBeLessThan(2 * before)
+    for (let i = 0; i < 200; i++) prices.note(3, priced, 20e-3)
+    expect(prices.of(3)).toBeGreaterThan(4 * 2e-3)
+  })
+
+  it('is bounded, where blocks come back in small pieces, by what they cost at once', () => {
+    const prices = new Prices()
+    prices.appraise(3, 2e-3)
+    for (let i = 0; i < 200; i++) prices.note(3, 4096, 2e-3)
+    expect(prices.of(3)).toBeLessThan(10e-3)
+    expect(prices.of(3)).toBeGreaterThan(2e-3)
+    const successor = new Prices()
+    successor.learn(prices.known([3]))
+    expect(successor.of(3)).toBe(prices.of(3))
+  })
 })
 
 const reason = cannotAttach()

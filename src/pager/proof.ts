@@ -116,7 +116,7 @@ export class Proof {
         }
         best = Math.min(best, (performance.now() - began) / 1000)
       }
-      if (Number.isFinite(best)) this.#prices.note(backing, priced, best)
+      if (Number.isFinite(best)) this.#prices.appraise(backing, best)
     }
   }
 }
