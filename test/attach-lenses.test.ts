@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { cannotAttach, Desk, Holder, MiB } from './cli-helpers.ts'
+import { cannotAttach, Desk, Holder, killLethe, MiB } from './cli-helpers.ts'
 import { randomBytes } from './explain-helpers.ts'
 
 const reason = cannotAttach()
@@ -262,7 +262,7 @@ describe.skipIf(reason !== undefined)(
       expect(holder.anonymous).toBeLessThan(before - least)
       await holder.check()
       desk.run('attach', String(holder.pid), '--once')
-      for (const one of [attached.supervisor, attached.pager]) process.kill(one, 'SIGKILL')
+      killLethe(status(holder.pid))
       expect(desk.run('attach', String(holder.pid), '--once').code).toBe(0)
       await holder.check()
       expect(desk.run('detach', String(holder.pid)).code).toBe(0)
@@ -281,7 +281,7 @@ describe.skipIf(reason !== undefined)(
       expect(attached.packs, desk.logs).toBeGreaterThan(0)
       expect(holder.anonymous + attached.packs).toBeLessThan(before * 0.35)
       await holder.check()
-      for (const one of [attached.supervisor, attached.pager]) process.kill(one, 'SIGKILL')
+      killLethe(status(holder.pid))
       expect(desk.run('attach', String(holder.pid), '--once', '--pack').code).toBe(0)
       await holder.check()
       expect(desk.run('detach', String(holder.pid)).code).toBe(0)

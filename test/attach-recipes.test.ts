@@ -6,7 +6,7 @@ import { type ChildProcess, spawnSync } from 'node:child_process'
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { cannotAttach, Desk, Holder, MiB, until } from './cli-helpers.ts'
+import { cannotAttach, Desk, Holder, killLethe, MiB, until } from './cli-helpers.ts'
 import { generator } from './explain-helpers.ts'
 
 const reason = cannotAttach()
@@ -191,7 +191,7 @@ describe.skipIf(reason !== undefined)(
       await holder.check()
 
       attach(holder.pid)
-      for (const one of [attached.supervisor, attached.pager]) process.kill(one, 'SIGKILL')
+      killLethe(status(holder.pid))
       attach(holder.pid)
       await inChild()
       // What the child has read is there again, and the pass may have been over by then.
@@ -260,7 +260,7 @@ describe.skipIf(reason !== undefined)(
       const attached = status(redis.pid)
       expect(attached.recipes).toBeGreaterThan(0)
       expect(redis.anonymous + attached.recipes).toBeLessThan((1 - 0.48) * held)
-      for (const one of [attached.supervisor, attached.pager]) process.kill(one, 'SIGKILL')
+      killLethe(status(redis.pid))
       attach(redis.pid)
       expect(cli('debug', 'digest')).toBe(digest)
       // Its own child reads all of it, and a new database takes the place of the one that we depend on.

@@ -100,7 +100,7 @@ describe.skipIf(reason !== undefined)(
     })
 
     test('the supervisor replaces a pager that was killed', async () => {
-      desk.run('attach', String(holder.pid), '--once')
+      desk.run('attach', String(holder.pid), '--once', '--awake')
       const [first] = statuses()
       process.kill(first?.pager ?? 0, 'SIGKILL')
       await holder.check()
@@ -112,7 +112,7 @@ describe.skipIf(reason !== undefined)(
     test('a pager that meets a bug of ours ends, and is replaced', async () => {
       const bug = desk.file('bug.mjs', "process.on('SIGUSR2', () => { throw new Error('a bug') })")
       desk.environment['NODE_OPTIONS'] = `--import=${bug}`
-      desk.run('attach', String(holder.pid), '--once')
+      desk.run('attach', String(holder.pid), '--once', '--awake')
       const [first] = statuses()
       process.kill(first?.pager ?? 0, 'SIGUSR2')
       // By itself: its server's thread waits for a fault, and none comes.
@@ -125,7 +125,7 @@ describe.skipIf(reason !== undefined)(
     })
 
     test('the pager replaces a supervisor that was killed, and has a successor then', async () => {
-      desk.run('attach', String(holder.pid), '--once')
+      desk.run('attach', String(holder.pid), '--once', '--awake')
       const [first] = statuses()
       process.kill(first?.supervisor ?? 0, 'SIGKILL')
       const other = await until(
@@ -143,7 +143,7 @@ describe.skipIf(reason !== undefined)(
     })
 
     test('when all of lethe was killed, status names the remedy, and attach takes over', async () => {
-      desk.run('attach', String(holder.pid), '--once')
+      desk.run('attach', String(holder.pid), '--once', '--awake')
       const [first] = statuses()
       process.kill(first?.supervisor ?? 0, 'SIGKILL')
       process.kill(first?.pager ?? 0, 'SIGKILL')

@@ -142,3 +142,14 @@ export async function until<T>(look: () => T | undefined | false, what: string):
   }
   throw new Error(`Waited in vain for: ${what}`)
 }
+
+/** Kills the supervisor and the pager of an attached process, or its sleeper, whichever there is just now. */
+export function killLethe({ supervisor, pager }: { supervisor: number; pager: number }): void {
+  for (const one of [supervisor, pager])
+    try {
+      process.kill(one, 'SIGKILL')
+    } catch (error) {
+      // A sleeper that has just been woken has another successor.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+}

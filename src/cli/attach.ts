@@ -12,6 +12,9 @@ interface AttachFlags extends PagerFlags {
   readonly metrics?: string
 }
 
+/** Milliseconds that a pager has to fall asleep before `--once` returns; it takes a third of that. */
+const resting = 1000
+
 export function attachCommand(): Command {
   return new Command('attach')
     .description("give back a process's memory that is a copy of files, and serve it from then on")
@@ -77,7 +80,11 @@ async function serve(pid: number, flags: AttachFlags, started?: (pager: Pager) =
     for (const line of summary(status, pager.found)) print(line)
     for (const report of status.refused) say(report)
   }
-  if (flags.once) return
+  if (flags.once) {
+    // Who looks at what is left when we have returned sees what stays: without a pager that has just finished its work.
+    if (!pager.found && flags.awake !== true && flags.pressure === undefined) await pager.asleep(resting)
+    return
+  }
   await follow(pager, flags.json === true, () => detach.asked)
   if (detach.asked) await detach.done
   else if (flags.json) printJson({ type: 'ended', pid })

@@ -315,11 +315,11 @@ const shedding = setInterval(() => {
   const work = c.passes + (c.journal.counters[counter.faults] as number)
   const busy = work !== worked || passes.running
   worked = work
-  if (work === small || (busy && ++beats % 20 !== 0)) return
+  if (work === small || (busy && ++beats % 60 !== 0)) return
   small = work
   if (!busy && c.passes !== passesShed) void shedAll()
   else shed(false)
-}, 1500)
+}, 500)
 
 async function shedAll(): Promise<void> {
   passesShed = c.passes
@@ -345,7 +345,7 @@ const resting = setInterval(
     if (!calm || goingToSleep || state === undefined || seen !== undefined || c.governor !== undefined) return
     if (supervisor.pid > 1 && supervisor.wanted && !existsSync(sleepless)) void goToSleep(state)
   },
-  Math.min(250, options.calm || 250),
+  Math.min(100, options.calm || 100),
 )
 
 // -1: it is closed.

@@ -2,9 +2,12 @@
 // one wait of some 0.25 s, so it stays awake the longer the sooner it was woken for the target's sake.
 import type { Nap } from './nap.ts'
 
-/** Milliseconds without anything to do after which it sleeps, at first; once the target has woken it; and at most. */
-const first = 2000
-const again = 10_000
+/**
+ * Milliseconds without anything to do after which it sleeps, at first: what the first pass has left behind goes with it, before anybody
+ * has asked what attaching costs; once the target has woken it; and at most.
+ */
+const first = 250
+const again = 2000
 const longest = 600_000
 /** A nap of so many times the calm before it was worth its while. */
 const worth = 20

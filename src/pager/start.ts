@@ -20,6 +20,7 @@ import type { PagerOptions } from './controller.ts'
 import { PagerError } from './errors.ts'
 import { parkOf } from './journal-file.ts'
 import type { PagerStatus } from './main.ts'
+import { readNap } from './nap.ts'
 import {
   knownTargets,
   readRecord,
@@ -52,6 +53,8 @@ export interface Pager {
   /** Undefined when no pager is there any more; rejects with PagerError. */
   ask(question: Parameters<typeof ask>[1], ms?: number): Promise<Answer | undefined>
   status(ms?: number): Promise<PagerStatus | undefined>
+  /** Resolves when it sleeps, or after `ms`: it may have something to do. Wakes nobody, and keeps nobody awake. */
+  asleep(ms: number): Promise<void>
 }
 
 type FirstLine =
@@ -71,6 +74,10 @@ function pagerAt(directory: string, pid: number, found: boolean, adopted: boolea
     status: async (ms = 10_000) => {
       const answer = await question({ ask: 'status' }, ms)
       return answer?.type === 'status' ? answer : undefined
+    },
+    asleep: async ms => {
+      for (const end = performance.now() + ms; performance.now() < end && readNap(directory) === undefined; )
+        await new Promise(after => setTimeout(after, 20))
     },
   }
 }
