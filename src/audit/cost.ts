@@ -28,7 +28,7 @@ export interface Origin {
 
 /** Seconds that a refill of 64 KiB takes, for each origin; undefined where it can't be read any more. */
 export function priceOf({ candidate, offsets }: Origin, store: IndexStore): number | undefined {
-  const prices = new Prices(new SharedArrayBuffer(16 * 4096 + 8))
+  const prices = new Prices()
   try {
     const file = new FileBacking(candidate.openPath)
     try {

@@ -230,7 +230,8 @@ export function frameLens(format: FrameFormat): Lens {
     close: ({ whole }) => whole?.close(),
   })
 
-  function decoded(backing: Backing, view: Opened, number: number): Uint8Array {
+  /** What a block makes, into `into` if it is not kept and is wanted from its start to its end: it is not kept then. */
+  function decoded(backing: Backing, view: Opened, number: number, into?: Uint8Array): Uint8Array {
     const place = kept.findIndex(block => block.view === view && block.number === number)
     const found = place < 0 ? undefined : kept.splice(place, 1)[0]
     if (found) {
@@ -239,9 +240,9 @@ export function frameLens(format: FrameFormat): Lens {
     }
     const fields = view.blocks.subarray(BLOCK_FIELDS * number, BLOCK_FIELDS * (number + 1))
     const [, length = 0, source = 0, sourceBytes = 0, head = 0, headBytes = 0] = fields
-    const bytes = new Uint8Array(length)
+    const bytes = into?.subarray(0, length) ?? new Uint8Array(length)
     format.block(backing, { source, sourceBytes, bytes: length, head, headBytes }, bytes)
-    keep({ view, number, bytes })
+    if (into === undefined) keep({ view, number, bytes })
     return bytes
   }
 
@@ -250,8 +251,10 @@ export function frameLens(format: FrameFormat): Lens {
     let number = blockAt(view.blocks, at)
     for (let done = 0; done < out.length; number++) {
       const from = at + done - (view.blocks[BLOCK_FIELDS * number] as number)
-      const part = decoded(backing, view, number).subarray(from, from + out.length - done)
-      out.set(part, done)
+      const length = view.blocks[BLOCK_FIELDS * number + 1] as number
+      const into = from === 0 && length <= out.length - done ? out.subarray(done) : undefined
+      const part = decoded(backing, view, number, into).subarray(from, from + out.length - done)
+      if (part.buffer !== out.buffer || part.byteOffset !== out.byteOffset + done) out.set(part, done)
       done += part.length
     }
   }
