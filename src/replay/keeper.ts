@@ -117,6 +117,7 @@ class Keeper {
   #lastEpoch = 0
   #trimmed = 0
   #collected = 0
+  #calmed = 0
   readonly #tries = new Tries()
   #running = true
   #reportWanted = false
@@ -167,6 +168,7 @@ class Keeper {
       replayer: this.#replayer,
       requests: this.#requests,
       counts: this.#counts,
+      calm: () => this.#calm,
       between: () => this.#between(),
       replay: kept => this.#replay(kept),
       prove: (page, recipe, before) => this.#prove(page, recipe, before),
@@ -209,6 +211,9 @@ class Keeper {
         }
       }
       const now = performance.now()
+      this.#replayer.calm = this.#calm
+      // Nothing to do for so long.
+      if (ready === 0 && !busy && this.#replayer.calm) this.#replayer.forget()
       this.#restorer.pressure.look(now)
       if (this.#timeline.due(now)) this.#sample(now)
       this.#restorer.evict()
@@ -218,6 +223,7 @@ class Keeper {
         this.#queue.length = 0
         this.#hurry()
       }
+      this.#trim()
       const epoch = this.#queue.shift()
       if (epoch !== undefined) {
         this.#take(epoch)
@@ -261,13 +267,22 @@ class Keeper {
     return this.#reportWanted || performance.now() - this.#lastEpoch > lullAfter
   }
 
-  // What epochs came in lies free in malloc's arenas.
-  #giveBack(): void {
+  // What epochs came in lies free in malloc's arenas, and what was made of them in V8's heap: there is a lot of it when a guest has become calm, and the
+  // keeper may still have work for long.
+  #trim(): void {
     const { epochs } = this.#counts
     if (epochs >= this.#trimmed + epochsPerTrim) {
       this.#trimmed = epochs
       trimHeap()
     }
+    if (epochs < this.#calmed + epochsPerTrim || this.#reportWanted || !this.#calm) return
+    this.#calmed = epochs
+    giveBack()
+  }
+
+  // All that is not needed any more.
+  #giveBack(): void {
+    const { epochs } = this.#counts
     if (epochs < this.#collected + epochsPerTrim || this.#reportWanted) return
     const now = performance.now()
     const calm = Math.min(now - this.#lastEpoch, now - this.#restorer.faultedAt) > collectAfter

@@ -12,6 +12,7 @@ import { crc32 } from 'node:zlib'
 import { Writer } from '../wasm/bytes.ts'
 import type { Packer } from './pack.ts'
 import { putPacked } from './packed.ts'
+import { Store } from './store.ts'
 
 export const pageBytes = 4096
 
@@ -48,8 +49,9 @@ const bytesPerPart = 16
 export class Lenses {
   readonly #epochs: Uint32Array
   readonly #hashes: Uint32Array
-  readonly #pieces = new Map<number, readonly Piece[]>()
-  readonly #residuals = new Map<number, Uint8Array>()
+  /** Of pages that are not just the page of one epoch: where their records are, and 0 else. */
+  readonly #records: Uint32Array
+  #store = new Store()
   readonly #moved = new Map<number, readonly Part[]>()
   /** How many parts use a recipe: its residual is kept once. */
   readonly #uses = new Map<Recipe, number>()
@@ -64,6 +66,7 @@ export class Lenses {
     this.#packer = packer
     this.#epochs = new Uint32Array(pages)
     this.#hashes = new Uint32Array(pages)
+    this.#records = new Uint32Array(pages)
   }
 
   has(page: number): boolean {
@@ -75,15 +78,25 @@ export class Lenses {
     const [one] = pieces
     this.#epochs[page] = one?.epoch ?? noEpoch
     this.#hashes[page] = hash
-    if (pieces.length !== 1 || one?.from !== page * pageBytes || one.length !== pageBytes) {
-      this.#pieces.set(page, pieces)
-      this.pieceBytes += bytesPerPiece * pieces.length
-    }
-    if (residual !== undefined) {
-      this.#residuals.set(page, residual)
-      this.residualBytes += residual.length
-    }
     this.pages++
+    const simple = pieces.length === 1 && one !== undefined && isWhole(one, page)
+    if (simple && residual === undefined) return
+    if (!simple) this.pieceBytes += bytesPerPiece * pieces.length
+    this.residualBytes += residual?.length ?? 0
+    this.#records[page] = this.#store.put(recordOf(simple ? undefined : pieces, residual))
+    if (this.#store.wasteful) this.#compact()
+  }
+
+  // What is needed still, in a new store.
+  #compact(): void {
+    const store = new Store()
+    for (let page = 0; page < this.#records.length; page++) {
+      const place = this.#records[page] as number
+      if (place === 0) continue
+      const record = this.#store.at(place)
+      this.#records[page] = store.put(record.subarray(0, lengthOf(record)))
+    }
+    this.#store = store
   }
 
   /** The page is made of parts of others, as they were when the guest moved them. */
@@ -119,10 +132,14 @@ export class Lenses {
       }
       this.#moved.delete(page)
     } else {
-      this.pieceBytes -= bytesPerPiece * (this.#pieces.get(page)?.length ?? 0)
-      this.residualBytes -= this.#residuals.get(page)?.length ?? 0
-      this.#pieces.delete(page)
-      this.#residuals.delete(page)
+      const place = this.#records[page] as number
+      if (place !== 0) {
+        const record = this.#store.at(place)
+        if (record[0] !== justWhole) this.pieceBytes -= bytesPerPiece * (record[0] as number)
+        this.residualBytes -= residualLength(record)
+        this.#store.free(lengthOf(record))
+        this.#records[page] = 0
+      }
     }
     this.#epochs[page] = 0
     this.pages--
@@ -136,18 +153,33 @@ export class Lenses {
   parts(page: number): readonly Part[] {
     const moved = this.#moved.get(page)
     if (moved !== undefined) return moved
+    const place = this.#records[page] as number
+    const record = place === 0 ? undefined : this.#store.at(place)
+    const residual = record === undefined ? 0 : residualLength(record)
     const recipe: Recipe = {
-      pieces: this.#pieces.get(page) ?? [whole(page, this.#epochs[page] as number)],
-      residual: this.#residuals.get(page),
+      pieces: this.#piecesOf(page),
+      // A copy: it may be kept for long.
+      residual:
+        record === undefined || residual === 0
+          ? undefined
+          : record.slice(lengthOf(record) - residual, lengthOf(record)),
       hash: this.#hashes[page] as number,
     }
     return [{ recipe, from: 0, at: 0, length: pageBytes }]
   }
 
+  // Of a page that was not moved.
+  #piecesOf(page: number): readonly Piece[] {
+    const place = this.#records[page] as number
+    const record = place === 0 ? undefined : this.#store.at(place)
+    if (record === undefined || record[0] === justWhole) return [whole(page, this.#epochs[page] as number)]
+    return piecesIn(record)
+  }
+
   /** Whether epoch `id` alone makes the page. */
   madeBy(page: number, id: number): boolean {
     if (this.#epochs[page] !== id) return false
-    return this.parts(page).every(part => part.recipe.pieces.every(p => p.epoch === id))
+    return this.pieces(page).every(p => p.epoch === id)
   }
 
   /** Pages below `top` that have to do with an epoch more than with others, `most` of them. */
@@ -166,7 +198,8 @@ export class Lenses {
 
   /** Every piece that the page needs. */
   pieces(page: number): readonly Piece[] {
-    return this.parts(page).flatMap(part => part.recipe.pieces)
+    const moved = this.#moved.get(page)
+    return moved === undefined ? this.#piecesOf(page) : moved.flatMap(part => part.recipe.pieces)
   }
 
   /** Makes the bytes that the pieces of a recipe made into its page. Whether it is the page that was proved. */
@@ -176,6 +209,54 @@ export class Lenses {
     return crc32(bytes) === hash
   }
 }
+
+// A record: how many pieces (or `justWhole`), the residual's length, the pieces (an epoch, where from, where to, how long, and whether over), the residual.
+const headBytes = 3
+const pieceRecord = 13
+/** The only piece is the whole page of the epoch in the table. */
+const justWhole = 255
+
+function recordOf(pieces: readonly Piece[] | undefined, residual: Uint8Array | undefined): Uint8Array {
+  const count = pieces?.length ?? 0
+  if (count >= justWhole) throw new RangeError(`a page of ${count} pieces`)
+  const start = headBytes + pieceRecord * count
+  const record = new Uint8Array(start + (residual?.length ?? 0))
+  const view = new DataView(record.buffer)
+  view.setUint8(0, pieces === undefined ? justWhole : count)
+  view.setUint16(1, residual?.length ?? 0)
+  pieces?.forEach(({ epoch, from, at, length, over }, i) => {
+    const to = headBytes + pieceRecord * i
+    view.setUint32(to, epoch)
+    view.setUint32(to + 4, from)
+    view.setUint16(to + 8, at)
+    view.setUint16(to + 10, length)
+    view.setUint8(to + 12, over === true ? 1 : 0)
+  })
+  if (residual !== undefined) record.set(residual, start)
+  return record
+}
+
+const residualLength = (record: Uint8Array): number => (record[1] as number) * 256 + (record[2] as number)
+const lengthOf = (record: Uint8Array): number =>
+  headBytes + (record[0] === justWhole ? 0 : pieceRecord * (record[0] as number)) + residualLength(record)
+
+function piecesIn(record: Uint8Array): Piece[] {
+  const view = new DataView(record.buffer, record.byteOffset)
+  const pieces: Piece[] = []
+  for (let i = 0, at = headBytes; i < (record[0] as number); i++, at += pieceRecord) {
+    const piece = {
+      epoch: view.getUint32(at),
+      from: view.getUint32(at + 4),
+      at: view.getUint16(at + 8),
+      length: view.getUint16(at + 10),
+    }
+    pieces.push(view.getUint8(at + 12) === 1 ? { ...piece, over: true } : piece)
+  }
+  return pieces
+}
+
+const isWhole = ({ from, length, over }: Piece, page: number): boolean =>
+  from === page * pageBytes && length === pageBytes && over !== true
 
 export const whole = (page: number, epoch: number): Piece => ({
   epoch,

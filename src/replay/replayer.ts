@@ -15,6 +15,8 @@ import { atStart, type KeeperData, type ReadSource } from './protocol.ts'
 
 /** Up to so many pages that replays have touched are cleared, not given back: another replay touches many of them, and a fault takes longer. */
 const mostCleared = 2048
+/** While the guest is calm, as many may stay: nobody replays one epoch after the other. */
+const mostClearedCalm = 512
 
 /** Thrown by the last poll of an epoch. */
 const ended = { replay: 'ended' }
@@ -38,6 +40,8 @@ export class Replayer {
   readonly #pagemap = openSync('/proc/self/pagemap', 'r')
   /** The epoch whose outcome is in memory. */
   holds = -1
+  /** The guest makes no new pages. */
+  calm = false
   bytes: Uint8Array
   words: BigUint64Array
 
@@ -94,7 +98,8 @@ export class Replayer {
   /** What the last replays have made is given back. */
   forget(): void {
     this.holds = -1
-    discard(this.#address, this.bytes.length)
+    if (this.#touched > 0) discard(this.#address, this.bytes.length)
+    this.#touched = 0
   }
 
   #clear(): void {
@@ -107,7 +112,7 @@ export class Replayer {
     }
     const end = this.#address + this.#touched
     const done = scanPages(this.#pagemap, this.#address, end, page.present, page.zero, 0, found)
-    if (done < 0 || count > mostCleared) discard(this.#address, this.#touched)
+    if (done < 0 || count > (this.calm ? mostClearedCalm : mostCleared)) discard(this.#address, this.#touched)
     else for (let i = 0; i < runs.length; i += 2) this.bytes.fill(0, runs[i], runs[i + 1])
   }
 

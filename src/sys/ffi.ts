@@ -51,6 +51,8 @@ const epoll = libc.func('int epoll_wait(int fd, long events, int most, int ms)')
 const trim = libc.func('int malloc_trim(size_t pad)') as (pad: number) => number
 const setMalloc = libc.func('int mallopt(int what, int value)') as (what: number, value: number) => number
 const M_ARENA_MAX = -8
+const M_MMAP_THRESHOLD = -3
+const largeBlock = 2 ** 16
 const memcpy = libc.func('long memcpy(void *to, void *from, long bytes)') as (
   to: Uint8Array,
   from: Uint8Array,
@@ -98,9 +100,13 @@ export function trimHeap(): void {
   trim(0)
 }
 
-/** From now on threads that begin share one heap of the C library's: what each keeps for itself alone is seldom given back. */
+/**
+ * From now on threads that begin share one heap of the C library's: what each keeps for itself alone is seldom given back. Large blocks are mappings of their
+ * own, which go when they are freed; by itself the C library puts ever larger ones into its heap, where small ones that stay come to lie between.
+ */
 export function oneHeap(): void {
   setMalloc(M_ARENA_MAX, 1)
+  setMalloc(M_MMAP_THRESHOLD, largeBlock)
 }
 
 /** epoll_wait, which not every machine has as a system call. */
