@@ -52,9 +52,11 @@ export class Lenses {
   /** Of pages that are not just the page of one epoch: where their records are, and 0 else. */
   readonly #records: Uint32Array
   #store = new Store()
-  readonly #moved = new Map<number, readonly Part[]>()
-  /** How many parts use a recipe: its residual is kept once. */
-  readonly #uses = new Map<Recipe, number>()
+  /** Recipes that parts of moved pages use: where each is kept, how many use it, and the hash of what it makes. Numbers are not used again. */
+  readonly #places: number[] = []
+  readonly #uses: number[] = []
+  readonly #hashesOf: number[] = []
+  readonly #numbers = new WeakMap<Recipe, number>()
   /** Bytes of residuals, and of lists of pieces and parts. */
   residualBytes = 0
   pieceBytes = 0
@@ -96,84 +98,115 @@ export class Lenses {
       const record = this.#store.at(place)
       this.#records[page] = store.put(record.subarray(0, lengthOf(record)))
     }
+    for (let number = 0; number < this.#places.length; number++) {
+      if (this.#uses[number] === 0) continue
+      const record = this.#store.at(this.#places[number] as number)
+      this.#places[number] = store.put(record.subarray(0, lengthOf(record)))
+    }
     this.#store = store
   }
 
   /** The page is made of parts of others, as they were when the guest moved them. */
   setMoved(page: number, parts: readonly Part[]): void {
     this.delete(page)
-    this.#moved.set(page, parts)
     this.#epochs[page] = parts[0]?.recipe.pieces[0]?.epoch ?? noEpoch
-    for (const { recipe } of parts) {
-      const uses = this.#uses.get(recipe) ?? 0
-      if (uses === 0) {
-        this.residualBytes += recipe.residual?.length ?? 0
-        this.pieceBytes += 4 + bytesPerPiece * recipe.pieces.length
-      }
-      this.#uses.set(recipe, uses + 1)
-    }
+    const record = new Uint8Array(headBytes + partRecord * parts.length)
+    const view = new DataView(record.buffer)
+    view.setUint8(0, justParts)
+    view.setUint16(1, partRecord * parts.length)
+    parts.forEach(({ recipe, from, at, length }, i) => {
+      const to = headBytes + partRecord * i
+      view.setUint32(to, this.#use(recipe))
+      view.setUint16(to + 4, from)
+      view.setUint16(to + 6, at)
+      view.setUint16(to + 8, length)
+    })
+    this.#records[page] = this.#store.put(record)
     this.pieceBytes += bytesPerPart * parts.length
     this.pages++
+    if (this.#store.wasteful) this.#compact()
+  }
+
+  // The number of a recipe that is used once more.
+  #use(recipe: Recipe): number {
+    let number = this.#numbers.get(recipe)
+    if (number === undefined || this.#uses[number] === 0) {
+      const { pieces, residual, hash } = recipe
+      this.residualBytes += residual?.length ?? 0
+      this.pieceBytes += 4 + bytesPerPiece * pieces.length
+      number = this.#places.push(this.#store.put(recordOf(pieces, residual))) - 1
+      this.#uses.push(0)
+      this.#hashesOf.push(hash)
+      this.#numbers.set(recipe, number)
+    }
+    ;(this.#uses[number] as number)++
+    return number
+  }
+
+  #unuse(number: number): void {
+    const left = (this.#uses[number] as number) - 1
+    this.#uses[number] = left
+    if (left > 0) return
+    const record = this.#store.at(this.#places[number] as number)
+    this.residualBytes -= residualLength(record)
+    this.pieceBytes -= 4 + bytesPerPiece * (record[0] as number)
+    this.#store.free(lengthOf(record))
   }
 
   delete(page: number): void {
     if (!this.has(page)) return
-    const moved = this.#moved.get(page)
-    if (moved !== undefined) {
-      this.pieceBytes -= bytesPerPart * moved.length
-      for (const { recipe } of moved) {
-        const uses = (this.#uses.get(recipe) as number) - 1
-        if (uses > 0) this.#uses.set(recipe, uses)
-        else {
-          this.#uses.delete(recipe)
-          this.residualBytes -= recipe.residual?.length ?? 0
-          this.pieceBytes -= 4 + bytesPerPiece * recipe.pieces.length
-        }
-      }
-      this.#moved.delete(page)
-    } else {
-      const place = this.#records[page] as number
-      if (place !== 0) {
-        const record = this.#store.at(place)
+    const place = this.#records[page] as number
+    if (place !== 0) {
+      const record = this.#store.at(place)
+      if (record[0] === justParts) {
+        const parts = numbersIn(record)
+        this.pieceBytes -= bytesPerPart * parts.length
+        for (const { number } of parts) this.#unuse(number)
+      } else {
         if (record[0] !== justWhole) this.pieceBytes -= bytesPerPiece * (record[0] as number)
         this.residualBytes -= residualLength(record)
-        this.#store.free(lengthOf(record))
-        this.#records[page] = 0
       }
+      this.#store.free(lengthOf(record))
+      this.#records[page] = 0
     }
     this.#epochs[page] = 0
     this.pages--
   }
 
   isMoved(page: number): boolean {
-    return this.#moved.has(page)
+    return this.#record(page)?.[0] === justParts
+  }
+
+  #record(page: number): Uint8Array | undefined {
+    const place = this.#records[page] as number
+    return place === 0 ? undefined : this.#store.at(place)
   }
 
   /** What the page is made of: one whole recipe, or parts of several. */
   parts(page: number): readonly Part[] {
-    const moved = this.#moved.get(page)
-    if (moved !== undefined) return moved
-    const place = this.#records[page] as number
-    const record = place === 0 ? undefined : this.#store.at(place)
-    const residual = record === undefined ? 0 : residualLength(record)
+    const record = this.#record(page)
+    if (record?.[0] === justParts) return this.#partsIn(record)
+    const epoch = this.#epochs[page] as number
     const recipe: Recipe = {
-      pieces: this.#piecesOf(page),
-      // A copy: it may be kept for long.
-      residual:
-        record === undefined || residual === 0
-          ? undefined
-          : record.slice(lengthOf(record) - residual, lengthOf(record)),
+      pieces: record === undefined || record[0] === justWhole ? [whole(page, epoch)] : piecesIn(record),
+      residual: record === undefined ? undefined : residualIn(record),
       hash: this.#hashes[page] as number,
     }
     return [{ recipe, from: 0, at: 0, length: pageBytes }]
   }
 
-  // Of a page that was not moved.
-  #piecesOf(page: number): readonly Piece[] {
-    const place = this.#records[page] as number
-    const record = place === 0 ? undefined : this.#store.at(place)
-    if (record === undefined || record[0] === justWhole) return [whole(page, this.#epochs[page] as number)]
-    return piecesIn(record)
+  #partsIn(record: Uint8Array): Part[] {
+    const recipes = new Map<number, Recipe>()
+    return numbersIn(record).map(({ number, from, at, length }) => {
+      let recipe = recipes.get(number)
+      if (recipe === undefined) {
+        const own = this.#store.at(this.#places[number] as number)
+        const hash = this.#hashesOf[number] as number
+        recipes.set(number, (recipe = { pieces: piecesIn(own), residual: residualIn(own), hash }))
+        this.#numbers.set(recipe, number)
+      }
+      return { recipe, from, at, length }
+    })
   }
 
   /** Whether epoch `id` alone makes the page. */
@@ -198,8 +231,11 @@ export class Lenses {
 
   /** Every piece that the page needs. */
   pieces(page: number): readonly Piece[] {
-    const moved = this.#moved.get(page)
-    return moved === undefined ? this.#piecesOf(page) : moved.flatMap(part => part.recipe.pieces)
+    const record = this.#record(page)
+    if (record === undefined || record[0] === justWhole) return [whole(page, this.#epochs[page] as number)]
+    return record[0] === justParts
+      ? numbersIn(record).flatMap(({ number }) => piecesIn(this.#store.at(this.#places[number] as number)))
+      : piecesIn(record)
   }
 
   /** Makes the bytes that the pieces of a recipe made into its page. Whether it is the page that was proved. */
@@ -210,15 +246,18 @@ export class Lenses {
   }
 }
 
-// A record: how many pieces (or `justWhole`), the residual's length, the pieces (an epoch, where from, where to, how long, and whether over), the residual.
+// A record: how many pieces (or one of two marks), the residual's length, the pieces (an epoch, where from, where to, how long, and whether over), the residual.
+// Of a moved page the parts stand for the residual: the recipe's number, where from, where to, how long.
 const headBytes = 3
 const pieceRecord = 13
 /** The only piece is the whole page of the epoch in the table. */
 const justWhole = 255
+const justParts = 254
+const partRecord = 10
 
 function recordOf(pieces: readonly Piece[] | undefined, residual: Uint8Array | undefined): Uint8Array {
   const count = pieces?.length ?? 0
-  if (count >= justWhole) throw new RangeError(`a page of ${count} pieces`)
+  if (count >= justParts) throw new RangeError(`a page of ${count} pieces`)
   const start = headBytes + pieceRecord * count
   const record = new Uint8Array(start + (residual?.length ?? 0))
   const view = new DataView(record.buffer)
@@ -237,8 +276,35 @@ function recordOf(pieces: readonly Piece[] | undefined, residual: Uint8Array | u
 }
 
 const residualLength = (record: Uint8Array): number => (record[1] as number) * 256 + (record[2] as number)
-const lengthOf = (record: Uint8Array): number =>
-  headBytes + (record[0] === justWhole ? 0 : pieceRecord * (record[0] as number)) + residualLength(record)
+const residualAt = (record: Uint8Array): number =>
+  headBytes + ((record[0] as number) >= justParts ? 0 : pieceRecord * (record[0] as number))
+const lengthOf = (record: Uint8Array): number => residualAt(record) + residualLength(record)
+
+// A copy: it may be kept for long.
+function residualIn(record: Uint8Array): Uint8Array | undefined {
+  const length = residualLength(record)
+  return length === 0 ? undefined : record.slice(residualAt(record), residualAt(record) + length)
+}
+
+interface NumberedPart {
+  readonly number: number
+  readonly from: number
+  readonly at: number
+  readonly length: number
+}
+
+function numbersIn(record: Uint8Array): NumberedPart[] {
+  const view = new DataView(record.buffer, record.byteOffset)
+  const parts: NumberedPart[] = []
+  for (let to = headBytes; to < lengthOf(record); to += partRecord)
+    parts.push({
+      number: view.getUint32(to),
+      from: view.getUint16(to + 4),
+      at: view.getUint16(to + 6),
+      length: view.getUint16(to + 8),
+    })
+  return parts
+}
 
 function piecesIn(record: Uint8Array): Piece[] {
   const view = new DataView(record.buffer, record.byteOffset)

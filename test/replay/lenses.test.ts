@@ -1,7 +1,7 @@
 // The tables of lenses: what was put in comes out, however often records are replaced and copied together.
 import { crc32 } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { Lenses, onTop, pageBytes, type Recipe, whole } from '../../src/replay/lenses.ts'
+import { cutParts, Lenses, onTop, pageBytes, type Part, type Recipe, whole } from '../../src/replay/lenses.ts'
 import type { Packer } from '../../src/replay/pack.ts'
 import { randomOf } from './loaders.ts'
 
@@ -60,4 +60,42 @@ test('a residual that was taken out stays as it was', () => {
     lenses.set(2, { pieces: [], residual: new Uint8Array(1000).fill(i), hash: i })
   lenses.delete(1)
   expect(part?.recipe.residual).toEqual(residual)
+})
+
+test('moved pages are made of parts of what others were, whatever becomes of these', () => {
+  const random = randomOf(43)
+  const pages = 400
+  const lenses = new Lenses(pages, none)
+  const known = new Map<number, readonly Part[]>()
+  const check = (page: number): void => {
+    expect(lenses.parts(page)).toEqual(known.get(page))
+    const recipes = known.get(page)?.map(part => part.recipe) ?? []
+    expect(lenses.pieces(page)).toEqual(recipes.flatMap(recipe => recipe.pieces))
+  }
+  for (let step = 0; step < 8000; step++) {
+    const page = random(pages)
+    const source = random(pages - 1)
+    const both = known.has(source) && known.has(source + 1)
+    if (random(2) === 0 && both) {
+      const offset = random(pageBytes)
+      const parts = cutParts(lenses.parts(source), offset, pageBytes, 0)
+      if (offset > 0) parts.push(...cutParts(lenses.parts(source + 1), 0, offset, pageBytes - offset))
+      if (parts.length > 40) continue
+      lenses.setMoved(page, parts)
+      known.set(page, parts)
+      expect(lenses.isMoved(page)).toBe(true)
+    } else if (random(9) === 0) {
+      lenses.delete(page)
+      known.delete(page)
+    } else {
+      const residual = Uint8Array.from({ length: 1 + random(900) }, () => random(256))
+      const recipe: Recipe = { pieces: [whole(page, 1 + random(1000))], residual, hash: random(1e6) }
+      lenses.set(page, recipe)
+      known.set(page, [{ recipe, from: 0, at: 0, length: pageBytes }])
+    }
+    if (step % 7 === 0 && known.has(source)) check(source)
+  }
+  for (const page of known.keys()) check(page)
+  for (const page of known.keys()) lenses.delete(page)
+  expect([lenses.pages, lenses.residualBytes, lenses.pieceBytes]).toEqual([0, 0, 0])
 })
