@@ -211,9 +211,9 @@ class Keeper {
         }
       }
       const now = performance.now()
-      this.#replayer.calm = this.#calm
+      this.#replayer.calm = this.#calm && !busy
       // Nothing to do for so long.
-      if (ready === 0 && !busy && this.#replayer.calm) this.#replayer.forget()
+      if (ready === 0 && this.#replayer.calm) this.#replayer.forget()
       this.#restorer.pressure.look(now)
       if (this.#timeline.due(now)) this.#sample(now)
       this.#restorer.evict()
@@ -224,8 +224,11 @@ class Keeper {
         this.#hurry()
       }
       this.#trim()
-      const epoch = this.#queue.shift()
-      if (epoch !== undefined) {
+      // What waits for nothing goes first.
+      const first = this.#later.hopeless > 0 && this.#calm && !this.#reportWanted
+      const epoch = first ? undefined : this.#queue.shift()
+      if (first) this.#trials.pack()
+      else if (epoch !== undefined) {
         this.#take(epoch)
         Atomics.sub(this.#shared.control, word.backlog, backlogOf(epoch))
         Atomics.notify(this.#shared.control, word.backlog)
@@ -271,7 +274,7 @@ class Keeper {
   // keeper may still have work for long.
   #trim(): void {
     const { epochs } = this.#counts
-    if (epochs >= this.#trimmed + epochsPerTrim) {
+    if (epochs >= this.#trimmed + epochsPerTrim && (this.#queue.length === 0 || this.#calm)) {
       this.#trimmed = epochs
       trimHeap()
     }
@@ -413,7 +416,7 @@ class Keeper {
   // Pages that the epoch has read, and that nobody has tried yet: where so few epochs make them that it might refer to them, and enough of what it has read
   // lies there. Who reads here and there in memory that many epochs have made would have all of it tried for nothing. Whether there were any.
   #tryRead({ inputs }: Epoch, { references }: KeptEpoch, enough: number): boolean {
-    this.#later.look(this.#shared, quietFor)
+    this.#later.look(this.#shared, quietFor, this.#queue[0]?.id)
     if (this.#later.ready === 0) return false
     const { pages, all } = pagesRead(inputs, references, page => this.#partsOf(page) !== undefined)
     const epochs = [...this.#later.worth(pages)].sort(([, a], [, b]) => b - a)

@@ -162,9 +162,9 @@ export class Later {
     return this.#hopeless.splice(0, mostTrials)
   }
 
-  /** Finds pages that can be tried now. */
-  look(shared: Shared, quiet: number): void {
-    const open = Atomics.load(shared.control, word.open)
+  /** Finds pages that can be tried now. Not those that an epoch from `next` on wrote last: it makes them best, and nobody has looked at it yet. */
+  look(shared: Shared, quiet: number, next: number = Infinity): void {
+    const open = Math.min(Atomics.load(shared.control, word.open), next - 1 + quiet)
     for (const page of this.#wanted) {
       // Its drop may be refused, because it was written meanwhile.
       if (shared.states[page] === pageState.asked) continue

@@ -3,7 +3,7 @@
 import { type Drops, isTracking, pageState, type Shared, word } from './protocol.ts'
 
 /** Pages that may wait where nobody said how many; an eighth of what was written if that is more. Over that, a part of so many goes together. */
-const leastWaiting = 8192
+const leastWaiting = 16384
 const partOfWaiting = 8
 /** Fewer are not asked for, unless all go. */
 const group = 64

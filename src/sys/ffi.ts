@@ -52,7 +52,7 @@ const trim = libc.func('int malloc_trim(size_t pad)') as (pad: number) => number
 const setMalloc = libc.func('int mallopt(int what, int value)') as (what: number, value: number) => number
 const M_ARENA_MAX = -8
 const M_MMAP_THRESHOLD = -3
-const largeBlock = 2 ** 16
+const largeBlock = 2 ** 17
 const memcpy = libc.func('long memcpy(void *to, void *from, long bytes)') as (
   to: Uint8Array,
   from: Uint8Array,

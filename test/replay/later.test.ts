@@ -33,3 +33,16 @@ test('what is copied out of memory that was used again is made by what was prove
   ])
   expect(piecesOfCopy(page => (page === 10 ? [whole(10, 5)] : undefined))).toEqual([{ epoch: 5, ...from }])
 })
+
+test('a page that an epoch wrote at which nobody has looked yet waits for it', () => {
+  const shared = sharedOf(new SharedArrayBuffer(sharedBytes(pages)), pages)
+  const later = new Later(pages, () => undefined)
+  shared.control[word.open] = 100
+  shared.lastWritten[5] = 19
+  shared.lastWritten[6] = 20
+  for (const page of [5, 6]) later.wanted(page)
+  later.look(shared, 6, 20)
+  expect(later.ready).toBe(1)
+  later.look(shared, 6, 21)
+  expect(later.ready).toBe(2)
+})
