@@ -111,7 +111,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
 }
 
 /** What kept modules depend on. */
-export const passName = (functions: MallocFunctions): string => `check 81 ${listed(functions)}`
+export const passName = (functions: MallocFunctions): string => `check 82 ${listed(functions)}`
 
 /** Calls the start function of an instance that the checker has hold of. */
 export function start({ exports }: EngineInstance): void {

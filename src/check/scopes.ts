@@ -59,14 +59,16 @@ function jumpsOf(func: Func): { from: number; to: number }[] {
   const jumps: { from: number; to: number }[] = []
   // A loop's label is where it begins; another's is behind its end, which is not known before.
   const labels: { loop: number; from: number[] }[] = [{ loop: -1, from: [] }]
-  const jump = (depth: number): void => {
+  const jump = (depth: number, from = cursor.place): void => {
     const label = labels.at(-1 - depth)
     if (label === undefined) return
-    if (label.loop >= 0) jumps.push({ from: cursor.place, to: label.loop })
-    else label.from.push(cursor.place)
+    if (label.loop >= 0) jumps.push({ from, to: label.loop })
+    else label.from.push(from)
   }
   while (cursor.next()) {
     const { op, index } = cursor
+    // What is thrown may come from anywhere.
+    if (op === 0x1f) for (const { label } of cursor.clauses()) jump(label, -1)
     if (op === 0x02 || op === 0x03 || op === 0x04 || op === 0x06 || op === 0x1f)
       labels.push({
         loop: op === 0x03 ? cursor.base + cursor.end : -1,

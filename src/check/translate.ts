@@ -199,7 +199,7 @@ class Translation extends MemoryAccesses {
   // Between two instructions of which only one is in the block of a variable. The end of a block of WebAssembly is where jumps lead to, too: what
   // is said there has to stand behind it.
   protected crossScopes({ op, place: site }: Cursor): void {
-    if (op === 0x0b || op === 0x05) return
+    if (op === 0x0b || op === 0x05 || op === 0x07 || op === 0x18 || op === 0x19) return
     const out = this.out
     for (const { place, scope } of this.scoped) {
       const inside = isIn(scope, site)
