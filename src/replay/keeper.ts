@@ -168,7 +168,6 @@ class Keeper {
       replayer: this.#replayer,
       requests: this.#requests,
       counts: this.#counts,
-      calm: () => this.#calm,
       between: () => this.#between(),
       replay: kept => this.#replay(kept),
       prove: (page, recipe, before) => this.#prove(page, recipe, before),

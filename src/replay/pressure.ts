@@ -7,13 +7,13 @@
 import { word } from './protocol.ts'
 
 const pageBytes = 4096
-/** Milliseconds over which waiting is looked at. */
-const window = 200
+/** Milliseconds over which waiting is looked at: a guest that goes through everything is to notice little of it. */
+const window = 50
 /** Parts of the time. */
 const tooMuch = 0.5
 const calm = 0.1
 /** Calm windows until less may stay: twice as many every time that it was wrong. */
-const firstPatience = 8
+const firstPatience = 32
 const mostRelapses = 5
 const least = 64
 

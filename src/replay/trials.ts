@@ -27,8 +27,6 @@ export interface TrialParts {
   readonly replayer: Replayer
   readonly requests: Requests
   readonly counts: { copiedPages: number; rebasedPages: number; packedPages: number }
-  /** Whether all that is proved may go. */
-  readonly calm: () => boolean
   /** Answers the guest. Replays in between. */
   readonly between: () => void
   /** False if it could not be replayed. */
@@ -56,7 +54,7 @@ export class Trials {
       this.#parts.prove(page, { pieces: [], residual, hash: crc32(wanted) }, before)
       this.#parts.counts.packedPages++
     }
-    this.#parts.requests.send(this.#parts.calm())
+    this.#parts.requests.send(false)
   }
 
   /** The first pages that can be tried: what older epochs make, and with what the last one wrote put over it. */
@@ -107,7 +105,7 @@ export class Trials {
       if (pieces.length > 1 || pieces[0]?.from !== page * pageBytes) this.#parts.counts.copiedPages++
       else this.#parts.counts.rebasedPages++
     })
-    this.#parts.requests.send(this.#parts.calm())
+    this.#parts.requests.send(false)
   }
 
   // What makes the page with the least to keep, or with one replay and little: what older epochs made, the last one's bytes put over that, or these alone.
