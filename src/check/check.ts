@@ -26,6 +26,8 @@ export interface CheckOptions extends Omit<RunOptions, 'passes' | 'imports' | 'o
   readonly mallocFunctions?: MallocFunctions
   /** Bytes of freed blocks that are not used again at once. Default: 16 MiB. */
   readonly quarantine?: number
+  /** Also tells of pointers to variables whose block has ended, while their function runs. Default: false. */
+  readonly useAfterScope?: boolean
   /** Findings for which it answers true are only counted. */
   readonly suppress?: (finding: CheckFinding) => boolean
   /** Called for each finding when it is found. */
@@ -60,7 +62,9 @@ const usual: ReadonlySet<LeakKind> = new Set(['definite', 'possible'])
 /** Runs a guest to its end and tells what is wrong with its use of memory. */
 export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
   const functions = options.mallocFunctions ?? new Map()
+  const scopes = options.useAfterScope === true
   const program = new Program(guest.module, functions)
+  program.scopes = scopes
   const runtime = new Runtime(program, {
     quarantine: options.quarantine ?? usualQuarantine,
     suppress: options.suppress ?? isNothing,
@@ -79,7 +83,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
     ...options,
     passes: [
       {
-        name: passName(functions),
+        name: passName(functions, scopes),
         apply: module => instrumented(program, module),
       },
     ],
@@ -111,7 +115,8 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
 }
 
 /** What kept modules depend on. */
-export const passName = (functions: MallocFunctions): string => `check 82 ${listed(functions)}`
+export const passName = (functions: MallocFunctions, scopes: boolean): string =>
+  `check 83${scopes ? ' scopes' : ''} ${listed(functions)}`
 
 /** Calls the start function of an instance that the checker has hold of. */
 export function start({ exports }: EngineInstance): void {

@@ -17,6 +17,8 @@ import { Runtime, type RuntimeOptions } from './runtime.ts'
 export interface HostedOptions extends Partial<Omit<RuntimeOptions, 'host'>> {
   /** Functions that are malloc, free and so on, beside those that are named so. */
   readonly mallocFunctions?: MallocFunctions
+  /** As CheckOptions. */
+  readonly useAfterScope?: boolean
 }
 
 /** The bytes that a heap gets: what memories that the program makes have to have more than it asks for. */
@@ -53,6 +55,8 @@ export class HostedCheck {
     const functions = options.mallocFunctions ?? new Map()
     const [own] = module.memories
     const program = new Program(module, functions, own === undefined && made === undefined)
+    const scopes = options.useAfterScope === true
+    program.scopes = scopes
     const base = made?.bytes ?? (own?.min ?? 0) * wasmPage
     // The last page of all addresses stays out of it.
     const room = program.hasAllocator ? Math.max(0, Math.min(heapRoom, 0xffff_0000 - base)) : 0
@@ -65,7 +69,10 @@ export class HostedCheck {
     })
     this.imports = this.#runtime.imports()
     this.passes = [
-      { name: `hosted 4 ${passName(functions)} ${room}`, apply: it => instrumented(program, it, { room }) },
+      {
+        name: `hosted 4 ${passName(functions, scopes)} ${room}`,
+        apply: it => instrumented(program, it, { room }),
+      },
     ]
   }
 

@@ -66,6 +66,8 @@ export class Program {
   #plainFiles: Map<string | undefined, boolean> | undefined
   /** Where the last data segment ends. */
   readonly lastData: number
+  /** Variables end with their block, not only with their function. */
+  scopes = false
 
   /**
    * `given`: functions that are malloc and so on, beside those that have such names. `fixed`: there is no room for a heap of ours, and functions
@@ -354,7 +356,7 @@ export class Program {
           start: location.value,
           length: size,
           type,
-          scope,
+          scope: this.scopes ? scope : [],
           single: info.partAt(type, 0, 0) === 'part' || info.isVector(type),
           partAt: (offset, width) => info.partAt(type, offset, width),
         })

@@ -15,6 +15,7 @@ interface CheckFlags {
   readonly errorsForLeakKinds?: ReadonlySet<LeakKind>
   readonly mallocFunctions?: string
   readonly quarantine?: number
+  readonly useAfterScope?: boolean
   readonly suppressions?: readonly string[]
   readonly errorExitcode?: number
   readonly json?: string | true
@@ -48,6 +49,7 @@ export function checkCommand(): Command {
       'functions that are malloc, free and so on: malloc=pool_take,free=pool_give, or indices',
     )
     .option('--quarantine <size>', 'freed blocks that are not used again at once (default: 16M)', parseSize)
+    .option('--use-after-scope', 'also tell of pointers to variables whose block has ended (code of -O0)')
     .option('--suppressions <file>', 'findings that are only counted (repeatable)', collect)
     .option('--error-exitcode <code>', 'end with this code if there was any error', parseCode)
     .option('--json [file]', 'one document instead of text; without a file to standard error')
@@ -106,6 +108,7 @@ async function run([path = '', ...rest]: string[], flags: CheckFlags, command: C
         ? {}
         : { mallocFunctions: parseMalloc(guest.module, flags.mallocFunctions) }),
       ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
+      ...(flags.useAfterScope === undefined ? {} : { useAfterScope: flags.useAfterScope }),
     })
   } catch (error) {
     if (error instanceof CheckError) throw new CommandError(exitCode.impossible, `${path}: ${error.message}`)
@@ -164,6 +167,7 @@ async function within(
             ? {}
             : { mallocFunctions: parseMalloc(module, flags.mallocFunctions) }),
           ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
+          ...(flags.useAfterScope === undefined ? {} : { useAfterScope: flags.useAfterScope }),
         },
         made,
       )

@@ -210,7 +210,9 @@ when.each([
   ['over', ['over in the local variable inner of over, whose block has ended']],
   ['first', ['first in the local variable a of first, whose block has ended']],
 ] as const)('variables end with their block: blocks.c %s gives %j', (what, wanted) => {
-  const { findings, out } = checked(compiled('test/guests/check/blocks.c', '-O0'), [what])
+  const guest = compiled('test/guests/check/blocks.c', '-O0')
+  expect(checked(guest, [what])).toMatchObject({ out: '30 10 50 8\n255\n', findings: [] })
+  const { findings, out } = checked(guest, [what], { useAfterScope: true })
   expect(out).toBe('30 10 50 8\n255\n')
   expect(brief(findings)).toEqual(wanted.map(() => 'dead-local'))
   expect(findings.map(({ frames: [at], notes }) => `${at?.name} ${notes[0]?.text}`)).toEqual(wanted)
