@@ -194,7 +194,7 @@ async function buildDist() {
   }
   // In this order: a file that is joined is not joined into another.
   for (const name of ['plain-run.js', 'explain-run.js', 'check-run.js'])
-    await joinOne(join(part, 'cli'), name)
+    await joinSmall(join(part, 'cli'), name)
   await joinSmall(join(part, 'replay'), 'keeper.js')
   for (const name of ['main.js', 'server.js']) await joinSmall(join(part, 'pager'), name)
   copyKernels(part, 'pager')

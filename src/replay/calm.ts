@@ -3,9 +3,9 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { trimHeap } from '../sys/ffi.ts'
-import { unmapClean } from '../sys/unmap.ts'
+import { cleanMappings, type Range, unmap } from '../sys/unmap.ts'
 
-type Collect = (how: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void
+type Collect = (how: { type: 'major' | 'minor'; execution: 'sync'; flavor?: 'last-resort' }) => void
 
 let found: Collect | null | undefined
 
@@ -28,6 +28,19 @@ export function giveBack(): void {
   // This kind of collection makes the heap as small as it can be.
   collector()?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   trimHeap()
-  // Half of what is left is node itself, and the guest runs none of it.
-  unmapClean(name => name === process.execPath)
+  unmapCode()
+}
+
+/** What was in use for a moment only. It takes a millisecond or two. */
+export function sweep(): void {
+  collector()?.({ type: 'minor', execution: 'sync' })
+  trimHeap()
+}
+
+let code: readonly Range[] | undefined
+
+/** Half of what is left is node itself, and little of it is needed between two faults. It takes some tens of microseconds. */
+export function unmapCode(): void {
+  code ??= cleanMappings(name => name === process.execPath)
+  unmap(code)
 }

@@ -9,7 +9,8 @@ import { crc32 } from 'node:zlib'
 import { Timeline } from '../guest/timeline.ts'
 import { bufferAt, exitNow, trimHeap } from '../sys/ffi.ts'
 import * as fds from '../sys/fd.ts'
-import { giveBack } from './calm.ts'
+import { Backlog } from './backlog.ts'
+import { giveBack, sweep, unmapCode } from './calm.ts'
 import { Brought, Image, KeptEpoch } from './epochs.ts'
 import { type Holdings, keptOf, neededEpochs, runsOf } from './holdings.ts'
 import { inputRuns } from './inputs.ts'
@@ -52,6 +53,7 @@ import { Restorer } from './restorer.ts'
 import { Sources } from './sources.ts'
 import { littleResidual, Trials, worthTogether } from './trials.ts'
 import { Tries } from './tries.ts'
+import { Unproved } from './unproved.ts'
 
 /** Packed residuals from here on are compared with what an older epoch would leave over, and others are tried later. */
 const muchResidual = 700
@@ -76,12 +78,15 @@ const mostHalves = 256
 const mostTogether = 3
 
 /**
- * Memory that is free is given back to the system when so many epochs were looked at and nothing waits; all that can be, when no epoch has come for so
- * long (ms) and the guest waits for no page, or for longer.
+ * Memory that is free is given back to the system when so many epochs were looked at and nothing waits; all that can be, when replays took so long (ms), no
+ * epoch has come for some time (ms) and the guest waits for no page, or for longer. Node's own code goes every so often, after faults.
  */
 const epochsPerTrim = 32
+const workPerCollection = 50
+const workPerSweep = 100
 const collectAfter = 300
 const collectAnyway = 1500
+const unmapEvery = 100
 
 /** What epochs have made of a page that is written still. */
 interface Half {
@@ -108,7 +113,8 @@ class Keeper {
   readonly #epochs = new Map<number, KeptEpoch>()
   /** What an epoch made of pages that were written after it already. */
   readonly #halves = new Map<number, Half>()
-  readonly #queue: Epoch[] = []
+  readonly #queue = new Backlog()
+  readonly #unproved: Unproved
   readonly #requests: Requests
   /** What replays take, in the mean: with those that they need, and without. */
   #replayTime = 0
@@ -117,6 +123,8 @@ class Keeper {
   #lastEpoch = 0
   #trimmed = 0
   #collected = 0
+  #unmapped = 0
+  #swept = 0
   #calmed = 0
   readonly #tries = new Tries()
   #running = true
@@ -152,7 +160,18 @@ class Keeper {
     this.#image = new Image(data.image)
     this.#lenses = new Lenses(data.pages, this.#packer)
     this.#replayer = new Replayer(data, this.#sources.read)
-    this.#later = new Later(data.pages, page => this.#piecesOf(page))
+    this.#unproved = new Unproved({
+      shared: this.#shared,
+      guest: this.#guest,
+      lenses: this.#lenses,
+      packer: this.#packer,
+      prove: (page, recipe, before) => this.#prove(page, recipe, before),
+    })
+    this.#later = new Later(
+      data.pages,
+      page => this.#piecesOf(page),
+      page => this.#unproved.has(page),
+    )
     this.#requests = new Requests(
       this.#shared,
       Math.ceil(data.budget / pageBytes),
@@ -161,7 +180,7 @@ class Keeper {
     )
     this.#trials = new Trials({
       shared: this.#shared,
-      guest: this.#guest,
+      unproved: this.#unproved,
       later: this.#later,
       epochs: this.#epochs,
       packer: this.#packer,
@@ -198,7 +217,7 @@ class Keeper {
 
   run(): void {
     while (this.#running) {
-      const busy = this.#queue.length > 0 || this.#again
+      const busy = this.#queue.length > 0 || this.#again || this.#unproved.waits
       const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : lullAfter)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
@@ -212,17 +231,28 @@ class Keeper {
       const now = performance.now()
       this.#replayer.calm = this.#calm && !busy
       // Nothing to do for so long.
-      if (ready === 0 && this.#replayer.calm) this.#replayer.forget()
+      if (ready === 0 && this.#replayer.calm) {
+        this.#replayer.forget()
+        this.#restorer.forget()
+      }
       this.#restorer.pressure.look(now)
       if (this.#timeline.due(now)) this.#sample(now)
       this.#restorer.evict()
       if (this.#reportWanted && (threadTime() > this.#deadline || performance.now() > this.#latest)) {
         this.#counts.unlooked += this.#queue.length
-        for (const epoch of this.#queue) this.#later.written(epoch)
-        this.#queue.length = 0
+        for (const epoch of this.#queue.clear()) this.#later.written(epoch)
         this.#hurry()
       }
       this.#trim()
+      this.#unproved.calm = this.#calm && !this.#reportWanted
+      if (this.#unproved.waits) {
+        if (this.#unproved.pack()) this.#requests.send(true)
+        continue
+      }
+      if (this.#calm && this.#queue.waits) {
+        this.#queue.pack()
+        continue
+      }
       // What waits for nothing goes first.
       const first = this.#later.hopeless > 0 && this.#calm && !this.#reportWanted
       const epoch = first ? undefined : this.#queue.shift()
@@ -272,10 +302,14 @@ class Keeper {
   // What epochs came in lies free in malloc's arenas, and what was made of them in V8's heap: there is a lot of it when a guest has become calm, and the
   // keeper may still have work for long.
   #trim(): void {
-    const { epochs } = this.#counts
-    if (epochs >= this.#trimmed + epochsPerTrim && (this.#queue.length === 0 || this.#calm)) {
+    const { epochs, replayMs } = this.#counts
+    if (epochs >= this.#trimmed + epochsPerTrim && this.#queue.length === 0) {
       this.#trimmed = epochs
       trimHeap()
+    }
+    if (replayMs > this.#swept + workPerSweep && this.#calm) {
+      this.#swept = replayMs
+      sweep()
     }
     if (epochs < this.#calmed + epochsPerTrim || this.#reportWanted || !this.#calm) return
     this.#calmed = epochs
@@ -284,14 +318,21 @@ class Keeper {
 
   // All that is not needed any more.
   #giveBack(): void {
-    const { epochs } = this.#counts
-    if (epochs < this.#collected + epochsPerTrim || this.#reportWanted) return
     const now = performance.now()
-    const calm = Math.min(now - this.#lastEpoch, now - this.#restorer.faultedAt) > collectAfter
-    if (!calm && now - this.#lastEpoch < collectAnyway) return
-    this.#collected = epochs
+    const quiet = Math.min(now - this.#lastEpoch, now - this.#restorer.faultedAt)
+    if (this.#reportWanted) return
+    if (this.#calm && this.#unmapped < this.#restorer.faultedAt && now > this.#unmapped + unmapEvery) {
+      this.#unmapped = now
+      unmapCode()
+    }
+    const { replayMs } = this.#counts
+    if (replayMs < this.#collected + workPerCollection) return
+    if (quiet < collectAfter && now - this.#lastEpoch < collectAnyway) return
+    this.#collected = replayMs
     this.#references.forget()
     this.#replayer.forget()
+    this.#restorer.forget()
+    this.#trials.forget()
     this.#halves.clear()
     const needed = neededEpochs(this.#holdings)
     for (const [id, epoch] of this.#epochs) if (!needed.has(epoch)) this.#epochs.delete(id)
@@ -373,9 +414,10 @@ class Keeper {
     const tryLater: number[] = []
     for (const page of pagesOf(epoch.written)) {
       if ((shared.lastWritten[page] as number) > epoch.id) continue
-      if (shared.states[page] !== pageState.physical && !this.#requests.withdraw(page)) continue
+      if (!this.#unproved.has(page)) this.#requests.withdraw(page)
+      const wanted = this.#unproved.bytes(page)
+      if (wanted === undefined) continue
       const at = page * pageBytes
-      const wanted = this.#guest.subarray(at, at + pageBytes)
       let pieces: readonly Piece[] = [whole(page, epoch.id)]
       let residual: Uint8Array | undefined | null = null
       const look = (image: Uint8Array, by: readonly Piece[]): void => {
@@ -415,7 +457,7 @@ class Keeper {
   // Pages that the epoch has read, and that nobody has tried yet: where so few epochs make them that it might refer to them, and enough of what it has read
   // lies there. Who reads here and there in memory that many epochs have made would have all of it tried for nothing. Whether there were any.
   #tryRead({ inputs }: Epoch, { references }: KeptEpoch, enough: number): boolean {
-    this.#later.look(this.#shared, quietFor, this.#queue[0]?.id)
+    this.#later.look(this.#shared, quietFor, this.#queue.next)
     if (this.#later.ready === 0) return false
     const { pages, all } = pagesRead(inputs, references, page => this.#partsOf(page) !== undefined)
     const epochs = [...this.#later.worth(pages)].sort(([, a], [, b]) => b - a)
@@ -444,7 +486,7 @@ class Keeper {
   }
 
   #partsOf(page: number): readonly Part[] | undefined {
-    const there = this.#shared.states[page] !== pageState.physical && this.#lenses.has(page)
+    const there = !this.#unproved.has(page) && this.#lenses.has(page)
     return there ? this.#lenses.parts(page) : undefined
   }
 
@@ -498,9 +540,16 @@ class Keeper {
   }
 
   #prove(page: number, recipe: Recipe, before: number): void {
+    const there = this.#unproved.isPacked(page)
+    if (there && this.#lenses.residualOf(page) <= sizeOf(recipe.residual)) {
+      this.#unproved.settle(page)
+      return
+    }
     this.#use(recipe, 1)
     this.#forget(page)
     this.#lenses.set(page, recipe)
+    // It was asked for already.
+    if (there) return
     this.#shared.proved[page] = before
     this.#shared.states[page] = pageState.asked
     this.#requests.add(page)
@@ -514,6 +563,7 @@ class Keeper {
   }
 
   #forget(page: number): void {
+    this.#unproved.settle(page)
     if (!this.#lenses.has(page)) return
     for (const { recipe } of this.#lenses.parts(page)) this.#use(recipe, -1)
     this.#lenses.delete(page)

@@ -23,13 +23,19 @@ export class Later {
   readonly #wanted = new Set<number>()
   readonly #tried: Uint32Array
   readonly #proved: (page: number) => readonly Piece[] | undefined
+  readonly #unproved: (page: number) => boolean
   #ready: number[] = []
   /** Pages for which nothing is left to try. */
   #hopeless: number[] = []
 
-  /** `proved`: what makes a page that is proved, and was not written since. */
-  constructor(pages: number, proved: (page: number) => readonly Piece[] | undefined) {
+  /** `proved`: what makes a page that is proved, and was not written since. `unproved`: whether a page is to be proved. */
+  constructor(
+    pages: number,
+    proved: (page: number) => readonly Piece[] | undefined,
+    unproved: (page: number) => boolean,
+  ) {
     this.#proved = proved
+    this.#unproved = unproved
     this.#epoch = new Uint32Array(pages)
     this.#gain = new Uint16Array(pages)
     this.#last = new Uint32Array(pages)
@@ -166,10 +172,9 @@ export class Later {
   look(shared: Shared, quiet: number, next: number = Infinity): void {
     const open = Math.min(Atomics.load(shared.control, word.open), next - 1 + quiet)
     for (const page of this.#wanted) {
-      // Its drop may be refused, because it was written meanwhile.
-      if (shared.states[page] === pageState.asked) continue
-      if (shared.states[page] !== pageState.physical) {
-        this.#wanted.delete(page)
+      if (!this.#unproved(page)) {
+        // Its drop may be refused, because it was written meanwhile.
+        if (shared.states[page] !== pageState.asked) this.#wanted.delete(page)
         continue
       }
       const last = shared.lastWritten[page] as number
@@ -207,10 +212,10 @@ export class Later {
   }
 
   /** The first of these, with what may make them. */
-  take(shared: Shared, have: (epoch: number) => boolean, most: number = mostTrials): Trial[] {
+  take(have: (epoch: number) => boolean, most: number = mostTrials): Trial[] {
     const trials: Trial[] = []
     for (const page of this.#ready.splice(0, most)) {
-      if (shared.states[page] !== pageState.physical) continue
+      if (!this.#unproved(page)) continue
       const copied = this.#copied.get(page)
       const epoch = this.#epoch[page] as number
       const pieces = copied ?? (epoch > 0 ? [whole(page, epoch)] : [])

@@ -103,6 +103,7 @@ export class Lenses {
       const record = this.#store.at(this.#places[number] as number)
       this.#places[number] = store.put(record.subarray(0, lengthOf(record)))
     }
+    this.#store.release()
     this.#store = store
   }
 
@@ -207,6 +208,12 @@ export class Lenses {
       }
       return { recipe, from, at, length }
     })
+  }
+
+  /** Bytes of the page's residual. */
+  residualOf(page: number): number {
+    const record = this.#record(page)
+    return record === undefined ? 0 : residualLength(record)
   }
 
   /** Whether epoch `id` alone makes the page. */

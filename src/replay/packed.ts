@@ -17,23 +17,31 @@ const mostPacked = 2560
 const columns = new Uint8Array(1 + pageBytes)
 const rows = new Uint8Array(1 + pageBytes)
 
-/** undefined if the page is all zeros, null if it is not worth it. */
-export function packedPage(page: Uint8Array, packer: Packer): Uint8Array | undefined | null {
+/** undefined if the page is all zeros, null if it is not worth it. `quick`: in one of the two ways, whichever is better as a rule. */
+export function packedPage(page: Uint8Array, packer: Packer, quick = false): Uint8Array | undefined | null {
   const words = new Uint32Array(page.buffer, page.byteOffset, pageWords)
-  if (words.every(word => word === 0)) return undefined
-  rows[0] = 0
-  rows.set(page, 1)
-  let packed = packer.pack(rows)
+  if (isZero(words)) return undefined
   const record = recordOf(words)
+  let packed: Uint8Array | undefined
   if (record > 0) {
     columns[0] = record
     let to = 1
     for (let column = 0; column < record * 4; column++)
       for (let at = column; at < pageBytes; at += record * 4) columns[to++] = page[at] as number
-    const other = packer.pack(columns)
-    if (other.length < packed.length) packed = other
+    packed = packer.pack(columns)
+  }
+  if (packed === undefined || !quick) {
+    rows[0] = 0
+    rows.set(page, 1)
+    const other = packer.pack(rows)
+    if (packed === undefined || other.length <= packed.length) packed = other
   }
   return packed.length > mostPacked ? null : packed
+}
+
+function isZero(words: Uint32Array): boolean {
+  for (const word of words) if (word !== 0) return false
+  return true
 }
 
 /** Makes the page again of what was packed. */

@@ -80,8 +80,8 @@ const leastBacklog = 48 << 10
 const longestWait = 400
 /** After so many cuts an activation goes on in a new one (bodies.ts). */
 const renewEvery = 8
-/** In a plain phase, after so many cuts, memory that recording so many epochs took is given back. */
-const calmCuts = 16
+/** In a plain phase, after so much of the guest's time (ms), memory that recording so many epochs took is given back: that takes some 40 ms. */
+const calmTime = 1000
 const cutsPerCollection = 32
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
@@ -141,9 +141,9 @@ export class Recorder {
   /** Since the rate of writing was last looked at. */
   #pages = 0
   #time = 0
-  /** Cuts of each kind when memory was last given back, and when the plain phase began. */
+  /** Cuts when memory was last given back, and the guest's time in the plain phase. */
   #collected = 0
-  #plainSince = 0
+  #plainTime = 0
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
   /** Counts for the report. */
@@ -413,7 +413,7 @@ export class Recorder {
 
   // Polls that take the time of an epoch.
   #adapt(used: number, time: number): void {
-    const factor = Math.min(1.5, Math.max(0.67, this.#epochTime / Math.max(time, 0.01)))
+    const factor = Math.min(1.5, Math.max(0.1, this.#epochTime / Math.max(time, 0.01)))
     this.#budget = Math.max(500, Math.min(2e7, Math.round(used * factor)))
   }
 
@@ -450,6 +450,7 @@ export class Recorder {
     if (this.#tracking) return goOnTraced
     const on = this.counts.plainCuts % renewEvery === 0 ? goOnPlain : 0
     this.#paused = Math.max(0, this.#paused - time)
+    this.#plainTime += time
     this.#giveBack()
     const { control } = this.#parts.shared
     const asked = Atomics.load(control, word.asked) > 0 && Atomics.load(control, word.hold) === 0
@@ -481,14 +482,14 @@ export class Recorder {
 
   #giveBack(): void {
     if (this.#paused > 0 || this.counts.cuts < this.#collected + cutsPerCollection) return
-    if (this.counts.plainCuts < this.#plainSince + calmCuts) return
+    if (this.#plainTime < calmTime) return
     this.#collected = this.counts.cuts
     giveBack()
     this.#since = threadTime()
   }
 
   #plain(): void {
-    this.#plainSince = this.counts.plainCuts
+    this.#plainTime = 0
     this.counts.plainPhases++
     this.#track(false)
     this.#set('low', 0)

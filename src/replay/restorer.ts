@@ -14,6 +14,7 @@ import { Pressure } from './pressure.ts'
 import { isTracking, type KeeperData, pageState, type Shared, word } from './protocol.ts'
 import type { Replayer } from './replayer.ts'
 import type { Requests } from './requests.ts'
+import { Slices } from './slices.ts'
 import { leastAhead, mostAhead, Streams } from './streams.ts'
 
 const inboxSlots = 16
@@ -24,8 +25,6 @@ const manyAhead = 32
 const mostReplays = 3
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
-
-const keyOf = ({ epoch, from, length }: Piece): string => `${epoch} ${from} ${length}`
 
 /** What it needs of the keeper. */
 export interface RestorerParts {
@@ -52,8 +51,8 @@ export class Restorer {
   readonly #other = arena(pageBytes)
   readonly #made = new Uint8Array(pageBytes)
   #madeOf: Recipe | undefined
-  /** What epochs have made that are replayed for several pages at once. */
-  readonly #slices = new Map<string, Uint8Array>()
+  /** What the last epochs that were replayed have made of pages that came, or may come next. */
+  readonly #slices = new Slices()
   /** Clean pages in the order in which they came back, and before which epoch each did. */
   readonly #came: number[] = []
   readonly #before: Uint32Array
@@ -71,7 +70,7 @@ export class Restorer {
 
   /** Puts what a piece says into a page. False if its epoch could not be replayed. */
   copy(piece: Piece, into: Uint8Array): boolean {
-    const slice = this.#slices.size > 0 ? this.#slices.get(keyOf(piece)) : undefined
+    const slice = this.#slices.get(piece)
     if (slice !== undefined) {
       putPiece({ ...piece, from: 0 }, slice, into)
       return true
@@ -109,17 +108,18 @@ export class Restorer {
     this.#parts.counts.rebuilds++
     const again = this.#before[page] !== 0
     const stream = this.#streams.of(page)
-    const together = this.#together(page, stream.ahead)
+    const epochs = [...new Set(this.#parts.lenses.pieces(page).map(piece => piece.epoch))].sort(
+      (x, y) => x - y,
+    )
+    const companions = this.#companions(page, epochs, stream.ahead)
+    this.#gather([page, ...companions], epochs)
     this.#assemble(page, this.#page.bytes)
-    const epoch = this.#parts.lenses.epochOf(page)
-    if (together.length > 0) {
-      for (const next of together) {
-        this.#assemble(next, this.#other.bytes)
-        this.#install(next, this.#other.address)
+    for (const other of companions)
+      if (this.#isGathered(other)) {
+        this.#assemble(other, this.#other.bytes)
+        this.#install(other, this.#other.address)
       }
-      this.#slices.clear()
-    } else if (epoch === undefined || !this.#allOf(epoch, page, this.pressure.high ? Infinity : fewPages))
-      this.#next(page, stream.ahead)
+    this.#next(page, stream.ahead)
     // What came with it counts as asked for.
     while (this.#parts.shared.states[stream.last + 1] === pageState.clean && stream.last < page + mostAhead)
       stream.last++
@@ -131,12 +131,13 @@ export class Restorer {
     if (this.#parts.shared.control[word.tracking] === isTracking.yes) this.#parts.requests.missed()
   }
 
-  // Pages behind a faulting one that the replay has made too; while the guest loads, and goes on in one direction, those of some more replays.
+  // Packed pages behind a faulting one; while the guest loads, and goes on in one direction, those of some more replays.
   #next(page: number, ahead: number): void {
-    let replays =
-      this.#parts.shared.control[word.tracking] === isTracking.yes && ahead >= manyAhead ? mostReplays : 0
+    const { states, control } = this.#parts.shared
+    let replays = control[word.tracking] === isTracking.yes && ahead >= manyAhead ? mostReplays : 0
     for (let next = page + 1; next <= page + ahead; next++) {
-      if (next >= this.#parts.data.pages || this.#parts.shared.states[next] !== pageState.virtual) break
+      if (next < this.#parts.data.pages && states[next] === pageState.clean) continue
+      if (next >= this.#parts.data.pages || states[next] !== pageState.virtual) break
       const packed = this.#parts.lenses.epochOf(next) === undefined
       if (!packed && !this.#parts.lenses.madeBy(next, this.#parts.replayer.holds) && replays-- === 0) break
       this.#assemble(next, this.#other.bytes)
@@ -144,43 +145,48 @@ export class Restorer {
     }
   }
 
-  // Several epochs make the page: those behind it that the same ones make, and what these make of all of them. Each is replayed once, not for each page.
-  #together(page: number, ahead: number): number[] {
-    const pieces = [...this.#parts.lenses.pieces(page)]
-    const epochs = new Set(pieces.map(piece => piece.epoch))
-    const most = epochs.size + 1
-    const pages: number[] = []
-    if (epochs.size < 2) return pages
+  // Pages that the epochs have to do with as well, if these are few: what was written together is read together. Else those behind the page that the
+  // same epochs make.
+  #companions(page: number, epochs: readonly number[], ahead: number): number[] {
+    const { shared, lenses } = this.#parts
+    const { states, control } = shared
+    const most = this.pressure.high ? Infinity : fewPages
+    const pages = new Set<number>()
+    for (const epoch of epochs) {
+      const all = lenses.pagesOf(epoch, control[word.top] as number, most + 1)
+      if (all.length <= most) for (const other of all) pages.add(other)
+    }
     for (let next = page + 1; next <= page + ahead && next < this.#parts.data.pages; next++) {
-      if (this.#parts.shared.states[next] !== pageState.virtual) break
-      const more = this.#parts.lenses.pieces(next)
-      for (const { epoch } of more) epochs.add(epoch)
-      if (epochs.size > most) break
-      pages.push(next)
-      pieces.push(...more)
+      if (states[next] !== pageState.virtual) break
+      const pieces = lenses.pieces(next)
+      if (pieces.length === 0 || pieces.some(piece => !epochs.includes(piece.epoch))) break
+      pages.add(next)
     }
-    if (pages.length === 0) return pages
-    for (const piece of pieces.sort((a, b) => a.epoch - b.epoch)) {
-      const kept = this.#parts.epochs.get(piece.epoch)
-      if (kept === undefined || !this.#parts.replay(kept)) continue
-      const { from, length } = piece
-      this.#slices.set(keyOf(piece), this.#parts.replayer.bytes.slice(from, from + length))
-    }
-    return pages
+    pages.delete(page)
+    return [...pages].filter(other => states[other] === pageState.virtual)
   }
 
-  // Every page that the replay has made, if these are not more than `most`: what was written together is read together.
-  #allOf(epoch: number, but: number, most: number): boolean {
-    const { states, control } = this.#parts.shared
-    const pages = this.#parts.lenses.pagesOf(epoch, control[word.top] as number, most + 1)
-    if (pages.length > most) return false
-    for (const page of pages) {
-      if (page === but || states[page] !== pageState.virtual || !this.#parts.lenses.madeBy(page, epoch))
-        continue
-      this.#assemble(page, this.#other.bytes)
-      this.#install(page, this.#other.address)
+  // What epochs make of pages, for the first of which they are replayed. Of an epoch that was replayed for the page before, what it made of this one is
+  // there still: an epoch mostly ends within a page.
+  #gather(pages: readonly number[], epochs: readonly number[]): void {
+    const { lenses, replayer } = this.#parts
+    const pieces = pages.map(page => lenses.pieces(page))
+    for (const epoch of epochs) {
+      if (pieces[0]?.every(piece => piece.epoch !== epoch || this.#slices.get(piece) !== undefined)) continue
+      const kept = this.#parts.epochs.get(epoch)
+      if (kept === undefined || !this.#parts.replay(kept)) continue
+      const own = pieces.flat().filter(piece => piece.epoch === epoch)
+      this.#slices.put(epoch, own, replayer.bytes, epochs)
     }
-    return true
+  }
+
+  #isGathered(page: number): boolean {
+    return this.#parts.lenses.pieces(page).every(piece => this.#slices.get(piece) !== undefined)
+  }
+
+  /** What was made for pages that did not come is forgotten. */
+  forget(): void {
+    this.#slices.clear()
   }
 
   // The bytes of a virtual page.

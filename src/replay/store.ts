@@ -7,7 +7,7 @@ const chunkBytes = 2 ** 16
 const leastWaste = 2 ** 18
 
 export class Store {
-  readonly #chunks: Uint8Array[] = []
+  readonly #chunks: Uint8Array<ArrayBuffer>[] = []
   #end = chunkBytes
   #live = 0
 
@@ -33,6 +33,11 @@ export class Store {
   /** A record of so many bytes is not needed any more. */
   free(length: number): void {
     this.#live -= length
+  }
+
+  /** Nothing in it is needed any more: its memory is free at once, not when V8 finds it. */
+  release(): void {
+    for (const chunk of this.#chunks.splice(0)) chunk.buffer.transfer(0)
   }
 
   /** Whether most of what is here is needed no more. */

@@ -6,9 +6,10 @@ import { type Later, mostTrials, type Trial } from './later.ts'
 import { onTop, pageBytes, type Piece, putPiece, type Recipe, residualOf, sizeOf, whole } from './lenses.ts'
 import type { Packer } from './pack.ts'
 import { packedPage } from './packed.ts'
-import { pageState, type Shared, word } from './protocol.ts'
+import { type Shared, word } from './protocol.ts'
 import type { Replayer } from './replayer.ts'
 import type { Requests } from './requests.ts'
+import type { Unproved } from './unproved.ts'
 
 /** The guest waits no longer than it takes to look at so many pages. */
 const pagesBetween = 16
@@ -20,7 +21,7 @@ export const worthTogether = 350
 /** What trials need of the keeper. */
 export interface TrialParts {
   readonly shared: Shared
-  readonly guest: Uint8Array
+  readonly unproved: Unproved
   readonly later: Later
   readonly epochs: ReadonlyMap<number, KeptEpoch>
   readonly packer: Packer
@@ -36,6 +37,9 @@ export interface TrialParts {
 
 export class Trials {
   readonly #parts: TrialParts
+  /** Pages for what epochs make, used again for each batch, and how many of them are in use. */
+  readonly #pages: Uint8Array[] = []
+  #used = 0
 
   constructor(parts: TrialParts) {
     this.#parts = parts
@@ -43,12 +47,18 @@ export class Trials {
 
   /** Pages that no epoch makes well, as they are. */
   pack(): void {
-    const { states, control } = this.#parts.shared
-    const before = Atomics.load(control, word.open)
+    const { unproved } = this.#parts
+    const before = Atomics.load(this.#parts.shared.control, word.open)
     for (const page of this.#parts.later.takeHopeless()) {
-      if (states[page] !== pageState.physical) continue
+      if (unproved.isPacked(page)) {
+        unproved.settle(page)
+        this.#parts.counts.packedPages++
+        continue
+      }
+      if (!unproved.has(page)) continue
       this.#parts.between()
-      const wanted = this.#parts.guest.subarray(page * pageBytes, (page + 1) * pageBytes)
+      const wanted = unproved.bytes(page)
+      if (wanted === undefined) continue
       const residual = packedPage(wanted, this.#parts.packer)
       if (residual === null) continue
       this.#parts.prove(page, { pieces: [], residual, hash: crc32(wanted) }, before)
@@ -59,10 +69,11 @@ export class Trials {
 
   /** The first pages that can be tried: what older epochs make, and with what the last one wrote put over it. */
   again(most: number = mostTrials): void {
-    const { states, lastWritten, control } = this.#parts.shared
+    const { lastWritten, control } = this.#parts.shared
     const before = Atomics.load(control, word.open)
-    const batch = this.#parts.later.take(this.#parts.shared, id => this.#parts.epochs.has(id), most)
-    const images = batch.map(() => new Uint8Array(pageBytes))
+    const batch = this.#parts.later.take(id => this.#parts.epochs.has(id), most)
+    this.#used = 0
+    const images = batch.map(() => this.#page())
     const newest = batch.map((): Uint8Array | undefined => undefined)
     const alone = batch.map((): Uint8Array | undefined => undefined)
     const bad = new Set<number>()
@@ -83,17 +94,18 @@ export class Trials {
         }
       }
       const at = (batch[trial] as Trial).page * pageBytes
-      if (piece === undefined) newest[trial] = this.#parts.replayer.bytes.slice(at, at + pageBytes)
+      if (piece === undefined)
+        (newest[trial] = this.#page()).set(this.#parts.replayer.bytes.subarray(at, at + pageBytes))
       else {
         putPiece(piece, this.#parts.replayer.bytes, images[trial] as Uint8Array)
         if (lastMaker((batch[trial] as Trial).pieces) === epoch && piece.over === true)
-          putPiece(notOver(piece), this.#parts.replayer.bytes, (alone[trial] ??= new Uint8Array(pageBytes)))
+          putPiece(notOver(piece), this.#parts.replayer.bytes, (alone[trial] ??= this.#page()))
       }
     }
     batch.forEach(({ page, pieces }, trial) => {
       if (trial % pagesBetween === 0) this.#parts.between()
-      if (states[page] !== pageState.physical) return
-      const wanted = this.#parts.guest.subarray(page * pageBytes, (page + 1) * pageBytes)
+      const wanted = this.#parts.unproved.bytes(page)
+      if (wanted === undefined) return
       const image = bad.has(trial) ? undefined : (images[trial] as Uint8Array)
       const single = bad.has(trial) ? undefined : alone[trial]
       const found = this.#best(page, pieces, image, single, newest[trial], wanted)
@@ -106,6 +118,17 @@ export class Trials {
       else this.#parts.counts.rebasedPages++
     })
     this.#parts.requests.send(false)
+  }
+
+  // An empty page, until the next batch.
+  #page(): Uint8Array {
+    const page = (this.#pages[this.#used++] ??= new Uint8Array(pageBytes))
+    return page.fill(0)
+  }
+
+  /** Nothing is to be tried for some time. */
+  forget(): void {
+    this.#pages.length = 0
   }
 
   // What makes the page with the least to keep, or with one replay and little: what older epochs made, the last one's bytes put over that, or these alone.

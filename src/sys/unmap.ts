@@ -2,12 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { advise } from './memory.ts'
 
-/**
- * Gives back the resident pages of read-only mappings of files with such a name. Who names one that another thread may be unmapping gives back whatever is
- * in its place.
- */
-export function unmapClean(wanted: (name: string) => boolean): void {
+/** Addresses: from where to where. */
+export type Range = readonly [number, number]
+
+/** The read-only mappings of files with such a name of which no page was changed. */
+export function cleanMappings(wanted: (name: string) => boolean): Range[] {
   const mappings = readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)
+  const clean: Range[] = []
   for (const mapping of mappings) {
     const head = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+) +(\/\S+)/.exec(mapping)
     if (head === null || head[4] === '0') continue
@@ -15,7 +16,20 @@ export function unmapClean(wanted: (name: string) => boolean): void {
     // Relocated constants are private copies and must stay.
     const own = Number(/^Anonymous:\s+(\d+)/m.exec(mapping)?.[1] ?? 1)
     if (flags.includes('w') || own !== 0 || !wanted(name)) continue
-    const from = Number.parseInt(start, 16)
-    advise(from, Number.parseInt(end, 16) - from, 4 /* MADV_DONTNEED */)
+    clean.push([Number.parseInt(start, 16), Number.parseInt(end, 16)])
   }
+  return clean
+}
+
+/**
+ * Gives back the resident pages of such mappings. Who names a file that another thread may be unmapping gives back whatever is
+ * in its place.
+ */
+export function unmapClean(wanted: (name: string) => boolean): void {
+  unmap(cleanMappings(wanted))
+}
+
+/** Gives back the resident pages of clean mappings that are there still. */
+export function unmap(mappings: readonly Range[]): void {
+  for (const [start, end] of mappings) advise(start, end - start, 4 /* MADV_DONTNEED */)
 }

@@ -9,7 +9,7 @@ const always = (): boolean => true
 
 function piecesOfCopy(proved: (page: number) => readonly Piece[] | undefined): readonly Piece[] | undefined {
   const shared = sharedOf(new SharedArrayBuffer(sharedBytes(pages)), pages)
-  const later = new Later(pages, proved)
+  const later = new Later(pages, proved, always)
   const made = new Uint8Array(pages * pageBytes)
   // A text, and then records with gaps in the memory that it had.
   made.fill(1, 10 * pageBytes, 11 * pageBytes)
@@ -21,7 +21,7 @@ function piecesOfCopy(proved: (page: number) => readonly Piece[] | undefined): r
   shared.lastWritten[20] = 6
   shared.control[word.open] = 100
   later.look(shared, 6)
-  return later.take(shared, always).find(trial => trial.page === 20)?.pieces
+  return later.take(always).find(trial => trial.page === 20)?.pieces
 }
 
 test('what is copied out of memory that was used again is made by what was proved to make it, or by the last two epochs', () => {
@@ -36,7 +36,7 @@ test('what is copied out of memory that was used again is made by what was prove
 
 test('a page that an epoch wrote at which nobody has looked yet waits for it', () => {
   const shared = sharedOf(new SharedArrayBuffer(sharedBytes(pages)), pages)
-  const later = new Later(pages, () => undefined)
+  const later = new Later(pages, () => undefined, always)
   shared.control[word.open] = 100
   shared.lastWritten[5] = 19
   shared.lastWritten[6] = 20
