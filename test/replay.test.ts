@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { analyse } from '../src/replay/analysis.ts'
 import type { Explanation } from '../src/replay/explain.ts'
@@ -59,6 +60,32 @@ function points(lines: number, seed: number): string {
   return text
 }
 
+const rss = (pid: number): number =>
+  Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
+
+// What a guest answers that is asked one thing after the other; `idle` is waited for before the first.
+async function served(
+  args: readonly string[],
+  asked: readonly Buffer[],
+  idle: (pid: number) => Promise<void>,
+): Promise<{ lines: string[]; status: number | null }> {
+  const child = spawn(bin, args, {
+    env: { ...process.env, XDG_CACHE_HOME: folder },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const ended = new Promise<number | null>(done => child.on('close', done))
+  const answers = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const next = async (): Promise<string> => (await answers.next()).value as string
+  const lines = [await next()]
+  await idle(child.pid as number)
+  for (const question of asked) {
+    child.stdin.write(question)
+    lines.push(await next())
+  }
+  child.stdin.end()
+  return { lines, status: await ended }
+}
+
 describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 120_000 }, () => {
   test('the judge of purity agrees with a person', () => {
     const module = decode(load(compile('test/guests/purity.c', 'purity')).bytes)
@@ -96,6 +123,29 @@ describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 1
       expect(memory?.kept.all ?? 1e9).toBeLessThan(replaced * 0.5)
       expect(runs?.some(r => r.state === 'virtual' && r.why.includes("the program's own code"))).toBe(true)
     }
+  })
+
+  test('a program that waits for input gives its memory back meanwhile', async () => {
+    const guest = compile('test/guests/served.c', 'served')
+    const file = join(folder, 'served.txt')
+    writeFileSync(file, points(600_000, 11))
+    const args = ['--dir', folder, guest, '--', file]
+    const asked = Array.from({ length: 5 }, (_, i) => Buffer.alloc(4000, i + 1))
+    const plain = await served(['run', ...args], asked, () => Promise.resolve())
+    const held: number[] = []
+    const json = join(folder, 'served.json')
+    const replayed = await served(['run', '--explain', '--json', json, ...args], asked, async pid => {
+      const before = rss(pid)
+      const until = Date.now() + 30_000
+      while (Date.now() < until && rss(pid) > 0.75 * before) await new Promise(done => setTimeout(done, 100))
+      held.push(rss(pid) / before)
+    })
+    expect(replayed).toEqual(plain)
+    expect(held[0]).toBeLessThanOrEqual(0.75)
+    const { epochs, recorder } = JSON.parse(readFileSync(json, 'utf8')) as Explanation
+    expect(epochs?.mismatches).toBe(0)
+    expect(epochs?.rebuiltPages).toBeGreaterThan(0)
+    expect(recorder?.dropped).toBeGreaterThan(0)
   })
 
   test('the file that a program was made of can be rewritten under it', async () => {

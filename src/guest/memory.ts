@@ -15,9 +15,11 @@ export interface Provenance {
 
 /**
  * Hears of what the host does. `wrote` comes after the bytes are there, `reads` before they are read. `brings` comes before a file is
- * read: as many bytes as `length` may come from there.
+ * read: as many bytes as `length` may come from there. `waits` comes before the host waits for input or for time on the guest's behalf: who has
+ * something to do meanwhile does so, and returns when `ready`, which itself waits for so many milliseconds, is true.
  */
 export interface MemoryObserver {
+  waits?(ready: (milliseconds: number) => boolean): void
   brings?(at: number, length: number, provenance: Provenance): void
   wrote?(at: number, length: number, provenance?: Provenance): void
   reads?(at: number, length: number): void
@@ -67,6 +69,16 @@ export class GuestMemory {
   }
 
   /** The host is going to write there what it reads from a file. */
+  /** Whether somebody has something to do while the guest waits. */
+  get observed(): boolean {
+    return this.#observer?.waits !== undefined
+  }
+
+  /** To be called before the host waits. */
+  waits(ready: (milliseconds: number) => boolean): void {
+    this.#observer?.waits?.(ready)
+  }
+
   brings(at: number, length: number, provenance: Provenance): void {
     this.#observer?.brings?.(at, length, provenance)
   }

@@ -33,7 +33,7 @@ function inTurn<A extends readonly unknown[]>(
 function bothObservers(a: Observer | undefined, b: Observer | undefined): Observer | undefined {
   if (a === undefined || b === undefined) return a ?? b
   const both: { -readonly [K in keyof Observer]?: unknown } = {}
-  for (const name of ['before', 'after', 'brings', 'wrote', 'reads', 'exit', 'trap'] as const) {
+  for (const name of ['before', 'after', 'brings', 'wrote', 'reads', 'waits', 'exit', 'trap'] as const) {
     const call = inTurn(
       a[name] as ((...args: readonly unknown[]) => void) | undefined,
       b[name] as ((...args: readonly unknown[]) => void) | undefined,

@@ -70,6 +70,9 @@ export function poll(
       deadline = Math.min(deadline, when)
     } else waiters.push(waiter(descriptors, userdata, type, memory.getU32(at + 16)))
   }
+  const until = (when: number): boolean =>
+    waitForDescriptors(waiters, Math.min(deadline, when)).length > 0 || performance.now() >= deadline
+  if (memory.observed) memory.waits(ms => until(performance.now() + ms))
   const ready = waitForDescriptors(waiters, deadline)
   let events = 0
   const put = (userdata: bigint, error: number, type: number, bytes: bigint): void => {

@@ -4,7 +4,7 @@ import { type Descriptor, type Entry, fdFlag, fileType, hostOffset, right, typeO
 import { errno, Refusal } from './errno.ts'
 import type { GuestMemory } from './memory.ts'
 import { fs } from './node.ts'
-import { sleep } from './wait.ts'
+import { sleep, waitForDescriptors } from './wait.ts'
 import type { Host, WasiFunction } from './wasi.ts'
 
 const {
@@ -180,6 +180,7 @@ function readVector(
     const regular = offset >= 0 && from.type === fileType.regular
     const provenance = regular ? { fd: from.fd, opened: from, offset } : undefined
     if (provenance !== undefined) memory.brings(at, wanted, provenance)
+    else if (memory.observed) awaited(memory, from)
     let got = 0
     try {
       if (from.reader !== undefined) got = from.reader(bytes.subarray(at, at + wanted))
@@ -198,6 +199,12 @@ function readVector(
     if (got < wanted) break
   }
   return total
+}
+
+// What may take long is waited for before it is read.
+function awaited(memory: GuestMemory, { fd, type, flags }: Descriptor): void {
+  if (fd < 0 || type === fileType.regular || (flags & fdFlag.nonblock) !== 0) return
+  memory.waits(ms => waitForDescriptors([{ fd, type: 1 }], performance.now() + ms).length > 0)
 }
 
 // Through a buffer of ours.

@@ -87,6 +87,8 @@ const workPerSweep = 100
 const collectAfter = 300
 const collectAnyway = 1500
 const unmapEvery = 100
+/** What replays have made is remembered for so long (ms) when the guest is calm. */
+const rememberFor = 150
 
 /** What epochs have made of a page that is written still. */
 interface Half {
@@ -124,6 +126,7 @@ class Keeper {
   #trimmed = 0
   #collected = 0
   #unmapped = 0
+  #replayed = 0
   #swept = 0
   #calmed = 0
   readonly #tries = new Tries()
@@ -230,8 +233,8 @@ class Keeper {
       }
       const now = performance.now()
       this.#replayer.calm = this.#calm && !busy
-      // Nothing to do for so long.
-      if (ready === 0 && this.#replayer.calm) {
+      // Faults come in clusters.
+      if (this.#replayer.calm && now > this.#replayed + rememberFor) {
         this.#replayer.forget()
         this.#restorer.forget()
       }
@@ -291,8 +294,9 @@ class Keeper {
 
   // Whether what is proved is of no use where it is: the guest makes no new pages.
   get #calm(): boolean {
-    const tracking = this.#shared.control[word.tracking]
-    return tracking === isTracking.no && performance.now() - this.#lastEpoch > calmAfter
+    const { control } = this.#shared
+    const idle = control[word.tracking] === isTracking.no || Atomics.load(control, word.waiting) > 0
+    return idle && performance.now() - this.#lastEpoch > calmAfter
   }
 
   get #lull(): boolean {
@@ -535,6 +539,7 @@ class Keeper {
       this.#counts.failed++
       return false
     } finally {
+      this.#replayed = performance.now()
       this.#counts.replayMs += threadTime() - start
     }
   }

@@ -52,6 +52,8 @@ export const word = {
   replay: 6,
   /** Epochs one after the other for which too much would have to be kept. */
   unprofitable: 7,
+  /** Not 0: the guest waits for input or for time, and runs nothing meanwhile. */
+  waiting: 8,
 } as const
 
 /** Whether the guest runs traced, and `lastRead` is kept. Paused: it makes new pages, but too much would have to be kept for them. */

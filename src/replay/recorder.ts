@@ -83,6 +83,9 @@ const renewEvery = 8
 /** In a plain phase, after so much of the guest's time (ms), memory that recording so many epochs took is given back: that takes some 40 ms. */
 const calmTime = 1000
 const cutsPerCollection = 32
+/** Who waits for so long (ms) does nothing for a while; how often it is looked whether pages are to go. */
+const idleAfter = 16
+const longestIdle = 512
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
 
@@ -221,6 +224,7 @@ export class Recorder {
         if (unrepeatableCalls.has(name) || !callKinds.has(name)) this.#forbidden ??= name
       },
       wrote: (at, length, provenance) => this.#hostWrote(at, length, provenance),
+      waits: ready => this.#wait(ready),
     }
   }
 
@@ -229,6 +233,31 @@ export class Recorder {
     this.#post(0, true)
     Atomics.add(this.#parts.shared.control, word.open, 100)
     this.#begun.id += 100
+  }
+
+  // The guest waits: none of its code runs, so pages can go now. A page that the open epoch has written stays.
+  #wait(ready: (milliseconds: number) => boolean): void {
+    if (ready(idleAfter)) return
+    const { control } = this.#parts.shared
+    const since = performance.now()
+    let wait = idleAfter
+    Atomics.store(control, word.waiting, 1)
+    try {
+      while (!ready(wait)) {
+        wait = Math.min(longestIdle, wait * 2)
+        if (Atomics.load(control, word.asked) > 0 && Atomics.load(control, word.hold) === 0) {
+          this.dropNow()
+          wait = idleAfter
+        }
+        if (performance.now() > since + calmTime && this.counts.cuts >= this.#collected + cutsPerCollection) {
+          this.#collected = this.counts.cuts
+          giveBack()
+        }
+      }
+    } finally {
+      Atomics.store(control, word.waiting, 0)
+      this.#since = threadTime()
+    }
   }
 
   /** The guest does not run. */

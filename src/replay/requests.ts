@@ -96,8 +96,8 @@ export class Requests {
   /** Whether the guest reads the page again and again. */
   hot(page: number): boolean {
     const { control, lastRead } = this.#shared
-    if (this.#cooling < firstCooling / 2 || this.eager || control[word.tracking] !== isTracking.yes)
-      return false
+    const idle = control[word.tracking] !== isTracking.yes || Atomics.load(control, word.waiting) > 0
+    if (this.#cooling < firstCooling / 2 || this.eager || idle) return false
     return (lastRead[page] as number) + this.#cooling > (control[word.open] as number)
   }
 

@@ -65,7 +65,7 @@ export class Restorer {
   constructor(parts: RestorerParts) {
     this.#parts = parts
     this.#before = new Uint32Array(parts.data.pages)
-    this.pressure = new Pressure(parts.shared.control, parts.data.budget)
+    this.pressure = new Pressure(parts.shared, parts.data.budget)
   }
 
   /** Puts what a piece says into a page. False if its epoch could not be replayed. */

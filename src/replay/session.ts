@@ -51,7 +51,7 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
   const shared = sharedOf(buffer, pages)
   const { port1: port, port2: theirs } = new MessageChannel()
   const wake = fds.eventfd()
-  const fault = openUserfaultfd()
+  const { fd: fault, userOnly } = openUserfaultfd()
   const pagemap = openSync('/proc/self/pagemap', 'r')
   const reports: KeeperReport[] = []
   const take = (): Drops | undefined => {
@@ -103,6 +103,7 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     ],
     imports: { ...recorder.imports, ...options.imports },
     observer: { ...recorder.observer, ...options.observer },
+    bounces: userOnly,
     ready,
     keepCode: true,
   })
@@ -146,12 +147,14 @@ function startKeeper(data: KeeperData, port: MessagePort): Worker {
   })
 }
 
-function openUserfaultfd(): number {
+// `userOnly`: system calls can't touch what was dropped.
+function openUserfaultfd(): { readonly fd: number; readonly userOnly: boolean } {
   const features = uffd.feature.pagefaultFlagWp | uffd.feature.wpUnpopulated | uffd.feature.wpAsync
   let fd = uffd.create(O_CLOEXEC | O_NONBLOCK)
-  if (fd < 0) fd = uffd.create(O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY)
+  const userOnly = fd < 0
+  if (userOnly) fd = uffd.create(O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY)
   if (fd < 0) throw new Error(`lethe: no userfaultfd (${fd})`)
   const done = uffd.api(fd, features)
   if (done < 0) throw new Error(`lethe: userfaultfd has no asynchronous write protection (${done})`)
-  return fd
+  return { fd, userOnly }
 }
