@@ -16,6 +16,7 @@ const mostPacked = 2560
 
 const columns = new Uint8Array(1 + pageBytes)
 const rows = new Uint8Array(1 + pageBytes)
+const again = new Uint8Array(pageBytes)
 
 /** undefined if the page is all zeros, null if it is not worth it. `quick`: in one of the two ways, whichever is better as a rule. */
 export function packedPage(page: Uint8Array, packer: Packer, quick = false): Uint8Array | undefined | null {
@@ -36,7 +37,10 @@ export function packedPage(page: Uint8Array, packer: Packer, quick = false): Uin
     const other = packer.pack(rows)
     if (packed === undefined || other.length <= packed.length) packed = other
   }
-  return packed.length > mostPacked ? null : packed
+  if (packed.length > mostPacked) return null
+  // Nothing is dropped that was not made again once.
+  putPacked(packer.unpack(packed), again)
+  return Buffer.compare(again, page) === 0 ? packed : null
 }
 
 function isZero(words: Uint32Array): boolean {

@@ -8,11 +8,12 @@
 //   touches a dropped page: fault ─────────────>              replays, checks the page's hash, UFFDIO_COPY
 //
 // Rules
-//  - A page is dropped by the guest's own thread, at a cut, when none of its code runs. So there is no race: it first scans what was
+//  - A page is dropped by the guest's own thread, at a cut or while it waits for input, when none of its code runs. So there is no race: it first scans what was
 //    written (userfaultfd with WP_ASYNC, PAGEMAP_SCAN) and drops only pages that were not written since the keeper read them to
 //    compare. `lastWritten[page]` is the epoch of the last write; a drop names the epoch that was open before the keeper looked.
 //  - Whatever the recorder believes is a guess: of the inputs, of what a function does, of which bytes a copy moved. Only the
-//    comparison makes it a proof, and every page that is dropped has been made once, from what is kept, before.
+//    comparison makes it a proof, and every page that is dropped has been made once, from what is kept, before. What a calm guest has that is not proved
+//    yet is packed for the time being, unpacked once to see, and proved from that later (unproved.ts).
 //  - The keeper touches no page of the guest's that may be absent, takes no lock and waits for nobody.
 //  - Files that epochs read are held under a lease; who wants to write one waits until the keeper has a copy (sources.ts).
 //  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.

@@ -1,6 +1,6 @@
 // Pages that are to be proved still, and what they hold. When a guest becomes calm the keeper is often behind: proving takes a replay for each epoch. So
 // that memory does not wait for it, such pages are packed as they are, at once, and go; each is proved later, from what was packed, and the recipe that is
-// found takes the place of what was packed.
+// found takes the place of what was packed, unless that takes no more.
 //
 //   physical ── packed for the time being ──> asked ──> virtual <──> clean
 //                        └─────── proved from what was packed: another lens, the same state ───────┘
