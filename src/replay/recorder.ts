@@ -83,8 +83,9 @@ const renewEvery = 8
 /** In a plain phase, after so much of the guest's time (ms), memory that recording so many epochs took is given back: that takes some 40 ms. */
 const calmTime = 1000
 const cutsPerCollection = 32
-/** Who waits for so long (ms) does nothing for a while; how often it is looked whether pages are to go. */
+/** Who waits for so long (ms) does nothing for a while; then its epoch is ended; how often it is looked whether pages are to go. */
 const idleAfter = 16
+const endAfter = 250
 const longestIdle = 512
 /** Reads of a file shorter than this are kept as bytes. */
 const shortRead = 96
@@ -235,12 +236,14 @@ export class Recorder {
     this.#begun.id += 100
   }
 
-  // The guest waits: none of its code runs, so pages can go now. A page that the open epoch has written stays.
+  // The guest waits: none of its code runs, so pages can go now. Those that the open epoch has written can when it is over: after a while it is ended here, where
+  // no replay ends.
   #wait(ready: (milliseconds: number) => boolean): void {
     if (ready(idleAfter)) return
     const { control } = this.#parts.shared
     const since = performance.now()
     let wait = idleAfter
+    let ended = !this.#tracking
     Atomics.store(control, word.waiting, 1)
     try {
       while (!ready(wait)) {
@@ -249,7 +252,12 @@ export class Recorder {
           this.dropNow()
           wait = idleAfter
         }
-        if (performance.now() > since + calmTime && this.counts.cuts >= this.#collected + cutsPerCollection) {
+        const time = performance.now() - since
+        if (!ended && time > endAfter) {
+          ended = true
+          this.#endHere()
+        }
+        if (time > calmTime && this.counts.cuts >= this.#collected + cutsPerCollection) {
           this.#collected = this.counts.cuts
           giveBack()
         }
@@ -258,6 +266,15 @@ export class Recorder {
       Atomics.store(control, word.waiting, 0)
       this.#since = threadTime()
     }
+  }
+
+  #endHere(): void {
+    const written = this.#scan()
+    this.#count()
+    this.#touched()
+    this.#post(0, false, written, true)
+    this.#tags?.forget(this.#size)
+    this.#begin(nowhere)
   }
 
   /** The guest does not run. */
