@@ -61,7 +61,7 @@ const muchResidual = 700
 const quietFor = 6
 const lullAfter = 150
 /** What is proved is dropped when no epoch has come for so long (ms), and none is recorded. */
-const calmAfter = 150
+const calmAfter = 80
 /** What is kept for an epoch is worth it up to this part of the pages that it makes newly. */
 const mostKept = 0.2
 /** From this part on, inputs are looked for in pages that other epochs make. */
