@@ -26,11 +26,35 @@ export interface Label {
  * results by name.
  */
 export interface Dirt {
-  readonly v: Set<string | number>
-  readonly t: Set<string | number>
-  readonly p: Set<string | number>
+  readonly v: Found<string | number>
+  readonly t: Found<string | number>
+  readonly p: Found<string | number>
   /** Sites of loads whose shadow word a store behind them asks for. */
-  readonly loads: Set<number>
+  readonly loads: Found<number>
+}
+
+/** A set that knows whether it was asked for something that came in only later: then what was answered is not what it would answer now. */
+export class Found<T> {
+  readonly #in = new Set<T>()
+  readonly #missed = new Set<T>()
+  /** Since `begin`, it has answered something that it would not answer any more. */
+  stale = false
+
+  begin(): void {
+    this.#missed.clear()
+    this.stale = false
+  }
+
+  add(one: T): void {
+    this.#in.add(one)
+    if (this.#missed.has(one)) this.stale = true
+  }
+
+  has(one: T): boolean {
+    if (this.#in.has(one)) return true
+    this.#missed.add(one)
+    return false
+  }
 }
 
 /** A load: its site, and the local with the shadow word that it has found, if it keeps it. */

@@ -2,7 +2,7 @@
 // in locals beside. What is known before the program runs (a constant is defined, a comparison of defined values too) costs nothing:
 // the translation assumes that every local and every block's result is always defined and never a pointer, and starts again
 // with what turned out otherwise until nothing does.
-import type { Dirt, Label } from './blocks.ts'
+import { type Dirt, Found, type Label } from './blocks.ts'
 import { Cursor } from '../wasm/instructions.ts'
 import type { Func, FuncType, ValueType } from '../wasm/module.ts'
 import { F32, F64, I32 } from '../wasm/module.ts'
@@ -33,19 +33,19 @@ export function translate(context: Context, func: Func, index: number): Translat
   for (const run of func.locals) for (let i = 0; i < run.count; i++) types.push(run.type)
   const { stackPointer } = context
   const use = frameUse(func, stackPointer, type.params.length, types.length, context.destroys(index))
-  const dirt: Dirt = { v: new Set(), t: new Set(), p: new Set(), loads: new Set() }
+  const dirt: Dirt = { v: new Found(), t: new Found(), p: new Found(), loads: new Found() }
   type.params.forEach((param, i) => {
     if (shadowType(param) === undefined) return
     dirt.v.add(i)
     dirt.t.add(i)
     if (param === I32) dirt.p.add(i)
   })
+  const sets = Object.values(dirt) as Found<never>[]
   for (;;) {
-    const size = (): number => dirt.v.size + dirt.t.size + dirt.p.size + dirt.loads.size
-    const before = size()
+    for (const set of sets) set.begin()
     const translation = new Translation(context, func, index, type, types, use, dirt)
     const body = translation.run()
-    if (size() === before) {
+    if (!sets.some(set => set.stale)) {
       const locals = [...func.locals, ...translation.locals.runs()]
       return { locals, body, use, rare: translation.rare }
     }
