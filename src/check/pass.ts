@@ -264,7 +264,9 @@ export function checkPass(module: Module, options: PassOptions): Module {
       } else out.bytes(bytes, cursor.at, cursor.end)
     return out.take()
   }
-  const shadowLimits = { min: 65536, max: 65536, shared: false, is64: false }
+  // Shared, though no other thread has them: V8 counts what is not as memory that its collector could give back, and collects all it has each
+  // time that gigabytes come.
+  const limits = (pages: number): Limits => ({ min: pages, max: pages, shared: true, is64: false })
   const memoryCount = spaces.memories.length
   return {
     ...module,
@@ -278,9 +280,9 @@ export function checkPass(module: Module, options: PassOptions): Module {
     functions,
     memories: [
       ...module.memories.map(one => (host === undefined ? one : withRoom(one, host.room))),
-      shadowLimits,
-      { min: CONTROL_PAGES, max: CONTROL_PAGES, shared: false, is64: false },
-      shadowLimits,
+      limits(65536),
+      limits(CONTROL_PAGES),
+      limits(65536),
     ],
     globals: globals.map(one => ({
       ...one,
