@@ -3,6 +3,7 @@ import type { EngineGlobal } from '../guest/engine.ts'
 import type { ErrorKind, Note } from './errors.ts'
 import { FRAME_TAGS, FRAME_VARIABLES, HEAP_TAGS, TABLE, TAG_LIMIT } from './layout.ts'
 import type { Block } from './heap.ts'
+import type { GlobalVariable } from './program.ts'
 import type { Runtime } from './runtime.ts'
 import { ENDED } from './scopes.ts'
 
@@ -20,12 +21,17 @@ function relation(at: number, start: number, length: number): string {
   return at === start ? 'at the start of' : `${at - start} byte${at - start === 1 ? '' : 's'} into`
 }
 
+const toGlobal = (at: number, { name, start, length }: GlobalVariable): string =>
+  `${relation(at, start, length)} the global variable ${name} (${length} bytes)`
+
 export class Places {
   readonly #runtime: Runtime
   /** Blocks on the stack whose size came at run time, by tag: where. */
   readonly #allocas = new Map<number, number>()
   /** Where the stack pointer was at the start. */
   stackTop = 0
+  /** What the stack can't go below: the end of the data that is known to lie there. */
+  stackEnd = 0
   tags!: EngineGlobal
   liveTags!: EngineGlobal
 
@@ -53,7 +59,7 @@ export class Places {
           kind: base,
           note: [
             {
-              text: `${relation(at, global.start, global.length)} the global variable ${global.name} (${global.length} bytes)`,
+              text: toGlobal(at, global),
               frames: [],
             },
           ],
@@ -128,6 +134,10 @@ export class Places {
       return { kind: 'wild-pointer', note: say('behind the end of memory'), ...none }
     const block = runtime.heap.near(at)
     if (block !== undefined) return this.#block(base, block, at, size)
+    const global = runtime.program.globalAt(at)
+    if (global !== undefined) return { kind: base, note: say(toGlobal(at, global)), ...none }
+    if (at < this.stackEnd)
+      return { kind: base, note: say('in the data that the program starts with'), ...none }
     const pointer = runtime.stackPointer === undefined ? 0 : (runtime.stackPointer.value as number) >>> 0
     if (at < pointer && at < this.stackTop)
       return {
@@ -136,6 +146,17 @@ export class Places {
         ...none,
       }
     return { kind: 'wild-pointer', note: say('in memory that nobody has taken'), ...none }
+  }
+
+  /** Of an error while the stack pointer is where no stack is: that may be why. */
+  stackUsedUp(): Note[] {
+    const { stackPointer, memory } = this.#runtime
+    if (stackPointer === undefined || this.stackTop === 0) return []
+    const pointer = stackPointer.value as number
+    const isBelow = pointer < 0 && pointer >>> 0 > memory.buffer.byteLength
+    if (!isBelow && (pointer < 0 || pointer >= this.stackEnd)) return []
+    const text = `the stack is used up: its pointer is ${this.stackEnd - pointer} bytes below the end; clang -Wl,-z,stack-size=BYTES gives more`
+    return [{ text, frames: [] }]
   }
 
   /** The member of a variable that holds a byte, if it is an array of characters: where it is, and of what. `t`: the pointer's. */

@@ -158,6 +158,7 @@ export class Runtime {
     if (stackFirst) this.shadow.setDefined(1024, size - 1024)
     else if (first >= 1024) this.shadow.setUnaddressable(0, 1024)
     this.places.stackTop = stackFirst || top > 0 ? top : 0
+    this.places.stackEnd = stackFirst ? 0 : Math.min(top, program.lastData)
   }
 
   // What JavaScript takes of the memory nobody sees: all of it but the heap's room may be touched.
@@ -268,7 +269,7 @@ export class Runtime {
         size,
         address: at,
         block,
-        notes: note,
+        notes: [...note, ...this.places.stackUsedUp()],
       }
     })
   }
@@ -283,7 +284,7 @@ export class Runtime {
     this.log.add(kind, this.capture(site), this.#inside ?? this.#call, () => ({
       kind,
       message,
-      notes,
+      notes: [...notes, ...this.places.stackUsedUp()],
       ...more,
     }))
   }

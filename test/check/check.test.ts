@@ -57,6 +57,25 @@ when.each([
   }
 })
 
+when.each(['--no-stack-first', '--stack-first'])('a stack that is used up is named: %s', order => {
+  const source = 'test/guests/check/deep.c'
+  const layout = order === '--stack-first' ? [`-Wl,${order}`] : []
+  const { findings } = checked(compiled(source, '-O0', ...layout), ['deep'])
+  const said = findings.flatMap(({ notes }) => notes.map(({ text }) => text))
+  expect(said.filter(text => text.startsWith('the stack is used up'))).not.toEqual([])
+  expect(brief(checked(compiled(source, '-O0', ...layout), ['flat']).findings)).toEqual([])
+  const more = checked(compiled(source, '-O0', '-Wl,-z,stack-size=1048576', ...layout), ['deep'])
+  expect(brief(more.findings)).toEqual([])
+})
+
+when('free of what is data, not of the stack, says so', () => {
+  const { findings } = checked(compiled('test/guests/check/deep.c', '-O0'), ['text', 'table'])
+  expect(findings.map(({ kind, notes }) => [kind, notes[0]?.text])).toEqual([
+    ['invalid-free', 'in the data that the program starts with'],
+    ['invalid-free', '4 bytes into the global variable table (4000 bytes)'],
+  ])
+})
+
 when('an error names the size, the block and where the block was taken', () => {
   const { findings, errors } = checked(compiled('test/guests/check/heap.c', '-O0'), ['over'])
   const [finding] = findings
