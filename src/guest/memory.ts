@@ -68,7 +68,6 @@ export class GuestMemory {
     this.#see(this.memory.buffer)
   }
 
-  /** The host is going to write there what it reads from a file. */
   /** Whether somebody has something to do while the guest waits. */
   get observed(): boolean {
     return this.#observer?.waits !== undefined
@@ -79,6 +78,7 @@ export class GuestMemory {
     this.#observer?.waits?.(ready)
   }
 
+  /** The host is going to write there what it reads from a file. */
   brings(at: number, length: number, provenance: Provenance): void {
     this.#observer?.brings?.(at, length, provenance)
   }

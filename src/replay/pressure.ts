@@ -1,10 +1,10 @@
 // How much of what came back may stay, and whether more may be dropped: what the guest waits for is weighed against the memory.
 //
-// A tenth of what the guest has written may stay, unless somebody said otherwise; less, down to half of that, where there are many pages that were never
-// proved. When a guest waits for more than half of its time for
-// pages here and there, or for such that had come back before (to keep more does not help who goes once over everything in order), it
-// may keep twice as much, up to all of it; then nothing is dropped either, and pages come back a whole epoch at a time. When it
-// has been calm for some time, that is taken back. A guest for which it did not help more than a few times is left alone.
+// A tenth of what the guest has written may stay, unless somebody said otherwise; less, down to half of that, where there are many pages
+// that were never proved. When a guest waits for more than half of its time for pages here and there, or for such that had come back before
+// (to keep more does not help who goes once over everything in order), it may keep twice as much, up to all of it; then nothing is dropped
+// either, and pages come back a whole epoch at a time. When it has been calm for some time, that is taken back. A guest for which it did
+// not help more than a few times is left alone.
 import { pageState, type Shared, word } from './protocol.ts'
 
 const pageBytes = 4096
