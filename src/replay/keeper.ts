@@ -220,7 +220,9 @@ class Keeper {
 
   run(): void {
     while (this.#running) {
-      const busy = this.#queue.length > 0 || this.#again || this.#unproved.waits
+      // Not for a guest that comes back for it at once.
+      const packs = this.#unproved.waits && !this.#restorer.pressure.high
+      const busy = this.#queue.length > 0 || this.#again || packs
       const ready = this.#poller.wait(busy ? 0 : this.#reportWanted ? 1 : lullAfter)
       for (let i = 0; i < ready; i++) {
         const fd = this.#poller.ready(i)
@@ -248,7 +250,7 @@ class Keeper {
       }
       this.#trim()
       this.#unproved.calm = this.#calm && !this.#reportWanted
-      if (this.#unproved.waits) {
+      if (packs) {
         if (this.#unproved.pack()) this.#requests.send(true)
         continue
       }

@@ -119,7 +119,7 @@ export class Restorer {
         this.#assemble(other, this.#other.bytes)
         this.#install(other, this.#other.address)
       }
-    this.#next(page, stream.ahead)
+    this.#next(page, this.pressure.high ? mostAhead : stream.ahead)
     // What came with it counts as asked for.
     while (this.#parts.shared.states[stream.last + 1] === pageState.clean && stream.last < page + mostAhead)
       stream.last++
