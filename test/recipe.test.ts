@@ -195,6 +195,25 @@ describe('the search for recipes', { timeout: 60_000 }, () => {
     expect(readFileSync(join(folder.path, 'recipe')).length).toBeLessThan(0.2 * memory.bytes.length)
   })
 
+  // As an interpreter holds the code of its modules: each file makes less than a hundredth.
+  test('parts of hundreds of small files', () => {
+    using folder = new Folder()
+    const files = Array.from({ length: 240 }, (_, i) => randomBytes(8192 + 37 * i, i + 1))
+    const paths = files.map((bytes, i) => folder.file(`m${i}`, bytes))
+    const blocks = files.flatMap(bytes => {
+      const parts: Uint8Array[] = []
+      for (let at = 5; at + 300 < bytes.length; at += 340) parts.push(bytes.subarray(at, at + 300))
+      return parts
+    })
+    const memory = new FakeMemory(objects(blocks))
+    const found = findRecipes(memory, memory.runs, paths.map(candidate), {
+      path: join(folder.path, 'recipe'),
+      most: 2 ** 30,
+    })
+    // 128 files can serve, the ones that make most.
+    expect(made(memory, found)).toBeGreaterThan(0.4 * (memory.bytes.length / PAGE))
+  })
+
   test('pages of a file with something between, in any order', () => {
     using folder = new Folder()
     const bytes = randomBytes(2 ** 22, 8)

@@ -16,7 +16,7 @@ import { throttle } from './throttle.ts'
 const CREW_FROM = 8192
 
 /** Pages that are not yet explained from which on pieces of files are worth a search through all of them. */
-const PIECES_FROM = 2048
+const PIECES_FROM = 512
 
 export type Level = 'quick' | 'second' | 'deep'
 

@@ -23,12 +23,12 @@ import { type Candidate, Pool } from './pool.ts'
 import { sourcesOf } from './trial.ts'
 
 const PAGE = 4096
-/** Bytes that a page may leave to be kept, before compression: much of it if pieces of files make the rest. */
+/** Bytes that a page may leave to be kept, before compression: the more of it pieces of files make, up to MOST_KEPT. */
 const MOST_KEPT = 2304
 const MOST_KEPT_ALONE = 1024
+const KEPT_FOR_COPIED = 1.25
 /** Fewer pages are not worth a file. */
 const LEAST_PAGES = 64
-const LEAST_COPIED = 1024
 /** A cell's blob must be smaller than this share of its pages, and of what zstd makes of them. */
 const WORTH = 0.25
 const BETTER = 0.75
@@ -192,7 +192,7 @@ class Cook {
     let copied = 0
     for (const step of steps)
       copied += step.kind === 'copy' ? step.length : step.kind === 'strided' ? step.count * step.width : 0
-    const most = copied >= LEAST_COPIED ? MOST_KEPT : MOST_KEPT_ALONE
+    const most = Math.min(MOST_KEPT, MOST_KEPT_ALONE + KEPT_FOR_COPIED * copied)
     const kept = program && program.length + notZero <= most * copies
     if (!kept && copies === 1) return
     this.#cell.push({

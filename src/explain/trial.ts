@@ -16,6 +16,7 @@ const MIB = 2 ** 20
 const SAMPLE = 256
 /** One anchor in 2^BITS positions. */
 const BITS = 4
+const ANCHOR = 2 ** BITS
 const SLOTS = 2 ** 20
 /** A view that hits less than this share of a plane's anchors is left out. */
 const SHARE = 0.01
@@ -29,13 +30,19 @@ const PIECE = 65_536
 const STRIDE = 8 * PIECE
 /** Bytes of files and views that are tried: so many for each byte that is unexplained, and at most. */
 const FOR_EACH_BYTE = 16
+/** Small files (an interpreter has hundreds) have room of their own, so that they need not be behind what is large. */
+const SMALL = 262_144
+const SMALL_FOR_EACH_BYTE = 4
 const MOST_BYTES = 2 ** 30
 const MOST_VIEWED = 50
 const MOST_COLUMNS = 32
-const MOST_SOURCES = 64
+const MOST_SOURCES = 128
 /** Files of fewer bytes are not worth a lease. */
-const LEAST_FILE = 65_536
-const MOST_FILES = 500
+const LEAST_FILE = 4096
+const MOST_FILES = 1000
+/** A small file can't hit much of all: one of which memory seems to hold this share is a source whatever else there is. */
+const HELD = 1 / 8
+const LEAST_HELD = 3
 /** Blocks of a view that are kept for the sources that are its columns. */
 const BLOCK = 262_144
 const BLOCKS = 48
@@ -153,13 +160,17 @@ export function sourcesOf(
   const marked = new Set(numeric ? [...text, NUMBERS] : text)
   const found: Hits[] = []
   const unexplained = runs.reduce((sum, run) => sum + run.pages * PAGE, 0)
+  const standsFor = Math.max(1, unexplained / PAGE / SAMPLE)
   let left = Math.min(MOST_BYTES, FOR_EACH_BYTE * unexplained)
+  let leftForSmall = Math.min(MOST_BYTES, SMALL_FOR_EACH_BYTE * unexplained)
   let viewed = 0
   const consider = (candidate: Candidate, columns = 1): void => {
     const index = pool.add(candidate)
     const size = pool.size(index)
-    if (size < PAGE || size > left) return
-    left -= size
+    const small = size <= SMALL
+    if (size < PAGE || size > (small ? leftForSmall : left)) return
+    if (small) leftForSmall -= size
+    else left -= size
     const align = elementOf(candidate.lens)
     const whole = { candidate, index, size, align, step: 1, column: 0 }
     const rows = Math.floor(size / align / columns)
@@ -169,13 +180,16 @@ export function sourcesOf(
     for (const source of sources) {
       const scale = tryView({ ...source, plain: false, planes: [] }, reader, kernel, pause)
       const { counts } = kernel
+      const held = (counts[0] ?? 0) * scale * ANCHOR * standsFor
+      const dense = align === 1 && (counts[0] ?? 0) >= LEAST_HELD && held >= HELD * size
       const hits = Array.from(totals, (total, plane) => {
         const n = counts[plane] ?? 0
         // Only one in `align` of the page's own bytes can be where an element begins.
         const side = plane === 0 && align > 1
         const wanted = plane === 0 ? source.step === 1 : align === PLANES[plane - 1]?.width
         const least = side ? (SIDE_BY_SIDE * total) / align : (SHARE * total) / source.step
-        return wanted && n >= LEAST_HITS && n * scale >= least ? n * scale : 0
+        const enough = (n >= LEAST_HITS && n * scale >= least) || (plane === 0 && dense)
+        return wanted && enough ? n * scale : 0
       })
       if (hits.some(n => n > 0)) found.push({ ...source, hits })
     }

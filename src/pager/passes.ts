@@ -8,8 +8,9 @@ import { memoryFigures } from '../process/target.ts'
 
 /** Growth of unexplained memory that is worth a pass. */
 const worthwhile = 4 << 20
-/** What an interpreter keeps for itself is less than this, bytes. */
-const worthPieces = 12 << 20
+/** Unexplained memory that is worth a search for pieces: so much, bytes, and this share of what is explained. */
+const worthPieces = 2 << 20
+const worthShare = 1 / 50
 /** How long a pass waits for what could not be dropped at once, milliseconds. */
 const patience = 2000
 /** Longest time without a pass, seconds: memory can be rewritten without growing. */
@@ -127,8 +128,8 @@ export class Passes {
     const much = Math.max(worthwhile, (quick * pageBytes) / 4)
     if (!deep && this.#unexplained() > much) await this.#stage(() => c.pass('second'))
     this.#pieced = Math.min(this.#pieced, this.#unexplained())
-    // That search takes as long as all before it: not for the few pages that every program keeps for itself.
-    const some = Math.max(worthPieces, (this.#explained() * pageBytes) / 20)
+    // That search takes as long as all before it for the same memory: not for next to nothing.
+    const some = Math.max(worthPieces, this.#explained() * pageBytes * worthShare)
     if (this.#unexplained() - this.#pieced > some)
       await this.#stage(async () => {
         await c.recipes()
