@@ -25,7 +25,7 @@ import { sourcesOf } from './trial.ts'
 const PAGE = 4096
 /** Bytes that a page may leave to be kept, before compression: the more of it pieces of files make, up to MOST_KEPT. */
 const MOST_KEPT = 2304
-const MOST_KEPT_ALONE = 1024
+const MOST_KEPT_ALONE = 1280
 const KEPT_FOR_COPIED = 1.25
 /** Fewer pages are not worth a file. */
 const LEAST_PAGES = 64

@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { generator } from '../explain-helpers.ts'
 import { cannotRun, Lab, MiB, PAGE, Pager, run, shape, Target, until } from './lab.ts'
+import { chosen, shareOf } from './materials.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 16 * MiB
-const enough = size - 256 * 1024
+const enough = (size - 256 * 1024) * shareOf(chosen)
 const file: string = lab.file(size, 2)
 afterAll(() => lab.close())
 afterEach(() => lab.endAll())
@@ -258,10 +259,14 @@ describe.skipIf(reason !== undefined)(`a pager that is killed${reason ? ` (${rea
   })
 
   test('and an interpreter that grows a list of bytes never notices', async () => {
-    const { voice } = run(lab, 'python3', ['-u', join(import.meta.dirname, '../targets/grow.py'), file])
+    const { voice } = run(lab, 'python3', [
+      '-u',
+      join(import.meta.dirname, '../targets/grow.py'),
+      lab.plain(size, 27),
+    ])
     const ready = await voice.answer()
     expect(ready).toMatch(/^ready/)
-    let pager = await Pager.dropped(lab, voice.pid(), enough)
+    let pager = await Pager.dropped(lab, voice.pid(), enough, { pack: false })
     const random = generator(27)
     for (let i = 0; i < 4; i++) {
       voice.tell(`grow ${i}`)

@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -28,7 +29,7 @@ import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { randomBytes } from '../explain-helpers.ts'
-import { type MaterialName, material } from './materials.ts'
+import { chosen, type MaterialName, material } from './materials.ts'
 import { removeFolder } from '../../src/sys/folder.ts'
 
 export const PAGE = 4096
@@ -59,6 +60,8 @@ export interface Stuff {
 export class Lab {
   readonly directory: string = mkdtempSync(join(tmpdir(), 'lethe-safety-'))
   readonly #closers: (() => void)[] = []
+  /** What targets hold instead of the files that `file` made, if their bytes are not the files' own. */
+  readonly #contents = new Map<string, string>()
   #next = 0
 
   /** Compiles test/targets/NAME.c; the path of the program. */
@@ -91,10 +94,33 @@ export class Lab {
   }
 
   /** A new file of random bytes. */
-  file(bytes: number, seed = 1): string {
+  plain(bytes: number, seed = 1): string {
     const path = this.path('data')
     writeFileSync(path, randomBytes(bytes, seed))
     return path
+  }
+
+  /** A new file of random bytes, or of what makes the material that was chosen. */
+  file(bytes: number, seed = 1): string {
+    if (chosen === 'verbatim') return this.plain(bytes, seed)
+    const { file, source } = this.material(chosen, bytes, seed)
+    this.#contents.set(source, file)
+    return source
+  }
+
+  /** The file that a target is to load for `path`, and whether that is only for a moment. */
+  loaded(path: string): { file: string; brief: boolean } {
+    const content = this.#contents.get(path)
+    if (content === undefined) return { file: path, brief: false }
+    const file = this.path('content')
+    copyFileSync(content, file)
+    return { file, brief: true }
+  }
+
+  /** What pagers are told if a test says nothing else: of a material they could not know the file. */
+  get options(): LabOptions {
+    if (chosen === 'packed') return { pack: true }
+    return { backings: [...this.#contents.keys()].filter(path => existsSync(path)) }
   }
 
   defer(close: () => void): void {
@@ -278,7 +304,8 @@ export class Target extends Voice {
     mode: Mode = 'mmap',
     wrap: readonly string[] = [],
   ): Promise<Target> {
-    const words = [...wrap, lab.program('target'), file, mode]
+    const { file: loaded, brief } = lab.loaded(file)
+    const words = [...wrap, lab.program('target'), loaded, mode]
     const child = spawn(words[0] as string, words.slice(1), {
       stdio: ['pipe', 'pipe', 'inherit', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
     })
@@ -287,7 +314,9 @@ export class Target extends Voice {
     const lines = new Lines(child.stdout as Readable)
     const ready = await lines.next(10_000, 'ready')
     if (ready === undefined || !ready.startsWith('ready')) throw new Error(`the target said ${ready}`)
-    return new Target(child, lines, file, ready, mode)
+    const target = new Target(child, lines, loaded, ready, mode)
+    if (brief) rmSync(loaded)
+    return target
   }
 
   /** Starts one that holds a material; only the source of it is left then. */
@@ -400,10 +429,14 @@ export class Pager {
     directory: string = lab.path(`state-${target}`),
   ): Pager {
     const words = ['--expose-gc', join(root, 'src/pager/main.ts'), directory, String(target)]
-    const child = spawn(node, [...words, JSON.stringify({ backings: [], cpu: 0.05, ...options })], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, XDG_CACHE_HOME: join(lab.directory, 'cache') },
-    })
+    const child = spawn(
+      node,
+      [...words, JSON.stringify({ backings: [], cpu: 0.05, ...lab.options, ...options })],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, XDG_CACHE_HOME: join(lab.directory, 'cache') },
+      },
+    )
     lab.defer(() => child.kill('SIGKILL'))
     return new Pager(child, directory, target)
   }

@@ -23,6 +23,13 @@ export interface Material {
   readonly lens?: string
 }
 
+/** The material of this run: LETHE_MATERIAL=utf16 npx vitest run test/safety plays the cases with that. */
+export const chosen: MaterialName =
+  materials.find(name => name === process.env['LETHE_MATERIAL']) ?? 'verbatim'
+
+/** How much of a target's memory becomes virtual: of a heap in pieces pages are left that hold too little of the file. */
+export const shareOf = (name: MaterialName): number => (name === 'recipe' ? 0.9 : 1)
+
 /** Of less nothing is packed, and no pieces are looked for. */
 export const leastOf = (name: MaterialName): number =>
   (name === 'recipe' ? 16 : name === 'packed' ? 6 : 1) * 2 ** 20

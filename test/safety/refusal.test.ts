@@ -4,12 +4,13 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { cannotRun, Lab, Lines, MiB, node, PAGE, Pager, root, run, shape, Target, until } from './lab.ts'
+import { chosen, shareOf } from './materials.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 8 * MiB
-const enough = size - 256 * 1024
+const enough = (size - 256 * 1024) * shareOf(chosen)
 const file: string = lab.file(size, 3)
 afterAll(() => lab.close())
 afterEach(() => lab.endAll())

@@ -9,12 +9,13 @@ import type { PagerStatus, Question } from '../../src/pager/main.ts'
 import { hasUserfaultfd, startTime } from '../../src/process/target.ts'
 import { generator } from '../explain-helpers.ts'
 import { cannotRun, figure, Lab, MiB, node, PAGE, root, run, shape, Target, until } from './lab.ts'
+import { chosen, shareOf } from './materials.ts'
 
 vi.setConfig({ testTimeout: 180_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 16 * MiB
-const enough = size - 256 * 1024
+const enough = (size - 256 * 1024) * shareOf(chosen)
 const file: string = lab.file(size, 4)
 afterAll(() => lab.close())
 afterEach(() => lab.endAll())
@@ -30,7 +31,12 @@ class Sleepy {
   constructor(target: number, calm: number, more: object = {}) {
     this.directory = lab.path(`state-${target}`)
     this.#log = `${this.directory}.log`
-    const options = JSON.stringify({ backings: [file], cpu: 0.05, calm, ...more })
+    const options = JSON.stringify({
+      ...(chosen === 'packed' ? { backings: [], pack: true } : { backings: [file] }),
+      cpu: 0.05,
+      calm,
+      ...more,
+    })
     const command = [node, '--expose-gc', join(root, 'src/pager/main.ts')]
     this.supervisor = spawn(
       join(root, 'bin/lethe-supervisor'),
