@@ -12,7 +12,7 @@ import { randomBytes } from '../explain-helpers.ts'
 import { cannotRun, Lab, MiB, PAGE, Pager, pattern, Target, until } from './lab.ts'
 import { chosen, shareOf } from './materials.ts'
 
-vi.setConfig({ testTimeout: 60_000 })
+vi.setConfig({ testTimeout: chosen === 'verbatim' ? 60_000 : 180_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 8 * MiB

@@ -6,7 +6,7 @@ import { generator } from '../explain-helpers.ts'
 import { cannotRun, Lab, MiB, PAGE, Pager, run, shape, Target, until } from './lab.ts'
 import { chosen, shareOf } from './materials.ts'
 
-vi.setConfig({ testTimeout: 90_000 })
+vi.setConfig({ testTimeout: chosen === 'verbatim' ? 90_000 : 240_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 16 * MiB
@@ -22,8 +22,11 @@ async function dropped(): Promise<{ target: Target; pager: Pager }> {
   return { target, pager: await Pager.dropped(lab, target.pid(), enough) }
 }
 
+/** How long a drop may be in coming: pieces are looked for after all else. */
+const patience = chosen === 'verbatim' ? 3000 : 12_000
+
 /** Watches without giving the processor away until `seen`, kills, and says whether it was seen. */
-function killWhen(pager: Pager, seen: () => boolean, ms = 3000): boolean {
+function killWhen(pager: Pager, seen: () => boolean, ms = patience): boolean {
   const end = performance.now() + ms
   while (performance.now() < end)
     if (seen()) {

@@ -1,5 +1,6 @@
 // The safety cases on memory that is not the file's own bytes: transcoded, decompressed, parsed, packed, in pieces. Each lens has the cases
-// that differ for it; all cases with all materials are the stress's (npm run stress -- --material NAME).
+// that differ for it; `LETHE_MATERIAL=NAME npx vitest run test/safety` plays all cases with another, and so does the stress
+// (npm run stress -- --material NAME).
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { cannotRun, Lab, MiB, PAGE, Pager, type Stuff, Target } from './lab.ts'

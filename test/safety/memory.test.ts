@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib'
 import { cannotRun, figure, Lab, MiB, type Mode, PAGE, Pager, pattern, Target } from './lab.ts'
 import { chosen, shareOf } from './materials.ts'
 
-vi.setConfig({ testTimeout: 60_000 })
+vi.setConfig({ testTimeout: chosen === 'verbatim' ? 60_000 : 180_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 8 * MiB

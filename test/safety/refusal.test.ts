@@ -6,7 +6,7 @@ import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { cannotRun, Lab, Lines, MiB, node, PAGE, Pager, root, run, shape, Target, until } from './lab.ts'
 import { chosen, shareOf } from './materials.ts'
 
-vi.setConfig({ testTimeout: 60_000 })
+vi.setConfig({ testTimeout: chosen === 'verbatim' ? 60_000 : 180_000 })
 const reason = cannotRun()
 const lab = new Lab()
 const size = 8 * MiB
