@@ -11,6 +11,8 @@ const worthwhile = 4 << 20
 /** Unexplained memory that is worth a search for pieces: so much, bytes, and this share of what is explained. */
 const worthPieces = 2 << 20
 const worthShare = 1 / 50
+/** And again: this share of what it has looked at in vain. */
+const worthMore = 1 / 8
 /** How long a pass waits for what could not be dropped at once, milliseconds. */
 const patience = 2000
 /** Longest time without a pass, seconds: memory can be rewritten without growing. */
@@ -128,8 +130,8 @@ export class Passes {
     const much = Math.max(worthwhile, (quick * pageBytes) / 4)
     if (!deep && this.#unexplained() > much) await this.#stage(() => c.pass('second'))
     this.#pieced = Math.min(this.#pieced, this.#unexplained())
-    // That search takes as long as all before it for the same memory: not for next to nothing.
-    const some = Math.max(worthPieces, this.#explained() * pageBytes * worthShare)
+    // That search takes as long as all before it for the same memory: not for next to nothing, nor again for a little more.
+    const some = Math.max(worthPieces, this.#explained() * pageBytes * worthShare, this.#pieced * worthMore)
     if (this.#unexplained() - this.#pieced > some)
       await this.#stage(async () => {
         await c.recipes()
