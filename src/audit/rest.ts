@@ -17,8 +17,8 @@ import { ProcessMemory, subtract } from '../process/snapshot.ts'
 import { removeFolder } from '../sys/folder.ts'
 
 const PAGE = 4096
-/** Less is what every program keeps for itself. */
-const WORTH_BYTES = 12 * 2 ** 20
+/** Less is not worth the time of an audit. */
+const WORTH_BYTES = 2 * 2 ** 20
 const WORTH_SHARE = 1 / 20
 /** The sample: pages, and neighbours in a group. */
 const SAMPLE = 4096
