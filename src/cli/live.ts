@@ -6,6 +6,8 @@ import { formatSize } from './size.ts'
 
 const everyTerminal = 500
 const everyPipe = 5000
+/** Files that are named; an interpreter has read hundreds. */
+const named = 12
 
 /** Before and after, in a few lines. */
 export function summary(status: PagerStatus, found: boolean): string[] {
@@ -21,10 +23,12 @@ export function summary(status: PagerStatus, found: boolean): string[] {
       `${status.seconds.toFixed(1)} s`,
   ]
   if (status.packs > 0) lines.push(`  packed into ${formatSize(status.packs)}`)
-  for (const { path, lens, copy, lost } of status.backings.filter(b => !/^(packed|recipe)$/.test(b.lens)))
+  const from = status.backings.filter(b => !/^(packed|recipe)$/.test(b.lens))
+  for (const { path, lens, copy, lost } of from.slice(0, named))
     lines.push(
       `  from ${copy ? 'a private copy of ' : ''}${path}${lens === 'verbatim' ? '' : ` through ${lens}`}${lost === undefined ? '' : ` (no more: ${lost})`}`,
     )
+  if (from.length > named) lines.push(`  and from ${from.length - named} more; lethe status --json names all`)
   if (status.recipes > 0)
     lines.push(`  put together from pieces; ${formatSize(status.recipes)} kept for that`)
   if (status.backings.length === 0)
