@@ -234,9 +234,9 @@ class Keeper {
         }
       }
       const now = performance.now()
-      this.#replayer.calm = this.#calm && !busy
+      this.#replayer.calm = this.#calm
       // Faults come in clusters.
-      if (this.#replayer.calm && now > this.#replayed + rememberFor) {
+      if (this.#calm && !busy && now > this.#replayed + rememberFor) {
         this.#replayer.forget()
         this.#restorer.forget()
       }
@@ -340,9 +340,15 @@ class Keeper {
     this.#restorer.forget()
     this.#trials.forget()
     this.#halves.clear()
+    this.#forgetEpochs()
+    giveBack()
+  }
+
+  // Those that no page needs, when none is to be tried with them still.
+  #forgetEpochs(): void {
+    if (!this.#later.idle) return
     const needed = neededEpochs(this.#holdings)
     for (const [id, epoch] of this.#epochs) if (!needed.has(epoch)) this.#epochs.delete(id)
-    giveBack()
   }
 
   #post(message: FromKeeper): void {

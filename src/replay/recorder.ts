@@ -459,7 +459,9 @@ export class Recorder {
 
   // Polls that take the time of an epoch.
   #adapt(used: number, time: number): void {
-    const factor = Math.min(1.5, Math.max(0.1, this.#epochTime / Math.max(time, 0.01)))
+    // A plain loop may poll a hundred times as often as the next one, and nothing goes before that comes to its next cut.
+    const least = this.#tracking ? 0.67 : 0.1
+    const factor = Math.min(1.5, Math.max(least, this.#epochTime / Math.max(time, 0.01)))
     this.#budget = Math.max(500, Math.min(2e7, Math.round(used * factor)))
   }
 

@@ -14,7 +14,7 @@ import { packedPage } from './packed.ts'
 import { pageState, type Shared, word } from './protocol.ts'
 
 /** So many pages are packed in one go: the guest waits no longer. */
-const pagesAtOnce = 16
+const pagesAtOnce = 2
 /** And so many go together. */
 const pagesPerDrop = 1024
 
