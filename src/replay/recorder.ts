@@ -12,7 +12,7 @@ import { advise, page, protect, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
 import { CallLog } from './calls.ts'
-import { giveBack } from './calm.ts'
+import { giveBack, sweep } from './calm.ts'
 import { threadTime } from './clock.ts'
 import { Dropper } from './dropper.ts'
 import { unrepeatableCalls } from './host-calls.ts'
@@ -80,7 +80,11 @@ const leastBacklog = 48 << 10
 const longestWait = 400
 /** After so many cuts an activation goes on in a new one (bodies.ts). */
 const renewEvery = 8
-/** In a plain phase, after so much of the guest's time (ms), memory that recording so many epochs took is given back: that takes some 40 ms. */
+/**
+ * In a plain phase, after so many cuts, what was in use for a moment is given back; after so much of the guest's time (ms) all that recording so many epochs
+ * took: that takes some 40 ms.
+ */
+const sweepCuts = 16
 const calmTime = 1000
 const cutsPerCollection = 32
 /** Who waits for so long (ms) does nothing for a while; then its epoch is ended; how often it is looked whether pages are to go. */
@@ -145,9 +149,10 @@ export class Recorder {
   /** Since the rate of writing was last looked at. */
   #pages = 0
   #time = 0
-  /** Cuts when memory was last given back, and the guest's time in the plain phase. */
+  /** Cuts when memory was last given back, and the guest's time in the plain phase, and its cuts. */
   #collected = 0
   #plainTime = 0
+  #plainCuts = 0
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
   /** Counts for the report. */
@@ -529,6 +534,7 @@ export class Recorder {
   }
 
   #giveBack(): void {
+    if (++this.#plainCuts === sweepCuts) sweep()
     if (this.#paused > 0 || this.counts.cuts < this.#collected + cutsPerCollection) return
     if (this.#plainTime < calmTime) return
     this.#collected = this.counts.cuts
@@ -538,6 +544,7 @@ export class Recorder {
 
   #plain(): void {
     this.#plainTime = 0
+    this.#plainCuts = 0
     this.counts.plainPhases++
     this.#track(false)
     this.#set('low', 0)

@@ -23,6 +23,8 @@ const fewPages = 24
 /** While the guest loads it waits for a page until the keeper is done with an epoch: who has come back for pages in order gets those of so many replays. */
 const manyAhead = 32
 const mostReplays = 3
+/** Until the keeper runs when the guest has touched a page, and the guest when the page is there (ms). */
+const wakeUps = 0.04
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
 
@@ -127,7 +129,7 @@ export class Restorer {
     const end = (this.faultedAt = performance.now())
     if (this.times.length < 1e6) this.times.push(end - start)
     if (!again && stream.ahead !== leastAhead) return
-    this.pressure.waited(start, end)
+    this.pressure.waited(start - wakeUps, end)
     if (this.#parts.shared.control[word.tracking] === isTracking.yes) this.#parts.requests.missed()
   }
 
