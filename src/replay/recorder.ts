@@ -12,7 +12,7 @@ import { advise, page, protect, scanPages } from '../sys/memory.ts'
 import * as uffd from '../sys/uffd.ts'
 import { copiesAt, logAt, logEntry } from './assemble.ts'
 import { CallLog } from './calls.ts'
-import { giveBack, sweep } from './calm.ts'
+import { giveBack, sweep, unmapCode } from './calm.ts'
 import { threadTime } from './clock.ts'
 import { Dropper } from './dropper.ts'
 import { unrepeatableCalls } from './host-calls.ts'
@@ -265,7 +265,7 @@ export class Recorder {
         if (time > calmTime && this.counts.cuts >= this.#collected + cutsPerCollection) {
           this.#collected = this.counts.cuts
           giveBack()
-        }
+        } else if (wait === longestIdle) unmapCode()
       }
     } finally {
       Atomics.store(control, word.waiting, 0)
