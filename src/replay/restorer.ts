@@ -23,7 +23,7 @@ const fewPages = 24
 /** While the guest loads it waits for a page until the keeper is done with an epoch: who has come back for pages in order gets those of so many replays. */
 const manyAhead = 32
 const mostReplays = 3
-/** Until the keeper runs when the guest has touched a page, and the guest when the page is there (ms). */
+/** Until the keeper runs when the guest has touched a page, and the guest when the page is there (ms): an estimate. */
 const wakeUps = 0.04
 /** How often a page that came out wrong is made again before the run is given up. */
 const mostAttempts = 3
