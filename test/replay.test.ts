@@ -213,6 +213,58 @@ describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 1
     expect(moved).toBeGreaterThan(0)
   })
 
+  test('memory that an array has left is used again, and holds what the program puts there', () => {
+    const source = join(folder, 'left.c')
+    writeFileSync(
+      source,
+      `#include <stdio.h>
+      #include <stdlib.h>
+      #include <string.h>
+      struct pair { unsigned key; char *name; };
+      int main(int argc, char **argv) {
+        struct pair *pairs = 0, *next;
+        unsigned room = 0, n = 0, sum = 0, x = 1;
+        char name[32];
+        for (; n < 400000; n++) {
+          x = x * 1103515245 + 12345;
+          if (n == room && argc > 1) {
+            next = malloc((room ? room * 2 : 1024) * sizeof *next);
+            if (pairs) __builtin_memcpy(next, pairs, room * sizeof *next);
+            // What was copied is there still until it is given back.
+            for (unsigned i = 0; i < room; i += 97) sum = sum * 31 + pairs[i].key;
+            free(pairs);
+            pairs = next;
+            room = room ? room * 2 : 1024;
+          } else if (n == room) pairs = realloc(pairs, (room = room ? room * 2 : 1024) * sizeof *pairs);
+          sprintf(name, "name %u", x >> 7);
+          pairs[n] = (struct pair){x, strdup(name)};
+          if (n % 50000 == 49999) {
+            unsigned *empty = calloc(20000, sizeof *empty);
+            for (int i = 0; i < 20000; i++) sum += empty[i];
+            if (n % 100000 == 49999) free(empty);
+          }
+        }
+        for (unsigned i = 0; i < n; i++) sum = sum * 31 + pairs[i].key + strlen(pairs[i].name) + pairs[i].name[6];
+        printf("%u\\n", sum);
+      }`,
+    )
+    const json = join(folder, 'left.json')
+    for (const flags of [[], ['-mbulk-memory']]) {
+      const object = join(folder, 'left.o')
+      const guest = join(folder, `left${flags.length}.wasm`)
+      execFileSync('clang', ['--target=wasm32-wasi', '-O1', ...flags, '-w', '-c', '-o', object, source])
+      execFileSync('clang', ['--target=wasm32-wasi', '-w', '-o', guest, object])
+      for (const args of [[], ['memcpy']]) {
+        const plain = run([guest, '--', ...args])
+        const replayed = run(['--explain', '--json', json, guest, '--', ...args])
+        expect({ out: replayed.out, status: replayed.status }).toEqual({ out: plain.out, status: 0 })
+        const { epochs } = JSON.parse(readFileSync(json, 'utf8')) as Explanation
+        expect(epochs?.mismatches).toBe(0)
+        expect(epochs?.freedPages).toBeGreaterThan(400)
+      }
+    }
+  })
+
   test('what lies behind the memory that a guest has asked for is out of bounds', () => {
     const source = join(folder, 'behind.c')
     writeFileSync(

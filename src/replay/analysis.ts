@@ -2,6 +2,7 @@
 // memory, and what the judge of purity says of every function and of what each loop calls.
 import { keep, kept } from '../guest/cache.ts'
 import type { Guest } from '../guest/load.ts'
+import { findMalloc } from '../guest/malloc-functions.ts'
 import { decode } from '../wasm/decode.ts'
 import { importCount, type Module } from '../wasm/module.ts'
 import { readNames } from '../wasm/names.ts'
@@ -23,6 +24,8 @@ export interface Analysis {
   /** Why the guest can't be replayed. */
   readonly refusal: Refusal | undefined
   readonly copies: readonly number[]
+  /** Functions that give back a block of the heap, by their names. */
+  readonly frees: readonly number[]
   readonly functions: readonly FunctionReport[]
   /** For each point the functions (by index) that its loop calls itself. */
   readonly callees: readonly (readonly number[])[]
@@ -33,7 +36,7 @@ export interface Analysis {
 }
 
 /** Part of the key: what an older Lethe found is not used. */
-const revision = '6'
+const revision = '7'
 
 /** The analysis of a guest, and whether it was there already. */
 export function analyse(guest: Guest): { readonly analysis: Analysis; readonly cached: boolean } {
@@ -60,9 +63,10 @@ export function analysisOf(module: Module): Analysis {
   })
   const refused = refusal(module)
   const copies = refused === undefined ? [...copiers(module)] : []
+  const frees = [...findMalloc(module)].flatMap(([index, role]) => (role === 'free' ? [index] : []))
   const made: Pick<Instrumented, 'points' | 'mutable' | 'mostPages' | 'memory'> =
     refused === undefined
-      ? instrument(module, new Set(copies))
+      ? instrument(module, new Set(copies), new Set(frees))
       : { points: [], mutable: 0, mostPages: 0, memory: '' }
   const sig = signatures(module)
   const callees = made.points.map(({ func, number }) => {
@@ -75,7 +79,7 @@ export function analysisOf(module: Module): Analysis {
     return [...new Set(called.flatMap(({ target }) => (typeof target === 'number' ? [target] : [])))]
   })
   const { points, mutable, mostPages, memory } = made
-  return { refusal: refused, copies, functions, callees, points, mutable, mostPages, memory }
+  return { refusal: refused, copies, frees, functions, callees, points, mutable, mostPages, memory }
 }
 
 /** The data segments that lie in memory from the start, with where. */

@@ -150,6 +150,8 @@ export interface HelperIndices {
   /** Give back their three operands (to, …, length; to, from, length) if these ranges are in the guest's memory. */
   readonly within: number
   readonly bothWithin: number
+  /** memory.copy, of which the host makes a large one in a replay. */
+  readonly copy: number
   readonly note: number
   readonly copied: number
   readonly grow: number
@@ -174,6 +176,7 @@ export function helpers(
   return [
     { name: 'within', params: three, results: three, locals: [], body: within(g, [0]) },
     { name: 'bothWithin', params: three, results: three, locals: [], body: within(g, [0, 1]) },
+    { name: 'copy', params: three, results: [], locals: [], body: copy(g, at, move) },
     { name: 'note', params: [I32, I32, I32], results: [], locals: [I32, I64], body: note(g, at) },
     { name: 'copied', params: [I32, I32, I32], results: [I32], locals: [], body: copied(g, at, move) },
     { name: 'grow', params: [I32], results: [I32], locals: [I32, I32, I32], body: grow(g, mostPages, sized) },
@@ -207,6 +210,40 @@ function within(g: HelperGlobals, starts: readonly number[]): BodyWriter {
     put(w, 'end')
   }
   for (const local of [0, 1, length]) put(w, 'local.get', local)
+  put(w, 'end')
+  return w
+}
+
+/**
+ * Asks the host to make a large copy if this is a replay: most of what is copied was made by nobody there, and the host knows where nothing is. `then` is
+ * for when it did.
+ */
+export function replayedCopy(w: BodyWriter, live: number, move: number, then: () => void): void {
+  put(w, 'local.get', 2)
+  i32(w, hugeCopy)
+  put(w, 'i32.ge_u')
+  rarely(w)
+  put(w, 'global.get', live)
+  put(w, 'i32.eqz')
+  open(w, 'if')
+  for (const local of [0, 1, 2]) put(w, 'local.get', local)
+  put(w, 'call', move)
+  open(w, 'if')
+  then()
+  put(w, 'return')
+  put(w, 'end')
+  put(w, 'end')
+  put(w, 'end')
+}
+
+function copy(g: HelperGlobals, helper: HelperIndices, move: number): BodyWriter {
+  const w = new BodyWriter(64)
+  for (const local of [0, 1, 2]) put(w, 'local.get', local)
+  put(w, 'call', helper.bothWithin)
+  for (const local of [2, 1, 0]) put(w, 'local.set', local)
+  replayedCopy(w, g.live, move, () => undefined)
+  for (const local of [0, 1, 2]) put(w, 'local.get', local)
+  put(w, 'memory.copy', GUEST, GUEST)
   put(w, 'end')
   return w
 }

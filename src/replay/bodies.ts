@@ -15,6 +15,7 @@ import {
   put,
   putTagAddress,
   rarely,
+  replayedCopy,
   saveLocals,
   TAGS,
 } from './assemble.ts'
@@ -30,6 +31,8 @@ export interface Plan {
   readonly locals: readonly ValueType[]
   /** It is known to copy memory, like memcpy. */
   readonly copies: boolean
+  /** It gives back a block of the heap. */
+  readonly frees: boolean
 }
 
 /** Where things are in the new module. */
@@ -41,6 +44,8 @@ export interface Bodies {
   readonly cut: number
   readonly left: number
   readonly end: number
+  readonly move: number
+  readonly freed: number
   readonly globals: Readonly<Record<GlobalName, number>>
   readonly helpers: HelperIndices
 }
@@ -169,7 +174,11 @@ class Emitter {
         return
       default:
         if (bulk.has(c.op)) {
-          const { within, bothWithin } = this.b.helpers
+          const { within, bothWithin, copy } = this.b.helpers
+          if (c.op === OP['memory.copy'] && this.memoryAccess === undefined) {
+            put(w, 'call', copy)
+            return
+          }
           put(w, 'call', c.op === OP['memory.copy'] ? bothWithin : within)
         }
         if (this.memoryAccess !== undefined && touches(c.op)) this.memoryAccess(this, c)
@@ -232,6 +241,12 @@ export function plain(plan: Plan, b: Bodies, index: number, own: Entered | undef
     put(e.w, 'return_call', b.traced(index))
     put(e.w, 'end')
   }
+  if (plan.copies) {
+    const results = (b.sig.types[plan.func.type] as FuncType).results.length
+    replayedCopy(e.w, b.globals.live, b.move, () => {
+      if (results > 0) put(e.w, 'local.get', 0)
+    })
+  }
   if (own !== undefined) e.poll = (_, point) => plainPoll(e, point, own, plan.locals.length)
   e.run()
   put(e.w, 'end')
@@ -263,6 +278,15 @@ function tracedBody(plan: Plan, b: Bodies, index: number, own: Entered | undefin
     put(w, 'call', b.map(index))
     put(w, 'end')
     return { locals: [], body: w }
+  }
+  if (plan.frees && !enter) {
+    put(w, 'local.get', 0)
+    put(w, 'global.get', b.globals.copied)
+    put(w, 'i32.eq')
+    rarely(w)
+    put(w, 'local.get', 0)
+    put(w, 'call', b.freed)
+    put(w, 'end')
   }
   // The point that the way leads to is the first added local.
   const r = plan.locals.length

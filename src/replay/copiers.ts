@@ -84,6 +84,7 @@ function copies(func: Func, module: Module): boolean {
         cut: () => 0,
         move: () => 0,
         sized: () => undefined,
+        freed: () => undefined,
         left: () => undefined,
         end: () => {
           throw stuck

@@ -78,6 +78,8 @@ function runReport(run: PageRun, analysis: Analysis): RunReport {
   if (run.kind === 'physical') return { from, to, state: 'physical', why: run.why }
   const state = run.kind === 'clean' ? 'clean' : 'virtual'
   const price = { kept: Math.round(run.kept), refill: Math.round(run.refill * 1000) / 1000 }
+  if (run.why === 'zeros')
+    return { from, to, state, why: 'zeros: the program gave it back, or never wrote anything else', ...price }
   if (run.why === 'packed')
     return { from, to, state, why: 'packed as it is: no stretch of the run makes it well', ...price }
   const by = point === undefined ? undefined : nameOf(analysis, point.func)

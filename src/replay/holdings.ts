@@ -53,7 +53,9 @@ export function runsOf(holdings: Holdings): PageRun[] {
     const why = !there
       ? whyPhysical(holdings, page)
       : one === undefined
-        ? 'packed'
+        ? lenses.isZero(page)
+          ? 'zeros'
+          : 'packed'
         : lenses.isMoved(page)
           ? 'moved'
           : pieces.every(piece => piece.from - piece.at === page * pageBytes) &&

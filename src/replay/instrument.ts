@@ -80,6 +80,8 @@ export const globalNames = [
   'log',
   'copies',
   'skipped',
+  // Where the last large copy of the epoch was made from, or -1.
+  'copied',
   // The tag of the epoch, as often as an access is wide.
   'tag1',
   'tag2',
@@ -88,13 +90,17 @@ export const globalNames = [
 ] as const
 export type GlobalName = (typeof globalNames)[number]
 
-const hostImports = ['cut', 'left', 'end', 'move', 'sized'] as const
+const hostImports = ['cut', 'left', 'end', 'move', 'sized', 'freed'] as const
 
 /**
- * Instruments a module. `copies` are functions (by index) that are known to copy memory like memcpy or memmove. The module must have
- * been found fit by `refusals` (fitness.ts).
+ * Instruments a module. `copies` are functions (by index) that are known to copy memory like memcpy or memmove, `frees` those that give back a block of
+ * the heap like free. The module must have been found fit by `refusals` (fitness.ts).
  */
-export function instrument(module: Module, copies: ReadonlySet<number> = new Set()): Instrumented {
+export function instrument(
+  module: Module,
+  copies: ReadonlySet<number> = new Set(),
+  frees: ReadonlySet<number> = new Set(),
+): Instrumented {
   const sig = signatures(module)
   const imported = importCount(module, 'func')
   const shift = hostImports.length
@@ -114,6 +120,7 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     { module: 'lethe', name: 'end', kind: 'func', type: typeOf([], [I32]) },
     { module: 'lethe', name: 'move', kind: 'func', type: typeOf([I32, I32, I32], [I32]) },
     { module: 'lethe', name: 'sized', kind: 'func', type: typeOf([], []) },
+    { module: 'lethe', name: 'freed', kind: 'func', type: typeOf([I32], []) },
   ]
 
   // Globals.
@@ -141,12 +148,13 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
   const at: HelperIndices = {
     within: firstHelper,
     bothWithin: firstHelper + 1,
-    note: firstHelper + 2,
-    copied: firstHelper + 3,
-    grow: firstHelper + 4,
-    expired: firstHelper + 5,
-    noteByte: firstHelper + 6,
-    log: firstHelper + 7,
+    copy: firstHelper + 2,
+    note: firstHelper + 3,
+    copied: firstHelper + 4,
+    grow: firstHelper + 5,
+    expired: firstHelper + 6,
+    noteByte: firstHelper + 7,
+    log: firstHelper + 8,
   }
   const host = { move: imported + 3, sized: imported + 4 }
   const added = helpers(g as unknown as HelperGlobals, at, mostPages, host)
@@ -164,7 +172,15 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     if (found.length > 0) typeOf([], (module.types[func.type] as FuncType).results)
     const firstPoint = points.length
     for (const { point } of found) points.push({ func: imported + i, number: point, saved })
-    return { func, shape, points: found.length, firstPoint, locals, copies: copies.has(imported + i) }
+    return {
+      func,
+      shape,
+      points: found.length,
+      firstPoint,
+      locals,
+      copies: copies.has(imported + i),
+      frees: frees.has(imported + i),
+    }
   })
   const bodies: Bodies = {
     sig: { ...sig, types },
@@ -173,6 +189,8 @@ export function instrument(module: Module, copies: ReadonlySet<number> = new Set
     cut: imported,
     left: imported + 1,
     end: imported + 2,
+    move: host.move,
+    freed: imported + 5,
     globals: g as Record<GlobalName, number>,
     helpers: at,
   }

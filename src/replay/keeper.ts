@@ -15,6 +15,7 @@ import { Brought, Image, KeptEpoch } from './epochs.ts'
 import { type Holdings, keptOf, neededEpochs, runsOf } from './holdings.ts'
 import { inputRuns } from './inputs.ts'
 import { Later, mostTrials } from './later.ts'
+import { FreedBlocks } from './freed-blocks.ts'
 import { Packer } from './pack.ts'
 import {
   cutParts,
@@ -32,6 +33,7 @@ import {
 import {
   backlogOf,
   type Epoch,
+  type Freed,
   type FromKeeper,
   isTracking,
   type KeeperData,
@@ -96,6 +98,9 @@ interface Half {
   readonly bytes: Uint8Array
 }
 
+/** What makes a page that holds nothing. */
+const zeros: Recipe = { pieces: [], residual: undefined, hash: crc32(new Uint8Array(pageBytes)) }
+
 class Keeper {
   readonly #data: KeeperData
   readonly #port: MessagePort
@@ -116,6 +121,8 @@ class Keeper {
   /** What an epoch made of pages that were written after it already. */
   readonly #halves = new Map<number, Half>()
   readonly #queue = new Backlog()
+  /** Pages that were given back. */
+  readonly #freed = new FreedBlocks()
   readonly #unproved: Unproved
   readonly #requests: Requests
   /** What replays take, in the mean: with those that they need, and without. */
@@ -149,6 +156,7 @@ class Keeper {
     rebasedPages: 0,
     packedPages: 0,
     movedPages: 0,
+    freedPages: 0,
     rebuilds: 0,
     rebuiltPages: 0,
     mismatches: 0,
@@ -172,7 +180,7 @@ class Keeper {
     })
     this.#later = new Later(
       data.pages,
-      page => this.#piecesOf(page),
+      page => this.#freed.before(page) ?? this.#piecesOf(page),
       page => this.#unproved.has(page),
     )
     this.#requests = new Requests(
@@ -203,6 +211,7 @@ class Keeper {
       requests: this.#requests,
       counts: this.#counts,
       messages: () => this.#messages(),
+      holdsNothing: page => this.#holdsNothing(page),
       replay: kept => this.#replay(kept),
       calm: () => this.#calm,
     })
@@ -264,6 +273,7 @@ class Keeper {
       if (first) this.#trials.pack()
       else if (epoch !== undefined) {
         this.#take(epoch)
+        this.#freed.looked(epoch.id, (page, id) => this.#goes(page, id))
         Atomics.sub(this.#shared.control, word.backlog, backlogOf(epoch))
         Atomics.notify(this.#shared.control, word.backlog)
       } else if (this.#again) this.#trials.again()
@@ -365,6 +375,7 @@ class Keeper {
         this.#queue.push(message)
       } else if (message.kind === 'source') this.#sources.add(message.id, message.fd)
       else if (message.kind === 'moved') this.#move(message)
+      else if (message.kind === 'freed') this.#free(message)
       else if (message.kind === 'written') this.#later.written(message)
       else if (message.kind === 'report') {
         this.#reportWanted = true
@@ -603,6 +614,41 @@ class Keeper {
       this.#lenses.setMoved(page, parts)
     }
     this.#counts.movedPages += pages.length
+  }
+
+  // Whether a virtual page holds nothing, as far as is known: it was given back after it was last written, or proved to be zeros.
+  #holdsNothing(page: number): boolean {
+    if (this.#freed.has(page, this.#shared.lastWritten[page] as number)) {
+      this.#freed.emptied(page, this.#piecesOf(page))
+      this.#empty(page)
+    }
+    return this.#lenses.isZero(page)
+  }
+
+  #free({ epoch, first, count }: Freed): void {
+    this.#freed.add(epoch, first, count)
+    this.#counts.freedPages += count
+    for (let page = first; page < first + count; page++)
+      if (this.#shared.states[page] === pageState.virtual) this.#holdsNothing(page)
+  }
+
+  // All that could have been made of what a page held, or copied from there, was. Nothing is compared: whatever it holds is nobody's.
+  #goes(page: number, epoch: number): void {
+    const { states, lastWritten, proved } = this.#shared
+    const { physical, asked, clean } = pageState
+    const last = lastWritten[page] as number
+    // It was never written, or is written again already.
+    if (last === 0 || last >= epoch) return
+    if (states[page] === pageState.virtual) return
+    this.#empty(page)
+    proved[page] = epoch
+    for (const state of [physical, clean])
+      if (Atomics.compareExchange(states, page, state, asked) === state) this.#requests.add(page)
+  }
+
+  #empty(page: number): void {
+    this.#forget(page)
+    this.#lenses.set(page, zeros)
   }
 
   // What was dropped lies in nobody's memory; what was never written, neither.

@@ -82,7 +82,7 @@ export class Lenses {
     this.#hashes[page] = hash
     this.pages++
     const simple = pieces.length === 1 && one !== undefined && isWhole(one, page)
-    if (simple && residual === undefined) return
+    if ((simple || one === undefined) && residual === undefined) return
     if (!simple) this.pieceBytes += bytesPerPiece * pieces.length
     this.residualBytes += residual?.length ?? 0
     this.#records[page] = this.#store.put(recordOf(simple ? undefined : pieces, residual))
@@ -178,6 +178,11 @@ export class Lenses {
     return this.#record(page)?.[0] === justParts
   }
 
+  /** Whether it is all zeros, and nothing is kept for it. */
+  isZero(page: number): boolean {
+    return this.#epochs[page] === noEpoch && this.#records[page] === 0
+  }
+
   #record(page: number): Uint8Array | undefined {
     const place = this.#records[page] as number
     return place === 0 ? undefined : this.#store.at(place)
@@ -187,9 +192,8 @@ export class Lenses {
   parts(page: number): readonly Part[] {
     const record = this.#record(page)
     if (record?.[0] === justParts) return this.#partsIn(record)
-    const epoch = this.#epochs[page] as number
     const recipe: Recipe = {
-      pieces: record === undefined || record[0] === justWhole ? [whole(page, epoch)] : piecesIn(record),
+      pieces: this.pieces(page),
       residual: record === undefined ? undefined : residualIn(record),
       hash: this.#hashes[page] as number,
     }
@@ -239,6 +243,7 @@ export class Lenses {
   /** Every piece that the page needs. */
   pieces(page: number): readonly Piece[] {
     const record = this.#record(page)
+    if (this.isZero(page)) return []
     if (record === undefined || record[0] === justWhole) return [whole(page, this.#epochs[page] as number)]
     return record[0] === justParts
       ? numbersIn(record).flatMap(({ number }) => piecesIn(this.#store.at(this.#places[number] as number)))

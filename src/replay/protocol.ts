@@ -19,6 +19,8 @@
 //  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.
 //  - A large copy of proved pages (a growing array) moves their lenses, and touches nothing: `Moved`. The guest's thread does that for
 //    places that the keeper reads never: pages that were not written yet, or are proved themselves.
+//  - A block that the guest gives back right after it has copied all of it (`realloc`, a vector that grows) holds nothing that anybody may read: `Freed`. Its
+//    pages become zeros, so that who uses the memory again does not wait for what was there.
 //  - A guest that is too far ahead of its keeper waits for it, at a cut.
 //  - The keeper is done with pages that it brings of its own accord before it wakes the guest.
 import type { TimelineRecord } from '../guest/timeline.ts'
@@ -161,6 +163,17 @@ export interface Moved {
   readonly delta: number
 }
 
+/**
+ * The guest has given back a block, all of whose bytes it had copied elsewhere: what these pages hold nobody wants any more. They count as proved to be zeros
+ * if they were last written before `epoch`, which is the open one; what is written from now on is written in this epoch or in a later one.
+ */
+export interface Freed {
+  readonly kind: 'freed'
+  readonly epoch: number
+  readonly first: number
+  readonly count: number
+}
+
 /** Runs of pages (first, count) that were written while nothing was recorded. */
 export interface Written {
   readonly kind: 'written'
@@ -172,7 +185,7 @@ export interface AskMessage {
   readonly kind: 'report' | 'stop'
   readonly within?: number
 }
-export type ToKeeper = Epoch | SourceMessage | Moved | Written | AskMessage
+export type ToKeeper = Epoch | SourceMessage | Moved | Freed | Written | AskMessage
 
 /** Pages to drop, ascending, and for each the epoch before which its last write must have been. */
 export interface Drops {
@@ -214,8 +227,9 @@ export interface KeeperReport {
   readonly rebasedPages: number
   /** Pages that no epoch makes well, packed as they are. */
   readonly packedPages: number
-  /** Pages that were moved while they were virtual. */
+  /** Pages that were moved while they were virtual, and pages of blocks that were given back. */
   readonly movedPages: number
+  readonly freedPages: number
   /** How often the guest came back for so much that nothing was dropped for a while, and whether it stayed so. */
   readonly held: number
   readonly off: boolean

@@ -60,6 +60,8 @@ const busyRate = 0.4
 const unknownRate = (quietRate + busyRate) / 2
 /** Fewer pages are copied as bytes. */
 const leastMoved = 8
+/** What an allocator may note in a block that is given back, at its ends. */
+const margin = 64
 /**
  * An epoch is not worth it if it read more bytes of before than this part of the pages that it made newly. After so many of them in a row nothing is recorded
  * for some of the guest's time (ms), every time twice as long.
@@ -155,6 +157,8 @@ export class Recorder {
   #plainCuts = 0
   readonly #sources = new WeakMap<object, number>()
   #nextSource = 0
+  /** The large copy that the guest made last, in the open epoch. */
+  #copied = { from: 0, length: 0 }
   /** Counts for the report. */
   readonly counts = {
     cuts: 0,
@@ -182,6 +186,7 @@ export class Recorder {
         cut: (point: number) => this.#cut(point),
         move: (to: number, from: number, length: number) => this.#move(to, from, length),
         sized: () => this.#sized(),
+        freed: (at: number) => this.#freed(at >>> 0),
         left: () => this.#left(),
         end: () => this.#plainCut(),
       },
@@ -586,6 +591,7 @@ export class Recorder {
     this.#set('low', point === nowhere ? 0 : this.#get('depth'))
     this.#set('log', logAt)
     this.#set('copies', 0)
+    this.#set('copied', -1)
     this.#set('skipped', 0)
     if (this.#tracking) this.#tags?.next(shared.control[word.top] as number, this.#size)
   }
@@ -671,6 +677,8 @@ export class Recorder {
   #move(to: number, from: number, length: number): number {
     const { states, lastWritten, proved } = this.#parts.shared
     const memory = (this.#memory as EngineMemory).buffer
+    this.#copied = { from, length }
+    this.#set('copied', from)
     if (Math.max(to, from) + length > this.#get('size') * wasmPageBytes) return 0
     if (!this.#tracking || Math.abs(to - from) < length) return 0
     const there = (page: number): boolean => {
@@ -714,6 +722,16 @@ export class Recorder {
     }
     this.counts.moved += pages.length
     return 1
+  }
+
+  // A block is given back of which the guest has just copied all: an array has grown.
+  #freed(at: number): void {
+    const { from, length } = this.#copied
+    if (!this.#tracking || at !== from) return
+    this.#set('copied', -1)
+    const first = Math.ceil((from + margin) / pageBytes)
+    const count = Math.floor((from + length - margin) / pageBytes) - first
+    if (count >= leastMoved) this.#parts.post({ kind: 'freed', epoch: this.#begun.id, first, count })
   }
 }
 

@@ -106,22 +106,42 @@ export class Replayer {
     this.holds = -1
     const runs: number[] = []
     let count = 0
-    const found = (start: number, end: number): void => {
-      runs.push(start - this.#address, end - this.#address)
+    const done = this.#filled(0, this.#touched, (start, end) => {
+      runs.push(start, end)
       count += (end - start) / 4096
-    }
-    const end = this.#address + this.#touched
-    const done = scanPages(this.#pagemap, this.#address, end, page.present, page.zero, 0, found)
+    })
     if (done < 0 || count > (this.calm ? mostClearedCalm : mostCleared)) discard(this.#address, this.#touched)
     else for (let i = 0; i < runs.length; i += 2) this.bytes.fill(0, runs[i], runs[i + 1])
+  }
+
+  // Runs of pages that are not just zeros. `start`, `end`: whole pages. 0, or a negative errno.
+  #filled(start: number, end: number, found: (start: number, end: number) => void): number {
+    const base = this.#address
+    const there = page.present | page.swapped
+    return scanPages(this.#pagemap, base + start, base + end, 0, page.zero, there, (from, to) =>
+      found(from - base, to - base),
+    )
+  }
+
+  // A large copy in a replay: most of its source was made by nobody here. Only what there is, is copied. 0: the replay copies itself.
+  #copy(to: number, from: number, length: number): number {
+    if (Math.abs(to - from) < length || Math.max(to, from) + length > this.bytes.length) return 0
+    const inRange = (at: number, visit: (start: number, end: number) => void): number =>
+      this.#filled(Math.floor(at / 4096) * 4096, Math.ceil((at + length) / 4096) * 4096, (start, end) =>
+        visit(Math.max(start, at), Math.min(end, at + length)),
+      )
+    if (inRange(to, (start, end) => this.bytes.fill(0, start, end)) < 0) return 0
+    const shift = to - from
+    return inRange(from, (start, end) => this.bytes.copyWithin(start + shift, start, end)) < 0 ? 0 : 1
   }
 
   #imports(): ImportObject {
     const imports: ImportObject = {
       lethe: {
         cut: () => 0,
-        move: () => 0,
+        move: (to: number, from: number, length: number) => this.#copy(to >>> 0, from >>> 0, length >>> 0),
         sized: () => undefined,
+        freed: () => undefined,
         left: () => undefined,
         end: () => {
           throw ended

@@ -18,6 +18,8 @@ import { Slices } from './slices.ts'
 import { leastAhead, mostAhead, Streams } from './streams.ts'
 
 const inboxSlots = 16
+/** So many pages that hold nothing come with the one that is wanted. */
+const mostZeros = 256
 /** All that a replay has made comes back with the page that it was made for if that is not more: an array's records, and the strings that they name. */
 const fewPages = 24
 /** While the guest loads it waits for a page until the keeper is done with an epoch: who has come back for pages in order gets those of so many replays. */
@@ -39,6 +41,8 @@ export interface RestorerParts {
   readonly counts: { rebuilds: number; rebuiltPages: number; mismatches: number }
   /** Hears what the guest has sent. */
   readonly messages: () => void
+  /** Whether a virtual page is all zeros: it was given back, or proved to be. */
+  readonly holdsNothing: (page: number) => boolean
   /** False if it could not be replayed. */
   readonly replay: (kept: KeptEpoch) => boolean
   /** Whether all that is proved may go. */
@@ -51,6 +55,7 @@ export class Restorer {
   /** The page that the guest waits for, another, and the recipe of which the last one holds the outcome. */
   readonly #page = arena(pageBytes)
   readonly #other = arena(pageBytes)
+  readonly #zero = arena(pageBytes)
   readonly #made = new Uint8Array(pageBytes)
   #madeOf: Recipe | undefined
   /** What the last epochs that were replayed have made of pages that came, or may come next. */
@@ -107,6 +112,7 @@ export class Restorer {
       uffd.wake(this.#parts.data.uffd, at, pageBytes)
       return
     }
+    if (this.#parts.holdsNothing(page)) return this.#zeros(page)
     this.#parts.counts.rebuilds++
     const again = this.#before[page] !== 0
     const stream = this.#streams.of(page)
@@ -131,6 +137,22 @@ export class Restorer {
     if (!again && stream.ahead !== leastAhead) return
     this.pressure.waited(start - wakeUps, end)
     if (this.#parts.shared.control[word.tracking] === isTracking.yes) this.#parts.requests.missed()
+  }
+
+  // A page of memory that was given back, and those behind it that hold nothing either: who takes the memory again goes on there.
+  #zeros(page: number): void {
+    const { states } = this.#parts.shared
+    let end = page + 1
+    while (
+      end < page + mostZeros &&
+      end < this.#parts.data.pages &&
+      states[end] === pageState.virtual &&
+      this.#parts.holdsNothing(end)
+    )
+      end++
+    // The one that is waited for is the last.
+    for (let other = page + 1; other < end; other++) this.#install(other, this.#zero.address)
+    this.#install(page, this.#zero.address)
   }
 
   // Packed pages behind a faulting one; while the guest loads, and goes on in one direction, those of some more replays.

@@ -98,7 +98,10 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
   const ending = run(guest, {
     ...options,
     passes: [
-      { name: `replay-${revision}`, apply: module => instrument(module, new Set(made.copies)).module },
+      {
+        name: `replay-${revision}`,
+        apply: module => instrument(module, new Set(made.copies), new Set(made.frees)).module,
+      },
       ...(options.passes ?? []),
     ],
     imports: { ...recorder.imports, ...options.imports },
@@ -134,7 +137,7 @@ const leastAtEnd = 5000
 const mostAtEnd = 0.2
 
 /** Part of the key of kept modules. */
-const revision = '14'
+const revision = '16'
 
 function startKeeper(data: KeeperData, port: MessagePort): Worker {
   // The build joins this file into one of dist/cli.
