@@ -86,6 +86,20 @@ async function served(
   return { lines, status: await ended }
 }
 
+test('a program that can not be started ends at once', () => {
+  // (memory (export "memory") 1) (func (export "_start"))
+  const bytes =
+    '0061736d01000000010401600000030201000503010001071302066d656d6f72790200065f737461727400000a040102000b'
+  const guest = join(folder, 'empty.wasm')
+  writeFileSync(guest, Buffer.from(bytes, 'hex'))
+  const { status, stderr } = spawnSync(bin, ['run', '--explain', '--invoke', 'nope', guest], {
+    encoding: 'utf8',
+    env: { ...process.env, XDG_CACHE_HOME: folder },
+    timeout: 20_000,
+  })
+  expect({ status, stderr }).toEqual({ status: 1, stderr: `lethe: ${guest} exports no function "nope"\n` })
+})
+
 describe.skipIf(!hasClang)('replay (needs clang with a WASI libc)', { timeout: 120_000 }, () => {
   test('the judge of purity agrees with a person', () => {
     const module = decode(load(compile('test/guests/purity.c', 'purity')).bytes)

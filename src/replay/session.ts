@@ -95,6 +95,15 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     worker = startKeeper(data, theirs)
     options.ready?.(running)
   }
+  // Also of a guest that can't be started: a keeper that nobody stops holds the process.
+  using _keeper = {
+    [Symbol.dispose]: () => {
+      post({ kind: 'stop' })
+      worker?.unref()
+      port.close()
+      closeSync(pagemap)
+    },
+  }
   const ending = run(guest, {
     ...options,
     passes: [
@@ -118,10 +127,6 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     if (asked === 0) Atomics.wait(shared.control, word.asked, 0, 5)
     else recorder.dropNow()
   }
-  post({ kind: 'stop' })
-  worker?.unref()
-  port.close()
-  closeSync(pagemap)
   return {
     ending,
     explanation: explanationOf(guest, made, took, reports[0] as KeeperReport, recorder.counts),
