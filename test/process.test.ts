@@ -9,6 +9,7 @@ import type { Message } from '../src/explain/child.ts'
 import { explainProcess } from '../src/explain/process.ts'
 import { firstCandidates, pathStrings } from '../src/process/candidates.ts'
 import { isPrivateAnonymous, parseMaps, parseSmaps, readMaps } from '../src/process/maps.ts'
+import { commandLine } from '../src/process/target.ts'
 import { Pagemap } from '../src/process/pagemap.ts'
 import { explainable, presentRuns, ProcessMemory, subtract } from '../src/process/snapshot.ts'
 import { Folder, logBytes, PAGE, randomBytes } from './explain-helpers.ts'
@@ -41,6 +42,11 @@ async function start(
 }
 
 const WAIT_PY = 'print(1,flush=True)\nimport sys\nsys.stdin.read()'
+
+it("a program's words can not steer the terminal that lists it", async () => {
+  const pid = await start('sh', ['-c', 'echo\nread x # \x1b[2J'])
+  expect(commandLine(pid)).toBe('sh -c echo read x # ?[2J')
+})
 
 /** Explained extents of a live process compared again with the file, page by page. */
 function falseExtents(

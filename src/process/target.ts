@@ -64,7 +64,9 @@ export function proportionalSize(pid: number): number {
 /** Command line for display, at most 80 characters. */
 export function commandLine(pid: number): string {
   const raw = text(`/proc/${pid}/cmdline`)?.replace(/\0+$/, '').replaceAll('\0', ' ') ?? ''
-  const line = raw === '' ? `[${text(`/proc/${pid}/comm`)?.trim() ?? '?'}]` : raw
+  const whole = raw === '' ? `[${text(`/proc/${pid}/comm`)?.trim() ?? '?'}]` : raw
+  // Anybody can start a program whose words steer a terminal.
+  const line = whole.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '?')
   return line.length > 80 ? `${line.slice(0, 79)}…` : line
 }
 
