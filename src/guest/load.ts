@@ -42,6 +42,8 @@ export function load(path: string): Guest {
 export function guestOf(path: string, bytes: Uint8Array): Guest {
   if (!looksLikeWasm(bytes))
     throw new GuestError('module', `${path} is not a WebAssembly module: it does not start with \\0asm`)
+  if (bytes.length < 8)
+    throw new GuestError('module', `${path} ends after ${bytes.length} bytes: it was cut off`)
   const version = Buffer.from(bytes.subarray(4, 8)).toString('hex')
   if (version !== '01000000')
     throw new GuestError(

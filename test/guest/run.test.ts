@@ -107,6 +107,9 @@ test('what is no module is refused in one sentence', () => {
   const { stderr, status } = lethe([file])
   expect(stderr).toMatch(/^lethe: .*bad\.wasm is not a valid module: [^\n]*\n$/)
   expect(status).toBe(1)
+  expect(() => guestOf('s.wasm', Buffer.from('\0asm\x01'))).toThrow(
+    's.wasm ends after 5 bytes: it was cut off',
+  )
   expect(() => guestOf('c.wasm', Buffer.from('\0asm\x0d\0\x01\0', 'latin1'))).toThrow('is a component')
   const asks = Buffer.from('\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x09\x01\x03env\x01f\0\0', 'latin1')
   expect(() => run(guestOf('asks.wasm', asks))).toThrow('asks.wasm needs an import that nobody gives: env.f')
