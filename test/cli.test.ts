@@ -1,6 +1,6 @@
 /** The command line where nothing is attached: sizes, wrong uses, help, completion, the manual page, run's transparency. */
-import { spawnSync } from 'node:child_process'
-import { readFileSync, symlinkSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { formatSize, parseSize } from '../src/cli/size.ts'
@@ -37,7 +37,16 @@ describe('a wrong use is one sentence and exit code 2', () => {
   test.each<[string, string[], RegExp]>([
     ['no command', [], /^$/],
     ['an unknown command', ['atach'], /unknown command 'atach'/],
-    ['an unknown option', ['status', '--jsn'], /unknown option '--jsn'/],
+    [
+      'an unknown option',
+      ['status', '--jsn'],
+      /unknown option '--jsn' \(Did you .*\); see lethe status --help$/m,
+    ],
+    [
+      'an unknown choice',
+      ['machine', 'run', '--format', 'x', '-'],
+      /Allowed choices are lackey, .*, lethe; see lethe machine run --help$/m,
+    ],
     ['attach without a pid', ['attach'], /missing required argument 'pid'/],
     ['a pid that is a word', ['attach', 'firefox'], /'firefox' is not a process id: give a positive number/],
     ['a pid of 0', ['detach', '0'], /'0' is not a process id/],
@@ -53,6 +62,21 @@ describe('a wrong use is one sentence and exit code 2', () => {
     ],
     ['run without a command', ['run'], /missing required argument 'command'/],
     ['an unknown shell', ['completion', 'tcsh'], /'tcsh' is not a shell/],
+    [
+      'a report in no folder',
+      ['audit', '--html', '/no/x', '--', 'true'],
+      /--html \/no\/x can't be written \(ENOENT\)/,
+    ],
+    [
+      'a record that is a folder',
+      ['run', '--json', '/', '--', 'true'],
+      /--json \/ can't be written \(EISDIR\)/,
+    ],
+    [
+      'a demo larger than the machine',
+      ['demo', '--size', '900T'],
+      /--size 900 TiB: .*; here is room for [\d.]+ /,
+    ],
   ])('%s', (_, words, message) => {
     const { code, out, err } = desk.run(...words)
     expect(code).toBe(2)
@@ -92,6 +116,26 @@ describe('what can not be done', () => {
   })
 })
 
+describe('what is said', () => {
+  test('is one line that can not steer a terminal', () => {
+    const path = desk.file('\x1b[31m\n.txt', '\x1b]0;title\x07 1')
+    expect(desk.run('machine', 'translate', path).err).toBe(
+      `lethe: ${join(desk.folder, '\\x1b[31m .txt')}, line 1: '\\x1b]0;title\\x07' is not an address\n`,
+    )
+  })
+  test('to nobody changes nothing', () => {
+    const words = ['-c', `"${lethe}" nope 2> >(:); echo $?`]
+    expect(spawnSync('bash', words, { encoding: 'utf8' }).stdout).toBe('2\n')
+  })
+  test('is that standard output can not be written', () => {
+    const words = ['-c', `"${lethe}" man > /dev/full; echo $?`]
+    expect(spawnSync('bash', words, { encoding: 'utf8' })).toMatchObject({
+      stderr: "lethe: Standard output can't be written (ENOSPC)\n",
+      stdout: '1\n',
+    })
+  })
+})
+
 describe('help', () => {
   const commands = ['audit', 'attach', 'detach', 'status', 'run', 'doctor', 'demo', 'completion', 'man']
   test('lists every command', () => {
@@ -105,6 +149,13 @@ describe('help', () => {
     expect(out).toMatch(new RegExp(`^Usage: lethe ${name}`))
     if (name !== 'man') expect(out).toMatch(/^Examples:\n {2}\S/m)
   })
+  test.each([[['machine', 'run']], [['malloc', 'record']], [['status']]])(
+    'help %j is what --help prints there',
+    words => {
+      expect(desk.run('help', ...words)).toEqual(desk.run(...words, '--help'))
+      expect(desk.run('help', ...words).out).toMatch(new RegExp(`^Usage: lethe ${words.join(' ')} `))
+    },
+  )
   test('the version is the package.json one', () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
     expect(desk.run('--version').out).toBe(`${version}\n`)
@@ -194,6 +245,21 @@ describe('run is transparent', () => {
       code: 126,
       err: "lethe: /etc/passwd can't be executed\n",
     })
+    expect(desk.run('run', '--', '/etc')).toMatchObject({
+      code: 126,
+      err: 'lethe: /etc is a directory, not a command\n',
+    })
+  })
+  test('nor is a WebAssembly program', () => {
+    expect(desk.run('run', 'no-such.wasm')).toMatchObject({
+      code: 127,
+      err: "lethe: There is no file 'no-such.wasm'; check its name\n",
+    })
+    const text = desk.file('text.wasm', 'text')
+    expect(desk.run('run', text)).toMatchObject({
+      code: 126,
+      err: `lethe: ${text} is not a WebAssembly module: it does not start with \\0asm\n`,
+    })
   })
 })
 
@@ -201,6 +267,16 @@ test('audit of a command that ends at once says so', () => {
   const { code, err } = desk.run('audit', '--', 'true')
   expect(code).toBe(1)
   expect(err).toMatch(/The command ended \(exit code 0\) before its memory could be looked at/)
+})
+
+test('a demo that is ended leaves no file behind', async () => {
+  const folder = join(desk.folder, 'demo')
+  mkdirSync(folder)
+  const child = spawn(lethe, ['demo'], { env: { ...desk.environment, TMPDIR: folder }, stdio: 'ignore' })
+  await until(() => readdirSync(folder).length > 0, "the demo's folder")
+  child.kill('SIGTERM')
+  expect(await ended(child)).toBe('SIGTERM')
+  expect(readdirSync(folder)).toEqual([])
 })
 
 test('doctor gives one line for each capability, and the same as JSON', () => {

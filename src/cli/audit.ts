@@ -1,6 +1,6 @@
 // lethe audit: what of a process's memory is a copy of files. Reads only.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { readFileSync, writeSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuditOptions, AuditReport, AuditSites } from '../audit/audit.ts'
 import type { Progress } from '../explain/explain.ts'
@@ -9,6 +9,7 @@ import { memoryFigures } from '../process/target.ts'
 import type { SitesReport } from '../sites/sites.ts'
 import { examples, options, parsePid } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
+import { checkWritable, writeResult } from './files.ts'
 import { columns, printJson, say } from './output.ts'
 import { checkSitesFlags, recordingError, showSites, type SitesFlags, sitesOptions } from './sites.ts'
 import { formatSize } from './size.ts'
@@ -60,6 +61,7 @@ standard output goes to standard error. One that ends earlier, by itself, can't 
 async function auditWhat(words: string[], flags: AuditFlags): Promise<void> {
   const word = words[0] ?? ''
   checkSitesFlags(flags)
+  checkWritable('--html', flags.html)
   if (!startsCommand(words)) {
     if (flags.sites)
       throw new UsageError('--sites needs to see a command from its start: lethe audit --sites -- COMMAND')
@@ -143,14 +145,7 @@ async function writePage(path: string, report: AuditReport): Promise<void> {
   const page = auditPage(report)
   if (page === undefined)
     throw new CommandError(exitCode.impossible, 'The page of the report is not built; run npm run build')
-  try {
-    writeFileSync(path, page)
-  } catch (error) {
-    throw new CommandError(
-      exitCode.failed,
-      `--html ${path}: it can't be written (${(error as NodeJS.ErrnoException).code})`,
-    )
-  }
+  writeResult('--html', path, page)
   say(`the report is in ${path} (${formatSize(Buffer.byteLength(page))}); open it in a browser`)
 }
 

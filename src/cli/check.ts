@@ -1,9 +1,10 @@
 // lethe check: runs a WebAssembly program and tells what it does wrong with its memory.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { CheckFinding, CheckResult, LeakCheck, LeakKind } from '../check/index.ts'
 import { collect, examples } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
+import { checkWritable, writeResult } from './files.ts'
 import { parseDir, parseEnv } from './guest-parts.ts'
 import { parseSize } from './size.ts'
 
@@ -88,6 +89,8 @@ function parseKinds(text: string): ReadonlySet<LeakKind> {
 
 async function run([path = '', ...rest]: string[], flags: CheckFlags, command: Command): Promise<void> {
   const suppress = await suppressions(flags.suppressions ?? [])
+  checkWritable('--json', flags.json === true ? undefined : flags.json)
+  checkWritable('--sarif', flags.sarif)
   const { isJavaScript } = await import('./script-start.ts')
   if (isJavaScript(path)) return within(path, rest, flags, suppress, command)
   const { check, CheckError, exitNow, GuestError, isHere, load, parseMalloc } = await import('./check-run.ts')
@@ -210,7 +213,7 @@ async function reporter(path: string, flags: CheckFlags): Promise<(result: Check
     if (flags.json !== undefined) document(flags.json, jsonReport(path, result))
     else if (flags.quiet !== true) tell(summaryText(result))
     if (flags.sarif !== undefined)
-      writeFileSync(flags.sarif, `${JSON.stringify(sarifReport(path, result, version), null, 2)}\n`)
+      writeResult('--sarif', flags.sarif, `${JSON.stringify(sarifReport(path, result, version), null, 2)}\n`)
   }
 }
 
@@ -220,7 +223,7 @@ function tell(text: string): void {
 
 function document(to: string | true | undefined, value: object): void {
   const text = `${JSON.stringify(value, null, 2)}\n`
-  if (typeof to === 'string') writeFileSync(to, text)
+  if (typeof to === 'string') writeResult('--json', to, text)
   else process.stderr.write(text)
 }
 

@@ -1,14 +1,14 @@
 // lethe demo: an ordinary program holds a file's bytes; its memory goes, its answer stays.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, mkdtempSync, openSync, statfsSync, writeSync } from 'node:fs'
+import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { Command } from 'commander'
 import { memoryFigures } from '../process/target.ts'
 import { examples, options } from './arguments.ts'
-import { CommandError, exitCode } from './errors.ts'
+import { CommandError, exitCode, UsageError } from './errors.ts'
 import { paint, print, printJson, say } from './output.ts'
 import { formatSize } from './size.ts'
 import { removeFolder } from '../sys/folder.ts'
@@ -93,8 +93,19 @@ async function startTarget(file: string): Promise<Target> {
   return { child, name: hasPython ? 'python3' : 'node', use }
 }
 
+/** Throws UsageError where the file or the program that reads it has no room. */
+function checkRoom(bytes: number): void {
+  const { bavail, bsize } = statfsSync(tmpdir())
+  const most = Math.min(bavail * bsize, freemem())
+  if (bytes > most)
+    throw new UsageError(
+      `--size ${formatSize(bytes)}: the demo writes that much to ${tmpdir()}, and a program reads it; here is room for ${formatSize(most)}`,
+    )
+}
+
 async function demo(flags: DemoFlags): Promise<void> {
   const bytes = flags.size ?? 300 << 20
+  checkRoom(bytes)
   const { whyNot } = await import('./doctor.ts')
   const obstacle = await whyNot()
   const folder = mkdtempSync(join(tmpdir(), 'lethe-demo-'))
@@ -103,10 +114,11 @@ async function demo(flags: DemoFlags): Promise<void> {
     target?.child.kill('SIGKILL')
     removeFolder(folder)
   }
-  process.once('SIGINT', () => {
-    clean()
-    process.exit(130)
-  })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      clean()
+      process.kill(process.pid, signal) // no longer caught
+    })
   try {
     const file = join(folder, 'orders.csv')
     if (!flags.json) print(`Writing ${formatSize(bytes)} of orders to ${file}`)

@@ -4,13 +4,11 @@ import type { GuestCollector } from '../guest/gc.ts'
 import type { MachineRun } from '../guest/machine.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { type Guest, load } from '../guest/load.ts'
-import { fs } from '../guest/node.ts'
 import { together } from '../guest/together.ts'
 import { UsageError } from './errors.ts'
+import { beginFile } from './files.ts'
 import { commandError, endAs, parseDir, parseEnv } from './guest-parts.ts'
 import type { MachineFlags } from './machine-options.ts'
-
-const { writeFileSync } = fs
 
 export interface GuestFlags extends Omit<MachineFlags, 'state'> {
   readonly mmu?: 'kernel' | 'machine'
@@ -39,7 +37,7 @@ export async function runGuest([path = '', ...rest]: readonly string[], flags: G
     )
   const dirs = (flags.dir ?? []).map(parseDir)
   const env = Object.fromEntries((flags.env ?? []).map(parseEnv))
-  if (typeof flags.json === 'string') writeFileSync(flags.json, '')
+  if (typeof flags.json === 'string') beginFile('--json', flags.json)
   let ending: Ending
   try {
     const guest = load(path)

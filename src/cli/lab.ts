@@ -83,10 +83,26 @@ interface Shown {
 }
 
 async function read(path: string): Promise<Shown> {
+  let bytes: Buffer
   try {
-    return { name: basename(path), bytes: await readFile(path) }
+    bytes = await readFile(path)
   } catch (error) {
     throw new UsageError(`${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  const text = bytes.toString()
+  if (!isObject(text) && !isObject(text.slice(0, text.indexOf('\n'))))
+    throw new UsageError(
+      `${path} is no JSON of ours; give what lethe run --json FILE or lethe check --json FILE has written`,
+    )
+  return { name: basename(path), bytes }
+}
+
+// One document, or one on each line; the page says what it does not know.
+function isObject(text: string): boolean {
+  try {
+    return typeof JSON.parse(text) === 'object'
+  } catch {
+    return false
   }
 }
 

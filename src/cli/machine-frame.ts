@@ -1,6 +1,7 @@
 // lethe machine: what its commands stand in.
 import { Command } from 'commander'
 import { examples } from './arguments.ts'
+import { throwing } from './frame.ts'
 
 const machines = `Machines (--preset):
   lecture   14-bit virtual and 12-bit physical addresses, pages of 64 bytes
@@ -30,13 +31,6 @@ export function machineWith(parts: readonly Command[]): Command {
     .enablePositionalOptions()
     .helpCommand('help [command]', 'print help for a command')
     .addHelpText('after', `\n${machines}\n${examples([...ways])}\n${further}`)
-  for (const part of parts)
-    command.addCommand(
-      part
-        .exitOverride()
-        .helpOption('-h, --help', 'print help')
-        .configureOutput({ outputError: () => {} })
-        .configureHelp({ sortOptions: false }),
-    )
+  for (const part of parts) command.addCommand(throwing(part))
   return command
 }

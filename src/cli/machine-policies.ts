@@ -1,5 +1,4 @@
 // lethe machine policies: one trace under every replacement policy, with OPT as the bound.
-import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { anomalies, compare, comparisonCsv, missCurves, overOpt, spread } from '../machine/compare.ts'
@@ -18,6 +17,7 @@ import {
 } from '../policy/index.ts'
 import { options } from './arguments.ts'
 import { UsageError } from './errors.ts'
+import { checkWritable, writeResult } from './files.ts'
 import { paint, print, printJson } from './output.ts'
 
 export interface ComparisonFlags {
@@ -159,6 +159,7 @@ export async function comparePolicies(
   const kind = flags.plot === undefined ? undefined : /\.(svg|png)$/.exec(flags.plot)?.[1]
   if (flags.plot !== undefined && kind === undefined)
     throw new UsageError(`--plot ${flags.plot}: give a file that ends in .svg or .png`)
+  checkWritable('--plot', flags.plot)
   const { pages, numbers } = await readPageTrace(path, flags.pageSize ?? 4096, flags.format)
   const result = compare(
     path === '-' ? 'standard input' : basename(path),
@@ -169,7 +170,7 @@ export async function comparePolicies(
   )
   if (flags.plot !== undefined) {
     const chart = missCurves(result)
-    writeFileSync(flags.plot, kind === 'svg' ? linesSvg(chart) : linesPng(chart))
+    writeResult('--plot', flags.plot, kind === 'svg' ? linesSvg(chart) : linesPng(chart))
   }
   if (flags.json === true) return printJson({ type: 'comparison', ...result, anomalies: anomalies(result) })
   if (flags.csv === true) return print(comparisonCsv(result))

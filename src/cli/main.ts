@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // lethe: only wires. Commands are in files of their own; every error ends here, as one sentence and an exit code.
 import type { Command, CommanderError } from 'commander'
-import { codeOf } from './errors.ts'
+import { codeOf, exitCode } from './errors.ts'
 import { endWithReader, say } from './output.ts'
 
 try {
@@ -19,22 +19,20 @@ try {
       return machineWith([dineroCommand()])
     },
   }
-  const [, , name = '', part = ''] = process.argv
+  // `lethe help machine run` is `lethe machine run --help`.
+  const given = process.argv.slice(2)
+  const words = given[0] === 'help' && given.length > 1 ? [...given.slice(1), '--help'] : given
+  const [name = '', part = ''] = words
   const one = few[`${name} ${part}`] ?? few[name]
   const lethe =
     one === undefined
       ? (await import('./program.ts')).program()
       : (await import('./frame.ts')).withCommands([await one()])
-  await lethe.parseAsync()
+  await lethe.parseAsync(words, { from: 'user' })
 } catch (error) {
-  if (isCommander(error)) {
-    // Help and version come as errors too, with code 0; help for want of a command is a wrong use.
-    if (error.exitCode !== 0) {
-      if (!error.code.startsWith('commander.help'))
-        say(`${error.message.replace(/^error: /, '').replaceAll('\n', ' ')}; see lethe --help`)
-      process.exitCode = 2
-    }
-  } else {
+  // Help and version come as errors too, with code 0; help for want of a command is a wrong use.
+  if (isCommander(error)) process.exitCode = error.exitCode === 0 ? exitCode.done : exitCode.usage
+  else {
     say((error as Error).message)
     if (process.env['NODE_DEBUG']?.includes('lethe')) console.error(error)
     process.exitCode = codeOf(error)

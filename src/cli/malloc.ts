@@ -1,5 +1,5 @@
 // lethe malloc: a trace of allocations on all allocators and policies; and recording one.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Policy } from '../heap/allocator.ts'
@@ -7,6 +7,8 @@ import type { Measured } from '../heap/measure.ts'
 import type { Trace } from '../heap/trace.ts'
 import { examples, options } from './arguments.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
+import { checkWritable, writeResult } from './files.ts'
+import { throwing } from './frame.ts'
 import { paint, print, printJson, say } from './output.ts'
 
 interface MallocFlags {
@@ -75,8 +77,7 @@ payload, internal is what headers, alignment and the policy take inside blocks, 
       )}`,
     )
     .action(runTraces)
-  command.addCommand(recordCommand())
-  return command
+  return command.addCommand(throwing(recordCommand()))
 }
 
 function recordCommand(): Command {
@@ -91,20 +92,18 @@ function recordCommand(): Command {
       ),
     )
     .addHelpText('after', examples([['lethe malloc record -o ls.trace -- ls -l', 'record a program']]))
-    .exitOverride()
-    .helpOption('-h, --help', 'print help')
-    .configureOutput({ outputError: () => {} })
     .action(recordCommandLine)
 }
 
 async function recordCommandLine(words: string[], flags: { output?: string }): Promise<void> {
+  checkWritable('--output', flags.output)
   const { record, RecordError } = await import('../heap/record.ts')
   const { formatTrace } = await import('../heap/trace.ts')
   try {
     const { trace, code } = await record(words, flags.output === undefined)
     const text = formatTrace(trace)
     if (flags.output === undefined) process.stdout.write(text)
-    else writeFileSync(flags.output, text)
+    else writeResult('--output', flags.output, text)
     say(`${trace.length} operations at ${trace.sites.length} sites`)
     process.exitCode = code
   } catch (error) {
@@ -133,16 +132,13 @@ async function load(path: string): Promise<Trace> {
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    throw new CommandError(
-      exitCode.failed,
-      `${path} can't be read (${(error as NodeJS.ErrnoException).code})`,
-    )
+    throw new UsageError(`${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
   }
   try {
     return parseTrace(text)
   } catch (error) {
     if (!(error instanceof TraceError)) throw error
-    throw new CommandError(exitCode.failed, `${path} is not a trace that can be run: ${error.message}`)
+    throw new UsageError(`${path} is not a trace that can be run: ${error.message}`)
   }
 }
 
@@ -294,6 +290,7 @@ async function plot(paths: readonly string[], chosen: readonly Policy[], flags: 
   const file = flags.plot ?? ''
   const kind = /\.(svg|png)$/i.exec(file)?.[1]?.toLowerCase()
   if (kind === undefined) throw new UsageError(`--plot ${file}: give a file that ends in .svg or .png`)
+  checkWritable('--plot', file)
   if (paths.length > 1) throw new UsageError(`--plot draws one trace; ${paths.length} were given`)
   if (flags.policy !== undefined && flags.policy.length > 1)
     throw new UsageError(`--plot draws one policy; ${flags.policy.length} were given`)
@@ -303,14 +300,7 @@ async function plot(paths: readonly string[], chosen: readonly Policy[], flags: 
     await load(paths[0] ?? ''),
     new Heap(flags.policy === undefined ? {} : (chosen[0] as Policy)),
   )
-  try {
-    writeFileSync(file, kind === 'svg' ? svg(shot) : png(shot))
-  } catch (error) {
-    throw new CommandError(
-      exitCode.failed,
-      `${file} can't be written (${(error as NodeJS.ErrnoException).code})`,
-    )
-  }
+  writeResult('--plot', file, kind === 'svg' ? svg(shot) : png(shot))
   if (flags.json)
     printJson({
       type: 'plot',

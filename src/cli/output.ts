@@ -13,9 +13,12 @@ export function printJson(value: object, indent = 0): void {
   print(JSON.stringify(value, null, indent === 0 ? undefined : indent))
 }
 
-/** A sentence for people. */
+/** A sentence for people, on one line; what it quotes (names of files, words of them) can't steer a terminal. */
 export function say(sentence: string): void {
-  process.stderr.write(`lethe: ${sentence}\n`)
+  const line = sentence
+    .replaceAll(/\s*[\r\n]\s*/g, ' ')
+    .replaceAll(/\p{Cc}/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  process.stderr.write(`lethe: ${line}\n`)
 }
 
 /** Styles text that is meant for standard output; styleText itself looks at NO_COLOR and whether it is a terminal. */
@@ -27,10 +30,15 @@ export function paint(style: Style, text: string): string {
 /** Width of the terminal, or 100; one that does not know its size says 0. */
 export const columns = (): number => process.stdout.columns || 100
 
-/** Whoever reads our output may go away (`lethe status | head`): then we end quietly, as others do. */
+/**
+ * Whoever reads our output may go away (`lethe status | head`): then we end quietly, as others do. Output that can't be written for another
+ * reason, such as a full disk, is a failure. What is said to nobody any more is lost, and changes nothing.
+ */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0)
-    throw error
+    say(`Standard output can't be written (${error.code})`)
+    process.exit(1)
   })
+  process.stderr.on('error', () => {})
 }

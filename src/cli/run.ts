@@ -6,12 +6,13 @@
 //
 // A WebAssembly program runs here, in node, and so does a JavaScript file that can't be executed: bin/lethe, which sees what it is, has
 // exec'd us then.
-import { accessSync, constants, statSync, writeFileSync, writeSync } from 'node:fs'
+import { accessSync, constants, statSync, writeSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
 import { collect, examples, options, type PagerFlags, pagerOptions } from './arguments.ts'
 import { CommandError, UsageError } from './errors.ts'
+import { beginFile, checkWritable } from './files.ts'
 import type { GuestFlags } from './guest.ts'
 import { say } from './output.ts'
 import { isGuest } from './plain.ts'
@@ -117,10 +118,11 @@ async function run(command: string[], flags: RunFlags): Promise<void> {
         throw new UsageError(
           `--${name} is of serving, and with --sites the command is only recorded; leave one away`,
         )
+    if (typeof flags.json === 'string') checkWritable('--json', flags.json)
     return await runSites(command, flags)
   }
   const record = flags.json === undefined ? undefined : flags.json === true ? '' : resolve(flags.json)
-  if (record !== undefined && record !== '') createRecord(record)
+  if (record !== undefined && record !== '') beginFile('--json', record)
   try {
     const { whyNot } = await import('./doctor.ts')
     const obstacle = await whyNot(flags.state)
@@ -163,14 +165,6 @@ async function runSites(command: string[], flags: RunFlags): Promise<void> {
   }
 }
 
-function createRecord(path: string): void {
-  try {
-    writeFileSync(path, '')
-  } catch (error) {
-    throw new UsageError(`--json ${path} can't be written (${(error as NodeJS.ErrnoException).code})`)
-  }
-}
-
 // As a shell would: 127 when it is not there, 126 when it can't be run.
 function findCommand(name: string): void {
   const paths = name.includes('/')
@@ -189,8 +183,15 @@ function findCommand(name: string): void {
       // the next one
     }
   }
-  throw new CommandError(
-    there ? 126 : 127,
-    there ? `${name} can't be executed` : `There is no command '${name}'; check its name and PATH`,
-  )
+  const file = statSync(name, { throwIfNoEntry: false })
+  if (name.endsWith('.wasm') && file?.isFile())
+    throw new CommandError(126, `${name} is not a WebAssembly module: it does not start with \\0asm`)
+  if (there) throw new CommandError(126, `${name} can't be executed`)
+  if (name.includes('/') && file?.isDirectory())
+    throw new CommandError(126, `${name} is a directory, not a command`)
+  // Programs that would run in here are files, and not looked for in PATH.
+  const what = /\.(wasm|[cm]?js)$/.test(name)
+    ? `file '${name}'; check its name`
+    : `command '${name}'; check its name and PATH`
+  throw new CommandError(127, `There is no ${what}`)
 }

@@ -1,5 +1,4 @@
 // lethe run script.mjs: a JavaScript program, in this process, whose WebAssembly modules go through the door (src/guest/door.ts).
-import { writeFileSync } from 'node:fs'
 import type { Budget } from '../guest/budget.ts'
 import { type MadeMemory, openDoor, type Visit, type Visitor } from '../guest/door.ts'
 import type { EngineMemory } from '../guest/engine.ts'
@@ -12,8 +11,10 @@ import { findMallocAndFree } from '../guest/malloc-shape.ts'
 import type { MallocWatch } from '../guest/malloc-sites.ts'
 import { isShared } from '../guest/run-within.ts'
 import { together } from '../guest/together.ts'
-import { CommandError, exitCode, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
+import { beginFile } from './files.ts'
 import { type GuestFlags, machineFor } from './guest.ts'
+import { commandError } from './guest-parts.ts'
 import { tellBudget, tellSites } from './guest-told.ts'
 import { say } from './output.ts'
 import { startScript } from './script-start.ts'
@@ -30,14 +31,13 @@ export async function runScript([path = '', ...rest]: readonly string[], flags: 
     throw new UsageError(
       `--gc is for programs for WASI: the JavaScript of ${path} keeps pointers where they can't be seen`,
     )
-  if (typeof flags.json === 'string') writeFileSync(flags.json, '')
+  if (typeof flags.json === 'string') beginFile('--json', flags.json)
   try {
     const visitor = await visitorFor(flags)
     if (visitor !== undefined)
       openDoor(visitor, replaces(flags) ? room : 0, why => say(`left as it is: ${why}`))
   } catch (error) {
-    if (!(error instanceof GuestError)) throw error
-    throw new CommandError(error.code === 'impossible' ? exitCode.impossible : exitCode.failed, error.message)
+    throw commandError(error)
   }
   startScript(path, rest)
 }

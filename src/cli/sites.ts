@@ -1,9 +1,8 @@
 // --sites of run and audit: which places in a command own the memory that files explain.
-import { writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { Option } from 'commander'
 import type { SitesReport } from '../sites/sites.ts'
 import { CommandError, exitCode, UsageError } from './errors.ts'
+import { checkWritable, writeResult } from './files.ts'
 import { printJson, say } from './output.ts'
 
 export interface SitesFlags {
@@ -20,8 +19,10 @@ export const sitesOptions = {
   pprof: (): Option => new Option('--pprof <file>', 'write the sites as a pprof profile'),
 } as const
 
-/** Throws UsageError when files are asked for, but not sites. */
+/** Throws UsageError when files are asked for, but not sites, or can't be written. */
 export function checkSitesFlags(flags: SitesFlags): void {
+  checkWritable('--folded', flags.folded)
+  checkWritable('--pprof', flags.pprof)
   if (flags.sites) return
   if (flags.folded !== undefined) throw new UsageError('--folded writes sites; give --sites too')
   if (flags.pprof !== undefined) throw new UsageError('--pprof writes sites; give --sites too')
@@ -52,7 +53,7 @@ export async function showSites(reports: readonly SitesReport[], options: ShowOp
   const document = { type: 'sites', processes: reports }
   if (json === '' && stream === 1) printJson(document, 2)
   else if (json === '') process.stderr.write(`${JSON.stringify(document)}\n`)
-  else if (json !== undefined) write('--json', json, `${JSON.stringify(document, null, 2)}\n`)
+  else if (json !== undefined) writeResult('--json', json, `${JSON.stringify(document, null, 2)}\n`)
   else if (first === undefined) say('the command never had enough memory to look at (8 MiB)')
   else {
     const { formatSites } = await import('../sites/print.ts')
@@ -63,14 +64,6 @@ export async function showSites(reports: readonly SitesReport[], options: ShowOp
   if (options.folded === undefined && options.pprof === undefined) return
   if (first === undefined) return
   const { folded, pprof } = await import('../sites/formats.ts')
-  if (options.folded !== undefined) write('--folded', options.folded, folded(first))
-  if (options.pprof !== undefined) write('--pprof', options.pprof, pprof(first))
-}
-
-function write(option: string, path: string, content: string | Uint8Array): void {
-  try {
-    writeFileSync(resolve(path), content)
-  } catch (error) {
-    throw new UsageError(`${option} ${path} can't be written (${(error as NodeJS.ErrnoException).code})`)
-  }
+  if (options.folded !== undefined) writeResult('--folded', options.folded, folded(first))
+  if (options.pprof !== undefined) writeResult('--pprof', options.pprof, pprof(first))
 }

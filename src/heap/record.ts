@@ -66,7 +66,7 @@ export async function record(words: readonly string[], quiet: boolean): Promise<
     if (!existsSync(ops))
       throw new RecordError(
         'nothing-recorded',
-        `'${words[0]}' could not be recorded: it is statically linked, or setuid, or not for this machine`,
+        `'${words[0]}' could not be recorded: it called no malloc, or it is statically linked, setuid, or not for this machine`,
       )
     return {
       trace: decode(readFileSync(ops), readFileSync(join(folder, `${child.pid}.sites`), 'utf8')),

@@ -107,6 +107,7 @@ class Builder {
 export function parseTrace(text: string): Trace {
   const lines = text.split('\n')
   const first = lines.findIndex(line => line.trim() !== '')
+  if (first < 0) throw new TraceError(1, 'it is empty')
   const head = (lines[first] ?? '').trim()
   if (/^(Alloc|Free)\(/.test(head)) return parseWee(lines)
   if (head.startsWith('# lethe malloc trace 1')) return parseLetters(lines, 'lethe', first + 1)

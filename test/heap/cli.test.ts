@@ -45,7 +45,7 @@ test('--check runs every policy under the checker; --searches counts', () => {
 
 describe('says in one sentence what is wrong, and ends with', () => {
   test.each([
-    [1, ['malloc', '/none.rep'], /^lethe: \/none\.rep can't be read \(ENOENT\)\n$/],
+    [2, ['malloc', '/none.rep'], /^lethe: \/none\.rep can't be read \(ENOENT\)\n$/],
     [2, ['malloc'], /missing required argument 'trace'/],
     [
       2,
@@ -56,19 +56,29 @@ describe('says in one sentence what is wrong, and ends with', () => {
     [2, ['malloc', '--limit', '-1', ls], /'-1' is not a number of seconds/],
     [2, ['malloc', '--plot', 'x.gif', ls], /--plot x\.gif: give a file that ends in \.svg or \.png/],
     [2, ['malloc', '--plot', 'x.svg', ls, ls], /--plot draws one trace; 2 were given/],
-    [1, ['malloc', '--plot', '/none/x.svg', ls], /\/none\/x\.svg can't be written/],
-    [2, ['malloc', 'record'], /missing required argument 'command'/],
+    [
+      2,
+      ['malloc', '--plot', '/none/x.svg', ls],
+      /^lethe: --plot \/none\/x\.svg can't be written \(ENOENT\)\n$/,
+    ],
+    [2, ['malloc', '/dev/null'], /^lethe: \/dev\/null is not a trace that can be run: it is empty\n$/],
+    [2, ['malloc', 'record'], /missing required argument 'command'; see lethe malloc record --help/],
+    [
+      2,
+      ['malloc', 'record', '-o', '/none/trace', '--', 'touch', '/tmp'],
+      /^lethe: --output \/none\/trace can't be written \(ENOENT\)\n$/,
+    ],
   ])('%d: lethe %j', (code, words, message) => {
     const ended = desk.run(...words)
     expect(ended.err).toMatch(message)
     expect(ended.err.trimEnd().split('\n').length).toBe(1)
     expect([ended.code, ended.out]).toEqual([code, ''])
   })
-  test('1: a trace that makes no sense', () => {
+  test('2: a trace that makes no sense', () => {
     const path = desk.file('bad.rep', '1\n1\n1\n1\na 0 5\nf 1\n')
     const ended = desk.run('malloc', path)
     expect([ended.code, ended.err]).toEqual([
-      1,
+      2,
       `lethe: ${path} is not a trace that can be run: line 6: block 1 is freed, but it is not allocated\n`,
     ])
   })

@@ -55,6 +55,14 @@ test('a file that is none of ours is one sentence', () => {
   const { status, stderr } = spawnSync(launcher, ['lab', at('none.json')], { encoding: 'utf8' })
   expect(status).toBe(2)
   expect(stderr).toContain("none.json can't be read (ENOENT)")
+  for (const text of ['', '\n', 'no\n{}', '"{}"']) {
+    writeFileSync(at('text'), text)
+    const other = spawnSync(launcher, ['lab', at('text')], { encoding: 'utf8', timeout: 20_000 })
+    expect(other).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/text is no JSON of ours; give /),
+    })
+  }
 })
 
 describe.skipIf(whyNoGuests !== undefined)(`runs (${whyNoGuests ?? 'compiled here'})`, () => {
