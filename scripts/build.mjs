@@ -154,11 +154,11 @@ async function bundleLibrary(dist) {
             join(dist, name === 'object-fetcher' ? 'backing' : 'library', `${name}.js`),
           ]),
         ),
-        // Names stay, for who reads a stack.
+        // Names and lines stay, for who reads a stack: of an error that nobody catches node prints the whole line.
         output: {
           entryFileNames: '[name].js',
           chunkFileNames: 'shared-[name].js',
-          minify: { compress: false, mangle: false, codegen: true },
+          minify: { compress: false, mangle: false, codegen: { removeWhitespace: false } },
         },
       },
     },

@@ -177,8 +177,11 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   }
 
   static async open(options: MemoryOptions): Promise<Memory> {
-    // Who calls it from JavaScript may have forgotten them.
-    const budget = bytesOf((options as MemoryOptions | undefined)?.budget ?? '')
+    // Who calls it from JavaScript may have forgotten it.
+    const size = (options as Partial<MemoryOptions> | undefined)?.budget
+    if (size === undefined)
+      throw new MemoryError('option', "open: no budget is given; give one, such as { budget: '64MiB' }")
+    const budget = bytesOf(size)
     if (budget < LEAST_BUDGET)
       throw new MemoryError(
         'budget',

@@ -118,6 +118,7 @@ const everywhere: readonly Case[] = [
       ),
   ],
   ['a budget smaller than a cluster', 'budget', () => Memory.open({ budget: 4096 })],
+  ['a memory without a budget', 'option', () => Memory.open({ policy: 'lru' } as never)],
   ['a budget that is no size', 'option', () => Memory.open({ budget: 'plenty' })],
   ['a policy that nobody knows', 'option', () => Memory.open({ budget: '1MiB', policy: 'magic' as never })],
   [
