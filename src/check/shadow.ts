@@ -12,12 +12,6 @@ import {
   UNDEFINED,
 } from './layout.ts'
 
-/** How one byte is: `bits` are its undefined ones. */
-export interface ByteState {
-  readonly addressable: boolean
-  readonly bits: number
-}
-
 /** Where the shadow word that an address is in, and the bits of a byte, are in their memories (layout.ts). */
 const place = (at: number): number => ((at + SHADOW_APART) >>> 0) >>> 2
 /** Bytes that are copied at once if all of them are defined. */

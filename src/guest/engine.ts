@@ -9,11 +9,6 @@ export interface EngineGlobal {
   value: number | bigint
 }
 
-export interface EngineTable {
-  readonly length: number
-  get(at: number): unknown
-}
-
 /** A compiled module. */
 export type EngineModule = object
 

@@ -87,11 +87,6 @@ const stores: Readonly<Record<number, OpName>> = {
   [V128]: 'v128.store',
 }
 
-/** Bytes that a function's locals take in STATE, where they lie one behind the other from 0 on. */
-export function savedBytes(types: readonly ValueType[]): number {
-  return types.reduce((sum, type) => sum + (type === V128 ? 16 : 8), 0)
-}
-
 export function saveLocals(w: Writer, types: readonly ValueType[]): void {
   let at = 0
   types.forEach((type, i) => {
