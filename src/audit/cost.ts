@@ -18,7 +18,7 @@ const most = 64
 const dear = 250e-3
 /** What a pager with its supervisor takes, in bytes, while it is awake, and once it sleeps: `npm run bench -- pager-size`. */
 export const pagerBytes = 35e6
-export const sleeperBytes = 0.5e6
+const sleeperBytes = 0.5e6
 
 /** Where explained memory comes from: a candidate and some offsets in it. */
 export interface Origin {

@@ -28,7 +28,7 @@ const LEAST_SEARCHED = 2 ** 25
 const MOST_SEARCHED = 2 ** 29
 const SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] as const
 /** Bytes that say where a block is made from, one for each block: what a page table entry takes. */
-export const REFERENCE = 8
+const REFERENCE = 8
 
 /** How much of the memory is explained when it comes in blocks of so many bytes. All shares are of all bytes, 0 to 1. */
 export interface GrainPoint {

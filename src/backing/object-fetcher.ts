@@ -21,7 +21,7 @@ class FetchError extends Error {
 }
 
 /** The object's address for HTTP. s3://bucket/key: of Amazon, or with the path under an endpoint. */
-export function httpAddress({ url, endpoint, region = defaultRegion() }: ObjectAddress): string {
+function httpAddress({ url, endpoint, region = defaultRegion() }: ObjectAddress): string {
   const s3 = /^s3:\/\/([^/]+)\/(.+)$/.exec(url)
   if (s3 === null) return url
   const [, bucket = '', key = ''] = s3

@@ -21,7 +21,7 @@ export function doctorCommand(): Command {
 
 async function doctor(flags: DoctorFlags): Promise<void> {
   const all = await capabilities(flags.state)
-  const missing = all.filter(one => one.needed && one.state === 'no')
+  const missing = obstacles(all)
   const attach = missing.length === 0
   if (flags.json) printJson({ type: 'doctor', attach, capabilities: all }, 2)
   else {
@@ -52,9 +52,13 @@ export async function capabilities(state?: string): Promise<Capability[]> {
   return probe(stateDirectory(state))
 }
 
+// What stands in the way of attach.
+const obstacles = (all: readonly Capability[]): Capability[] =>
+  all.filter(one => one.needed && one.state === 'no')
+
 /** One sentence on why attach is impossible here, or undefined. */
 export async function whyNot(state?: string): Promise<string | undefined> {
-  const missing = (await capabilities(state)).find(one => one.needed && one.state === 'no')
+  const [missing] = obstacles(await capabilities(state))
   return missing && `Attaching is not possible here: ${missing.name}: ${missing.detail}; ${missing.remedy}`
 }
 

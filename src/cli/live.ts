@@ -55,7 +55,7 @@ export function rates(before: PagerStatus | undefined, now: PagerStatus): Rates 
   }
 }
 
-export function liveLine(status: PagerStatus, rate: Rates): string {
+function liveLine(status: PagerStatus, rate: Rates): string {
   const limit = status.pressure === undefined ? '' : ` of ${+(status.pressure.limit * 100).toPrecision(2)} %`
   return (
     `${status.pid} resident ${formatSize(status.now.anonymous)} · virtual ${formatSize(status.virtual)} · ` +

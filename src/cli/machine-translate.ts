@@ -102,7 +102,7 @@ function digits(bits: number): number {
 }
 
 /** Every blank, in the order of the lecture's sheet. */
-export function sheetText(config: MachineConfig, sheet: Sheet): string {
+function sheetText(config: MachineConfig, sheet: Sheet): string {
   const lines: string[] = []
   const vpoBits = Math.log2(config.pageSize)
   const vpnBits = config.virtualBits - vpoBits

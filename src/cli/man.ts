@@ -57,7 +57,7 @@ function commandLines(command: Command, of = ''): string[] {
 const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`
 
 /** The whole page, in man(7). */
-export function manPage(lethe: Command): string {
+function manPage(lethe: Command): string {
   const lines = [
     `.\\" Made by \`npm run man\` from the definitions in src/cli; do not edit.`,
     `.TH LETHE 1 "" "lethe ${lethe.version() ?? ''}" "User Commands"`,

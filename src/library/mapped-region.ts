@@ -169,7 +169,7 @@ export class MappedRegion<E extends Element = Element> extends Region<E> {
 }
 
 /** What the counters of a region say, in bytes where they are pages. */
-export function statsOf(counters: Counters): RegionStats {
+function statsOf(counters: Counters): RegionStats {
   const bytes = (which: Counter): number => counters.get(which) * PAGE
   return {
     resident: bytes(counter.resident),

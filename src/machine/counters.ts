@@ -71,7 +71,7 @@ export function counters(): Counters {
   }
 }
 
-export function cacheCounters(): CacheCounters {
+function cacheCounters(): CacheCounters {
   return {
     reads: 0,
     writes: 0,

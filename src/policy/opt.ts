@@ -70,7 +70,7 @@ export class Opt implements Policy {
 }
 
 /** For each reference the index of the next one to the same page; Infinity if there is none. */
-export function nextUses(trace: Int32Array): Float64Array {
+function nextUses(trace: Int32Array): Float64Array {
   const next = new Float64Array(trace.length)
   let largest = 0
   for (const page of trace) if (page > largest) largest = page

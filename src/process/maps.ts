@@ -29,7 +29,7 @@ const DELETED = ' (deleted)'
 const NO_FLAGS: ReadonlySet<string> = new Set()
 
 /** One line of maps; undefined if it is none. */
-export function parseMapping(line: string, flags: ReadonlySet<string> = NO_FLAGS): Mapping | undefined {
+function parseMapping(line: string, flags: ReadonlySet<string> = NO_FLAGS): Mapping | undefined {
   const match = LINE.exec(line)
   if (!match) return undefined
   const [, start = '', end = '', r, w, x, p, offset = '', device = '', inode = '', rest = ''] = match

@@ -28,7 +28,7 @@ interface Band {
 
 const pagesOf = (cell: MapCell): number => kinds.reduce((sum, kind) => sum + cell[kind], 0)
 
-export function bandsOf({ mappings, map }: AuditReport): Band[] {
+function bandsOf({ mappings, map }: AuditReport): Band[] {
   const bands: Band[] = []
   const small: MapCell[] = []
   let [smallCount, smallBytes, c] = [0, 0, 0]

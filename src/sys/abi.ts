@@ -1,6 +1,5 @@
 // The numbers of the Linux ABI that differ between machines: system call numbers, the registers of a stopped
-// thread, and the shape of the signal frame that rt_sigreturn reads. x86-64 is complete and tested. The
-// aarch64 numbers stand beside it for whoever can test them; until then `machine()` refuses that machine.
+// thread, and the shape of the signal frame that rt_sigreturn reads. There is x86-64; `machine()` refuses others.
 import { SysError } from './errno.ts'
 
 /** System call numbers of one machine. Source: the kernel's `syscall_64.tbl` and `asm-generic/unistd.h`. */
@@ -118,63 +117,6 @@ export const x64: Calls = {
   setpriority: 141,
 }
 
-/** Not used yet: written down from the kernel's generic table, untested. */
-export const arm64: Calls = {
-  openat: 56,
-  read: 63,
-  write: 64,
-  close: 57,
-  mmap: 222,
-  munmap: 215,
-  mprotect: 226,
-  madvise: 233,
-  mremap: 216,
-  ioctl: 29,
-  pread64: 67,
-  pwrite64: 68,
-  ppoll: 73,
-  epoll_create1: 20,
-  epoll_ctl: 21,
-  epoll_wait: 0,
-  dup3: 24,
-  fcntl: 25,
-  fallocate: 47,
-  socketpair: 199,
-  sendmsg: 211,
-  setsockopt: 208,
-  recvmsg: 212,
-  clone: 220,
-  arch_prctl: 0,
-  exit: 93,
-  exit_group: 94,
-  wait4: 260,
-  ptrace: 117,
-  prctl: 167,
-  gettid: 178,
-  rt_sigprocmask: 135,
-  rt_sigreturn: 139,
-  sched_setaffinity: 122,
-  getcpu: 168,
-  sched_setscheduler: 119,
-  sched_yield: 124,
-  nanosleep: 101,
-  signalfd4: 74,
-  eventfd2: 19,
-  fanotify_init: 262,
-  fanotify_mark: 263,
-  process_vm_readv: 270,
-  process_vm_writev: 271,
-  memfd_create: 279,
-  execveat: 281,
-  accept4: 242,
-  userfaultfd: 282,
-  pidfd_open: 434,
-  pidfd_getfd: 438,
-  tgkill: 131,
-  restart_syscall: 128,
-  setpriority: 140,
-}
-
 /** Index of each register in `struct user_regs_struct` (27 words of 8 bytes, `NT_PRSTATUS`), x86-64. */
 export const reg = {
   r15: 0,
@@ -214,18 +156,11 @@ export const repeatable: ReadonlySet<number> = new Set([
 /** Words in `struct user_regs_struct` on x86-64. */
 export const regWords = 27
 
-/** aarch64: x0..x30, sp, pc, pstate (34 words, `NT_PRSTATUS`); arguments in x0..x5, number in x8. Untested. */
-export const arm64Registers = { x0: 0, x8: 8, x30: 30, sp: 31, pc: 32, pstate: 33, words: 34 } as const
-
 /** The system call numbers of this machine. Throws `SysError` ENOSYS where Lethe does not run yet. */
 export function machine(): Calls {
   if (process.platform !== 'linux')
     throw new SysError('ENOSYS', 'machine', `Lethe needs Linux; this is ${process.platform}`)
   if (process.arch !== 'x64')
-    throw new SysError(
-      'ENOSYS',
-      'machine',
-      `Lethe runs on x86-64; this is ${process.arch}, whose tables are written down but not tested yet`,
-    )
+    throw new SysError('ENOSYS', 'machine', `Lethe runs on x86-64; this is ${process.arch}`)
   return x64
 }

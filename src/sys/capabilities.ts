@@ -298,8 +298,3 @@ export async function probe(state: string): Promise<Capability[]> {
     zram(),
   ]
 }
-
-/** What stands in the way of attach; empty when nothing does. */
-export function obstacles(all: readonly Capability[]): Capability[] {
-  return all.filter(one => one.needed && one.state === 'no')
-}

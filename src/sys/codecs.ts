@@ -43,7 +43,7 @@ export interface Decompressor {
 }
 
 export const INPUT_BYTES: number = 2 ** 17
-export const OUTPUT_BYTES: number = 2 ** 18
+const OUTPUT_BYTES: number = 2 ** 18
 
 type Native = (...numbers: readonly number[]) => number
 interface Buffers {

@@ -9,7 +9,7 @@ const O_NONBLOCK = 0o4000
 
 const memory = arena(4096 + 8 * 8192)
 /** Descriptors that one `poll` looks at; the rest is left out. */
-export const mostPolled = 8192
+const mostPolled = 8192
 const { u32, bytes } = memory
 
 export const close = (fd: number): number => call(nr.close, fd)

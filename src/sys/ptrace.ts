@@ -21,7 +21,6 @@ export const O_TRACESYSGOOD = 1
 export const O_TRACECLONE = 8
 /** `Wait.event` of a stop that INTERRUPT asked for, or of a new thread's first stop. */
 export const EVENT_STOP = 128
-export const EVENT_CLONE = 3
 
 // 0: iovec, 64: wait status, 4096: registers, 8192: extended state (up to 20 KiB with AMX tiles)
 const memory = arena(8192 + 32768)

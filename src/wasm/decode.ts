@@ -48,15 +48,6 @@ const sectionNames = Object.keys(Section)
 
 const externKinds: readonly ExternKind[] = ['func', 'table', 'memory', 'global', 'tag']
 
-/** What is at the start of `bytes`: a WebAssembly module of version 1. */
-export function isModule(bytes: Uint8Array): boolean {
-  return (
-    bytes.length >= 8 &&
-    new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) === MAGIC &&
-    bytes[4] === 1
-  )
-}
-
 /**
  * The module in `bytes`. The result views them: they have to stay as they are. It checks the format only: validate.ts checks the
  * meaning. WasmError with the byte where the format is broken, or of what we don't read.

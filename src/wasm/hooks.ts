@@ -14,7 +14,7 @@ export const READ = 0x100
 export const WRITE = 0x200
 
 /** Bytes of the access (up to 16), with READ, WRITE or both added. */
-export function accessKind(op: number): number {
+function accessKind(op: number): number {
   return (widths[op] as number) | (isLoad(op) ? READ : 0) | (isStore(op) ? WRITE : 0)
 }
 

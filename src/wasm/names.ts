@@ -34,7 +34,7 @@ const flat: Readonly<Record<number, FlatKind>> = {
 }
 const nested: Readonly<Record<number, 'locals' | 'labels'>> = { 2: 'locals', 3: 'labels' }
 
-export function noNames(): Names {
+function noNames(): Names {
   const map = (): NameMap => new Map()
   return {
     module: undefined,

@@ -229,7 +229,7 @@ function costOf(run: Json): string[] {
 }
 
 /** Sites that have a colour of their own. */
-export const mostColours = 6
+const mostColours = 6
 
 function ownersMap(owners: Json | undefined, documents: readonly Json[]): MemoryMap | undefined {
   if (owners === undefined) return undefined
