@@ -153,7 +153,12 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
   #nextId = 1
   #nextTicket = 1
   #closing: Promise<void> | undefined
-  readonly #onExit = (): void => this.#stopAtOnce()
+
+  /** Those with a pager, which sleeps in the kernel: the process would wait for it at its end. */
+  static readonly #served = new Set<Memory>()
+  static readonly #stopAll = (): void => {
+    for (const memory of Memory.#served) memory.#stopAtOnce()
+  }
 
   private constructor(budget: number, cache: string, mmu: Mmu | string) {
     super()
@@ -167,8 +172,9 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     this.#mmu = mmu
     mmu.worker.on('message', (reply: Reply) => this.#reply(reply))
     mmu.worker.unref()
-    // Otherwise the process would wait for a thread that sleeps in the kernel.
-    process.once('exit', this.#onExit)
+    // One listener for all: more than ten would be warned of.
+    if (Memory.#served.size === 0) process.once('exit', Memory.#stopAll)
+    Memory.#served.add(this)
   }
 
   /** Where a page fault may come from: 'all', 'user' (system calls on absent elements fail with EFAULT: pin them), or 'none'. */
@@ -332,7 +338,8 @@ export class Memory extends EventEmitter<MemoryEvents> implements AsyncDisposabl
     const closed = await Promise.allSettled([...this.#regions.values()].map(region => region.close()))
     for (const lent of this.#lent) lent.close()
     if (this.#mmu !== undefined) {
-      process.removeListener('exit', this.#onExit)
+      Memory.#served.delete(this)
+      if (Memory.#served.size === 0) process.removeListener('exit', Memory.#stopAll)
       const { worker: pager, wake, sys } = this.#mmu
       const ended = new Promise(settle => pager.once('exit', settle))
       await this.#ask({ kind: 'stop' })

@@ -165,6 +165,14 @@ describe.skipIf(why !== undefined)(`a region ${why ?? ''}`, { timeout: 60_000 },
     await expect(memory.map(file(whole()))).rejects.toMatchObject({ code: 'closed' })
   })
 
+  it('is one of many: all of them listen once for the end of the process', async () => {
+    const before = process.listenerCount('exit')
+    const some = await Promise.all([1, 2, 3].map(() => table.open()))
+    expect(process.listenerCount('exit')).toBe(before + 1)
+    for (const memory of some) await memory.close()
+    expect(process.listenerCount('exit')).toBe(before)
+  })
+
   it('leaves no descriptor behind, however many memories there were', async () => {
     const counts: number[] = []
     for (let n = 0; n < 4; n++) {
