@@ -151,6 +151,10 @@ describe.skipIf(!has('python3'))('candidates', () => {
     mkdirSync(join(folder.path, 'cwd'))
     const path = folder.file('first.bin', first)
     folder.file('cwd/second.bin', second)
+    const core = Buffer.alloc(4096)
+    core.write('\x7fELF')
+    core.writeUInt16LE(4, 16) // ET_CORE
+    folder.file('cwd/core.1', Buffer.concat([core, second, first]))
     const code = `p=sys.argv[1][::-1]; x=open(p,'rb').read(); y=open('sec'+'ond.bin','rb').read()`
     const reversed = [...path].toReversed().join('')
     const pid = await start('python3', ['-c', `import sys\n${code}\n${WAIT_PY}`, reversed], {
@@ -167,6 +171,7 @@ describe.skipIf(!has('python3'))('candidates', () => {
     expect(quick.candidates.some(file => file.path === path)).toBe(false)
     expect(ways.get(path)).toBe('path in memory')
     expect(ways.get(join(folder.path, 'cwd/second.bin'))).toBe('working directory')
+    expect(found.candidates.map(file => file.path)).not.toContain(join(folder.path, 'cwd/core.1'))
   })
 })
 

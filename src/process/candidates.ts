@@ -6,9 +6,18 @@
  * that the command line names, environment values. Second tier, when much is still unexplained: absolute paths found
  * in the process's own memory, and the files of its working directory.
  *
- * Regular files only, nothing in /proc, /sys or /dev, each device:inode once, the likely and large ones first.
+ * Regular files only, nothing in /proc, /sys or /dev, no core dumps but by name, each device:inode once, the likely and large ones first.
  */
-import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { identityOf } from '../backing/file.ts'
@@ -66,6 +75,19 @@ function attempt<T>(action: () => T, otherwise: T): T {
   }
 }
 
+const ELF_MAGIC = 0x464c457f
+const ET_CORE = 4
+
+/** Whether a file is a core dump: made of memory, where we look for what memory is made of; and whoever removes it wants its room. */
+function isCore(path: string): boolean {
+  const header = Buffer.alloc(20)
+  const fd = attempt(() => openSync(path, 'r'), undefined)
+  if (fd === undefined) return false
+  const got = attempt(() => readSync(fd, header), 0)
+  closeSync(fd)
+  return got === header.length && header.readUInt32LE(0) === ELF_MAGIC && header.readUInt16LE(16) === ET_CORE
+}
+
 /** Collects candidates; the first and likeliest way of finding a file stays. */
 class Collection {
   readonly #byFile = new Map<string, Found>()
@@ -81,6 +103,7 @@ class Collection {
     if (!stats?.isFile()) return false
     const identity = identityOf(stats)
     if (identity.size < PAGE) return true
+    if ((way === 'memory' || way === 'folder') && isCore(openPath)) return true
     const key = `${identity.device}:${identity.inode}`
     const known = this.#byFile.get(key)
     const rank = RANKS[way]
