@@ -46,6 +46,10 @@ const WAIT_PY = 'print(1,flush=True)\nimport sys\nsys.stdin.read()'
 it("a program's words can not steer the terminal that lists it", async () => {
   const pid = await start('sh', ['-c', 'echo\nread x # \x1b[2J'])
   expect(commandLine(pid)).toBe('sh -c echo read x # ?[2J')
+  const report = await audit(pid, { cacheFolder: false })
+  expect(formatAudit(report).split('\n')[0]).toBe(`${pid}  sh -c echo read x # ?[2J`)
+  const long = { ...report, command: `first ${'word '.repeat(30)}last` }
+  expect(formatAudit(long).split('\n')[0]).toMatch(/^\d+ {2}first (word )+(w|wo|wor|word)?…$/)
 })
 
 /** Explained extents of a live process compared again with the file, page by page. */

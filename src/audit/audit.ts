@@ -6,13 +6,12 @@
  * Pages counted: present private anonymous ones of the writable private anonymous mappings. Every such page is exactly
  * one of: virtual (already made again on demand), explained, zero, duplicate, unexplained, unreadable.
  */
-import { readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { explainProcess, type ExplainProcessOptions, type ProcessExplanations } from '../explain/process.ts'
 import { indexStore } from '../explain/stores.ts'
 import { isPrivateAnonymous, readMaps } from '../process/maps.ts'
 import { Pagemap } from '../process/pagemap.ts'
-import { memoryFigures } from '../process/target.ts'
+import { memoryFigures, wholeCommandLine } from '../process/target.ts'
 import { mostPriced, priceOf, type Saving, savingOf } from './cost.ts'
 import { type Grain, grain } from './grain.ts'
 import { type Pattern, patternOf } from './patterns.ts'
@@ -187,7 +186,7 @@ export async function audit(pid: number, options: AuditOptions = {}): Promise<Au
     at: new Date().toISOString(),
     kernel: release(),
     pid,
-    command: readCommand(pid),
+    command: wholeCommandLine(pid),
     attached: options.pager !== undefined,
     mappings: walked.mappings,
     files: list,
@@ -304,12 +303,4 @@ function add(file: FileSoFar, pages: number, start: number, offset: number): voi
   if (file.offsets.length < MOST_OFFSETS) file.offsets.push(offset)
   else if (Math.random() < MOST_OFFSETS / file.runs)
     file.offsets[Math.floor(Math.random() * MOST_OFFSETS)] = offset
-}
-
-function readCommand(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
-  } catch {
-    return ''
-  }
 }

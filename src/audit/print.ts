@@ -48,7 +48,8 @@ export function formatAudit(report: AuditReport, options: PrintOptions = {}): st
   const { totals } = report
   const lines: string[] = []
 
-  lines.push(style('bold', shorten(`${report.pid}  ${report.command}`, width)))
+  const head = `${report.pid}  ${report.command}`
+  lines.push(style('bold', head.length <= width ? head : `${head.slice(0, width - 1)}…`))
   lines.push(`${formatBytes(totals.pages * PAGE)} of private anonymous memory:`)
   const parts: readonly (readonly [keyof PageTally, string])[] = [
     ['virtual', 'virtual: given back, made again on demand'],

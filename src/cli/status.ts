@@ -44,7 +44,8 @@ async function status(flags: StatusFlags): Promise<void> {
   const line = (cells: readonly string[]): string =>
     cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padStart(widths[i] ?? 0))).join('  ')
   print(paint('bold', line(head)))
-  for (const r of rows) print(line(r).slice(0, Math.max(columns(), 80)))
+  const width = process.stdout.isTTY ? Math.max(columns(), 80) : Number.POSITIVE_INFINITY
+  for (const r of rows) print(line(r).slice(0, width))
   for (const one of all)
     if (one.answer === undefined)
       say(

@@ -61,12 +61,17 @@ export function proportionalSize(pid: number): number {
   return rollup === undefined ? 0 : kilobytes(rollup, 'Pss')
 }
 
-/** Command line for display, at most 80 characters. */
-export function commandLine(pid: number): string {
-  const raw = text(`/proc/${pid}/cmdline`)?.replace(/\0+$/, '').replaceAll('\0', ' ') ?? ''
-  const whole = raw === '' ? `[${text(`/proc/${pid}/comm`)?.trim() ?? '?'}]` : raw
+/** Command line, on one line. */
+export function wholeCommandLine(pid: number): string {
+  const words = text(`/proc/${pid}/cmdline`)?.replace(/\0+$/, '').replaceAll('\0', ' ') ?? ''
+  const line = words === '' ? `[${text(`/proc/${pid}/comm`)?.trim() ?? '?'}]` : words
   // Anybody can start a program whose words steer a terminal.
-  const line = whole.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '?')
+  return line.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '?')
+}
+
+/** The same for a table: at most 80 characters. */
+export function commandLine(pid: number): string {
+  const line = wholeCommandLine(pid)
   return line.length > 80 ? `${line.slice(0, 79)}…` : line
 }
 

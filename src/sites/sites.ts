@@ -9,8 +9,8 @@
  *   5. nobody: its origin is not known.
  * A site is a stack; two stacks that read the same are one site.
  */
-import { readFileSync } from 'node:fs'
 import { explainProcess, type ExplainProcessOptions, type ProcessExplanations } from '../explain/process.ts'
+import { wholeCommandLine } from '../process/target.ts'
 import { Owners } from './owners.ts'
 import { type Frame, Symbols } from './symbols.ts'
 import type { Block, Stack, Table } from './table.ts'
@@ -94,7 +94,7 @@ export function sitesOf(
   const sum = (of: (site: Site) => number): number => sites.reduce((total, site) => total + of(site), 0)
   return {
     pid,
-    command: commandOf(pid),
+    command: wholeCommandLine(pid),
     sites,
     totals: {
       anonymous: found.counts.pages * PAGE,
@@ -287,12 +287,4 @@ function framesOf(stack: Stack, symbols: Symbols): Frame[] {
     }),
   )
   return [...native, ...python]
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
-  } catch {
-    return ''
-  }
 }
