@@ -195,6 +195,19 @@ describe('the launcher', () => {
   })
 })
 
+test('a supervisor whose pager has ended ends, also where nobody waits for that', async () => {
+  // `sleep` has a child that it knows nothing of.
+  const parent = desk.start('sh', '-c', 'sleep 0 & echo $!; exec sleep 300')
+  let pager = ''
+  parent.stdout?.on('data', data => (pager += String(data)))
+  const isZombie = (): boolean =>
+    pager.endsWith('\n') && readFileSync(`/proc/${pager.trim()}/stat`, 'utf8').includes(') Z')
+  await until(isZombie, 'a zombie')
+  const program = join(root, 'bin/lethe-supervisor')
+  const child = desk.start(program, '--after', pager.trim(), join(desk.folder, 'none'), '1', '{}', 'false')
+  expect(await ended(child)).toBe(0)
+})
+
 describe('run is transparent', () => {
   test.each([0, 1, 7, 255])('exit code %i is passed on', code => {
     expect(desk.run('run', '--', 'sh', '-c', `exit ${code}`)).toMatchObject({ code, out: '', err: '' })
