@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { foreground } from '../process/foreground.ts'
 import { preloading, preloadLibrary } from '../process/preload.ts'
 import type { Kind, Trace } from './trace.ts'
 import { removeFolder } from '../sys/folder.ts'
@@ -49,17 +50,10 @@ export async function record(words: readonly string[], quiet: boolean): Promise<
       stdio: ['inherit', quiet ? 2 : 'inherit', 'inherit'],
       env: { ...environment, LETHE_RECORD: folder },
     })
-    const code = await new Promise<number>((resolve, reject) => {
-      child.once('error', (error: NodeJS.ErrnoException) =>
-        reject(
-          new RecordError(
-            'no-command',
-            `'${words[0]}' can't be started (${error.code}); check its name and PATH`,
-          ),
-        ),
-      )
-      child.once('exit', (status, signal) =>
-        resolve(status ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    const code = await foreground(child).catch((error: NodeJS.ErrnoException) => {
+      throw new RecordError(
+        'no-command',
+        `'${words[0]}' can't be started (${error.code}); check its name and PATH`,
       )
     })
     const ops = join(folder, `${child.pid}.ops`)

@@ -5,14 +5,15 @@
  *   while it runs: who has grown and now stands still is looked at; who is about to free much, or to end, waits until it was
  *   at the end: of each process its looks, put together
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExplainProcessOptions } from '../explain/process.ts'
 import { Seen } from '../pager/watch.ts'
 import type { SeenFile } from '../process/candidates.ts'
+import { foreground } from '../process/foreground.ts'
 import { preloading, preloadLibrary } from '../process/preload.ts'
 import { memoryFigures } from '../process/target.ts'
 import { findSites, mergeLooks, type SitesReport } from './sites.ts'
@@ -140,7 +141,7 @@ export async function recordSites(
   const timer = setInterval(watch, period)
   try {
     const child = spawn(words[0] ?? '', words.slice(1), { stdio: 'inherit', env: recording.environment })
-    const code = await ended(child)
+    const code = await foreground(child)
     return {
       code,
       reports: [...reports.values()].toSorted((a, b) => b.totals.explained - a.totals.explained),
@@ -149,21 +150,4 @@ export async function recordSites(
     clearInterval(timer)
     recording.close()
   }
-}
-
-// The terminal's signals reach the command by themselves; those that are sent to us are passed on.
-function ended(child: ChildProcess): Promise<number> {
-  const ignore = (): void => undefined
-  const pass = (signal: NodeJS.Signals): boolean => child.kill(signal)
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, ignore)
-  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const) process.on(signal, pass)
-  return new Promise<number>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('exit', (status, signal) =>
-      resolve(status ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    )
-  }).finally(() => {
-    for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.off(signal, ignore)
-    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const) process.off(signal, pass)
-  })
 }

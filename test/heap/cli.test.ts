@@ -1,11 +1,12 @@
 /** lethe malloc as it is typed. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { inflateSync } from 'node:zlib'
 import { parseTrace } from '../../src/heap/index.ts'
-import { Desk, root } from '../cli-helpers.ts'
+import { Desk, ended, lethe, root, until } from '../cli-helpers.ts'
 
 const desk = new Desk()
 afterAll(() => desk.close())
@@ -69,15 +70,15 @@ describe('says in one sentence what is wrong, and ends with', () => {
       /^lethe: --output \/none\/trace can't be written \(ENOENT\)\n$/,
     ],
   ])('%d: lethe %j', (code, words, message) => {
-    const ended = desk.run(...words)
-    expect(ended.err).toMatch(message)
-    expect(ended.err.trimEnd().split('\n').length).toBe(1)
-    expect([ended.code, ended.out]).toEqual([code, ''])
+    const ran = desk.run(...words)
+    expect(ran.err).toMatch(message)
+    expect(ran.err.trimEnd().split('\n').length).toBe(1)
+    expect([ran.code, ran.out]).toEqual([code, ''])
   })
   test('2: a trace that makes no sense', () => {
     const path = desk.file('bad.rep', '1\n1\n1\n1\na 0 5\nf 1\n')
-    const ended = desk.run('malloc', path)
-    expect([ended.code, ended.err]).toEqual([
+    const ran = desk.run('malloc', path)
+    expect([ran.code, ran.err]).toEqual([
       2,
       `lethe: ${path} is not a trace that can be run: line 6: block 1 is freed, but it is not allocated\n`,
     ])
@@ -120,6 +121,25 @@ describe.skipIf(!compiler)('record', () => {
     expect(desk.run('malloc', '--policy', 'best', '--check', path).code).toBe(0)
     expect(desk.run('malloc', 'record', '-o', path, '--', 'bash', '-c', 'exit 7').code).toBe(7)
   })
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    'writes what there is of a program that %s ends',
+    async signal => {
+      const path = join(desk.folder, `${signal}.trace`)
+      const words = ['malloc', 'record', '-o', path, '--', 'sh', '-c', 'sort /etc/passwd >&2; exec sleep 60']
+      const child = spawn(lethe, words, {
+        env: desk.environment,
+        stdio: ['ignore', 'ignore', 'pipe'],
+        detached: true,
+      })
+      let err = ''
+      child.stderr.on('data', data => (err += String(data)))
+      await until(() => err.includes('root:'), 'what sort prints')
+      // Ctrl-C goes to all in the foreground; what a service manager sends, to one.
+      process.kill(signal === 'SIGINT' ? -(child.pid as number) : (child.pid as number), signal)
+      expect(await ended(child)).toBe(128 + constants.signals[signal])
+      expect(parseTrace(readFileSync(path, 'utf8')).length).toBeGreaterThan(0)
+    },
+  )
   test('writes the trace to standard output without -o', () => {
     const { out } = desk.run('malloc', 'record', '--', 'sort', '/etc/passwd')
     expect(out).toMatch(/^# lethe malloc trace 1\na 0 /)
