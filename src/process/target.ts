@@ -94,7 +94,11 @@ export function checkTarget(pid: number, serve: boolean): void {
   const machine = elfMachine(pid)
   if (machine === undefined) {
     if (field(status, 'VmSize') === '') refuse('it is a kernel thread, which has no memory of its own')
-    refuse('you may not read it; run lethe as its user or as root')
+    refuse(
+      process.getuid?.() === 0
+        ? `its program, /proc/${pid}/exe, can't be read, not even by root`
+        : 'you may not read it; run lethe as its user or as root',
+    )
   }
   if (machine !== 62) refuse('it is not a 64-bit x86 program')
   if (!serve) return
