@@ -39,13 +39,13 @@ export function labCommand(): Command {
     .addOption(new Option('--json', 'print one JSON document with the address'))
     .addHelpText(
       'after',
-      `\n${examples([
+      examples([
         ['lethe lab', 'the lecture to look at and to play with'],
         [
           'lethe run --budget 16M --json run.json prog.wasm; lethe lab run.json',
           'what was resident when, and why',
         ],
-      ])}`,
+      ]),
     )
     .action(async (files: string[], flags: Flags) => lab(files, flags))
 }

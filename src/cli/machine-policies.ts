@@ -15,7 +15,7 @@ import {
   type PolicyName,
   policyNames,
 } from '../policy/index.ts'
-import { options } from './arguments.ts'
+import { examples, options } from './arguments.ts'
 import { UsageError } from './errors.ts'
 import { checkWritable, writeResult } from './files.ts'
 import { paint, print, printJson } from './output.ts'
@@ -100,6 +100,14 @@ export function policiesCommand(): Command {
         .argParser(text => wholeNumber('--seed', text)),
     )
     .addOption(options.json())
+    .addHelpText(
+      'after',
+      examples([
+        ['lethe machine policies --page-size 1 pages.txt', 'all, with numbers of frames that suit the trace'],
+        ['lethe machine policies --policy lru,arc --frames 64,256 ls.lackey.zst', 'two of them'],
+        ['lethe machine policies --policy lru --frames 3 --steps --page-size 1 pages.txt', 'step by step'],
+      ]),
+    )
     .action(async (path: string, flags: PoliciesFlags) => {
       const [name] = flags.policy ?? []
       if (flags.steps === true) {

@@ -4,7 +4,7 @@ import type { Shot } from '../machine/film.ts'
 import { programs } from '../machine/programs.ts'
 import { hex } from '../machine/errors.ts'
 import { tell } from '../machine/tell.ts'
-import { options } from './arguments.ts'
+import { examples, options } from './arguments.ts'
 import { UsageError } from './errors.ts'
 import { paint, print, printJson } from './output.ts'
 
@@ -27,6 +27,14 @@ export function programCommand(): Command {
     .addOption(new Option('--steps <range>', 'only these, such as 12 or 3-8').argParser(stepsOf))
     .addOption(new Option('--short', 'one line for each access'))
     .addOption(options.json())
+    .addHelpText(
+      'after',
+      examples([
+        ['lethe machine program', 'which there are'],
+        ['lethe machine program swap --steps 12', 'one access, all that happens'],
+        ['lethe machine program fork --short', 'all of it, a line for each access'],
+      ]),
+    )
     .action(program)
 }
 
