@@ -61,6 +61,9 @@ function parse(words: readonly string[]): { options: Options; json: boolean } {
   return { options, json }
 }
 
+/** Of a cache: each is an object. */
+const mostBlocks = 2 ** 24
+
 function number(options: Options, name: string, otherwise?: number): number {
   const text = options.get(name)
   const n = text === undefined ? otherwise : parseCount(text)
@@ -90,6 +93,8 @@ function cacheOf(options: Options, level: number, type: 'u' | 'i' | 'd'): Dinero
       throw new UsageError(`-${at}${what} ${n} is no power of two`)
   if (ways < 1 || size < 1 || size % (block * ways) !== 0)
     throw new UsageError(`-${at}assoc ${ways}: ${size} bytes are no whole sets of ${ways} blocks of ${block}`)
+  if (size / block > mostBlocks)
+    throw new UsageError(`-${at}size ${size}: these are ${size / block} blocks; give at most ${mostBlocks}`)
   if (subBlock > block || block / subBlock > 30)
     throw new UsageError(`-${at}sbsize ${subBlock}: a block of ${block} has 1 to 30 sub-blocks`)
   const replacement = letter(options, `${at}repl`, ['l', 'f', 'r', 'p'])

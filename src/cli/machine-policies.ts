@@ -36,8 +36,11 @@ function wholeNumber(option: string, text: string): number {
   return number
 }
 
+/** Policies have tables of all their frames; these are 64 GiB of pages of 4096 bytes. */
+const mostFrames = 2 ** 24
+
 function framesOf(text: string): number[] {
-  return text.split(',').flatMap(part => {
+  const all = text.split(',').flatMap(part => {
     const [low, high] = part.split('-')
     if (low === '' || high === '') throw new UsageError(`--frames ${part}: give a range such as 3-8`)
     if (high === undefined) return [wholeNumber('--frames', part)]
@@ -46,6 +49,9 @@ function framesOf(text: string): number[] {
     if (to < from || to - from > 10_000) throw new UsageError(`--frames ${part}: give a range such as 3-8`)
     return Array.from({ length: to - from + 1 }, (_, i) => from + i)
   })
+  for (const frames of all)
+    if (frames > mostFrames) throw new UsageError(`--frames ${frames}: give at most ${mostFrames}`)
+  return all
 }
 
 /** What a comparison can be asked for, wherever it is. */

@@ -157,6 +157,17 @@ describe('says in one sentence what is wrong, and ends with', () => {
       /^lethe: caches is .{80}: give a list of none to three levels, not 8\n$/,
     ],
     [2, ['policies', '--frames', '3-', '/dev/null'], /^lethe: --frames 3-: give a range such as 3-8\n$/],
+    [2, ['policies', '--frames', '9e9', '/dev/null'], /^lethe: --frames 9e9: give whole numbers from 1\n$/],
+    [
+      2,
+      ['policies', '--frames', '9999999999', '/dev/null'],
+      /^lethe: --frames 9999999999: give at most 16777216\n$/,
+    ],
+    [
+      2,
+      ['dinero', '-l1-usize', '4000000000k', '-l1-ubsize', '4'],
+      /^lethe: -l1-usize 4096000000000: these are 1024000000000 blocks; give at most 16777216\n$/,
+    ],
     [2, ['run', '--format', 'dinb', '/dev/null'], /^lethe: \/dev\/null: there is no reference in it/],
     [2, ['run', '/none'], /^lethe: \/none can't be read \(ENOENT\)\n$/],
     [2, ['run', '--preset', 'vax', '/dev/null'], /^lethe: preset is "vax": there is no such machine/],
