@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib'
 import { Timeline } from '../guest/timeline.ts'
 import { bufferAt, exitNow, trimHeap } from '../sys/ffi.ts'
 import * as fds from '../sys/fd.ts'
+import { ownThread } from '../sys/memory.ts'
 import { Backlog } from './backlog.ts'
 import { giveBack, sweep, unmapCode } from './calm.ts'
 import { Brought, Image, KeptEpoch } from './epochs.ts'
@@ -167,6 +168,7 @@ class Keeper {
     this.#data = data
     this.#port = port
     this.#shared = sharedOf(data.shared, data.pages)
+    Atomics.store(this.#shared.control, word.keeper, ownThread())
     this.#guest = new Uint8Array(bufferAt(data.base, data.pages * pageBytes))
     this.#image = new Image(data.image)
     this.#lenses = new Lenses(data.pages, this.#packer)

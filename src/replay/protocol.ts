@@ -57,6 +57,8 @@ export const word = {
   unprofitable: 7,
   /** Not 0: the guest waits for input or for time, and runs nothing meanwhile. */
   waiting: 8,
+  /** The keeper's thread, by its number in /proc; 0 before it runs. */
+  keeper: 9,
 } as const
 
 /** Whether the guest runs traced, and `lastRead` is kept. Paused: it makes new pages, but too much would have to be kept for them. */

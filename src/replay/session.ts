@@ -1,5 +1,5 @@
 // One run of a guest under replay: the guest on the calling thread, the keeper on one of its own.
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { type MessagePort, MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { type Ending, run, type Running, type RunOptions } from '../guest/instance.ts'
 import type { Guest } from '../guest/load.ts'
@@ -17,6 +17,7 @@ import {
   type KeeperData,
   type KeeperReport,
   sharedBytes,
+  type Shared,
   sharedOf,
   type ToKeeper,
   word,
@@ -120,17 +121,27 @@ export function runReplayed(guest: Guest, options: SessionOptions = {}): Session
     keepCode: true,
   })
   recorder.finish()
+  const ended = performance.now()
   post({ kind: 'report', within: Math.max(leastAtEnd, mostAtEnd * (performance.now() - began)) })
   while (reports.length === 0) {
     // Pages that the keeper proves now can be dropped now.
     const asked = Atomics.load(shared.control, word.asked)
-    if (asked === 0) Atomics.wait(shared.control, word.asked, 0, 5)
-    else recorder.dropNow()
+    if (asked > 0) recorder.dropNow()
+    else if (Atomics.wait(shared.control, word.asked, 0, 5) === 'timed-out') expectKeeper(shared, ended)
   }
   return {
     ending,
     explanation: explanationOf(guest, made, took, reports[0] as KeeperReport, recorder.counts),
   }
+}
+
+/** A worker that could not start, or ended, is told of by an event, and this thread waits for none. */
+function expectKeeper({ control }: Shared, since: number): void {
+  const keeper = Atomics.load(control, word.keeper)
+  if (keeper > 0 ? existsSync(`/proc/self/task/${keeper}`) : performance.now() < since + longestStart) return
+  throw new Error(
+    `the thread that proves pages ${keeper > 0 ? 'has ended' : 'did not start'}: there is no report; run the program without --explain`,
+  )
 }
 
 function refused(guest: Guest, message: string, analysis: Explanation['analysis']): Explanation {
@@ -140,6 +151,8 @@ function refused(guest: Guest, message: string, analysis: Explanation['analysis'
 /** Proving goes on for so long (ms), or such a part of the whole time, when the guest has ended: for the report only. */
 const leastAtEnd = 5000
 const mostAtEnd = 0.2
+/** Until the keeper runs, on a busy machine (ms). */
+const longestStart = 20_000
 
 /** Part of the key of kept modules. */
 const revision = '16'
