@@ -108,6 +108,14 @@ export class Lab {
     return source
   }
 
+  /** Puts back what a target that held `path` had loaded for a moment; returns what takes it away again. */
+  reload(path: string, target: Target): () => void {
+    const content = this.#contents.get(path)
+    if (content === undefined) return () => {}
+    copyFileSync(content, target.file)
+    return () => rmSync(target.file)
+  }
+
   /** The file that a target is to load for `path`, and whether that is only for a moment. */
   loaded(path: string): { file: string; brief: boolean } {
     const content = this.#contents.get(path)

@@ -27,6 +27,16 @@ export interface Material {
 export const chosen: MaterialName =
   materials.find(name => name === process.env['LETHE_MATERIAL']) ?? 'verbatim'
 
+/** The lens that makes each. */
+export const lensOf: Readonly<Record<MaterialName, string>> = {
+  verbatim: 'verbatim',
+  gzip: 'gunzip',
+  utf16: 'utf8-utf16',
+  numbers: 'numbers-f64',
+  packed: 'packed',
+  recipe: 'recipe',
+}
+
 /** How much of a target's memory becomes virtual: of a heap in pieces pages are left that hold too little of the file. */
 export const shareOf = (name: MaterialName): number => (name === 'recipe' ? 0.9 : 1)
 
@@ -47,7 +57,7 @@ export function material(name: MaterialName, bytes: number, seed: number): Mater
       name,
       content: whole.subarray(0, bytes),
       source: Buffer.from(whole.toString('utf16le')),
-      lens: 'utf8-utf16',
+      lens: lensOf[name],
     }
   }
   if (name === 'numbers') {
@@ -60,7 +70,7 @@ export function material(name: MaterialName, bytes: number, seed: number): Mater
       lines.push(text)
     }
     const content = Buffer.from(values.buffer).subarray(0, bytes)
-    return { name, content, source: Buffer.from(`${lines.join('\n')}\n`), lens: 'numbers-f64' }
+    return { name, content, source: Buffer.from(`${lines.join('\n')}\n`), lens: lensOf[name] }
   }
   if (name === 'recipe') {
     // Objects on a heap, as an interpreter makes them of the lines of a file: a count, an address, the line.
@@ -81,15 +91,15 @@ export function material(name: MaterialName, bytes: number, seed: number): Mater
       name,
       content,
       source: Buffer.from(lines.map(line => `${line.toString('latin1')}\n`).join(''), 'latin1'),
-      lens: 'recipe',
+      lens: lensOf[name],
     }
   }
   // Words: it compresses, and every page is another.
   const content = Buffer.alloc(bytes)
   for (let i = 0; i < bytes; i++)
     content[i] = i % 8 === 7 ? 32 : 97 + ((random[i] ?? 0) & (i % 8 < 4 ? 3 : 15))
-  if (name === 'gzip') return { name, content, source: gzipSync(content), lens: 'gunzip' }
-  return { name, content, source: pack(content), lens: 'packed' }
+  if (name === 'gzip') return { name, content, source: gzipSync(content), lens: lensOf[name] }
+  return { name, content, source: pack(content), lens: lensOf[name] }
 }
 
 function pack(content: Buffer): Buffer {
