@@ -64,7 +64,7 @@ describe.skipIf(reason !== undefined)(`a pager that is killed${reason ? ` (${rea
     let hits = 0
     for (let i = 0; i < 6; i++) {
       const pager = Pager.spawn(lab, target.pid())
-      if (killWhen(pager, () => stateOf(target.pid()) === 't', 1500)) hits++
+      if (killWhen(pager, () => stateOf(target.pid()) === 't')) hits++
       await pager.kill()
       await until('it is let go', () => stateOf(target.pid()) !== 't')
       const next = Pager.spawn(lab, target.pid(), {}, pager.directory)
@@ -123,7 +123,7 @@ describe.skipIf(reason !== undefined)(`a pager that is killed${reason ? ` (${rea
     let hits = 0
     for (let i = 0; i < 8; i++) {
       await target.ask(`loop 0 ${target.length} ${target.predicted(0, target.length)}`)
-      if (killWhen(pager, () => stateOf(target.pid()) === 't', 1500)) hits++
+      if (killWhen(pager, () => stateOf(target.pid()) === 't')) hits++
       await pager.kill()
       await until('it is let go', () => stateOf(target.pid()) !== 't')
       pager = await pager.again(lab, { budget: MiB })
