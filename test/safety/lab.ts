@@ -484,7 +484,10 @@ export class Pager {
     return JSON.parse(line) as FirstLine
   }
 
-  async ask(ask: Question['ask'], ms = 30_000): Promise<PagerStatus> {
+  async ask(
+    ask: Question['ask'],
+    ms: number = chosen === 'verbatim' ? 30_000 : 120_000,
+  ): Promise<PagerStatus> {
     const asked = question(join(this.directory, 'control.sock'), ask, ms, () => this.#errors)
     // Its keeper holds the socket after its death.
     const died = this.ended().then(() => new Promise(resolve => setTimeout(resolve, 100)))

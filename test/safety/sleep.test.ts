@@ -22,6 +22,8 @@ afterEach(() => lab.endAll())
 
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
+const stateOf = (pid: number): string => readFileSync(`/proc/${pid}/status`, 'utf8')
+
 /** A pager under its supervisor, as `lethe attach` starts it. */
 class Sleepy {
   readonly directory: string
@@ -157,10 +159,9 @@ describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason
     const { target, pager, status } = await asleep()
     // It hears that the sleeper has ended, and can do nothing about it any more.
     process.kill(status.supervisor, 'SIGSTOP')
+    await until('the supervisor stands still', () => /^State:\s+T/m.test(stateOf(status.supervisor)))
     const checked = target.check()
-    await until('the sleeper has ended', () =>
-      /^State:\s+[ZX]/m.test(readFileSync(`/proc/${status.pager}/status`, 'utf8')),
-    )
+    await until('the sleeper has ended', () => /^State:\s+[ZX]/m.test(stateOf(status.pager)))
     process.kill(status.supervisor, 'SIGKILL')
     await checked
     const { supervisor } = await pager.ask('status')
@@ -244,7 +245,8 @@ describe.skipIf(reason !== undefined)(`a pager that sleeps${reason ? ` (${reason
     writeFileSync(path, JSON.stringify({ ...nap, prices: nap.prices?.map(([index]) => [index, 7, 65_536]) }))
     await pager.ask('drop')
     const woken = await pager.ask('status')
-    expect(woken.asleep).toBeUndefined()
+    // On a busy machine it sleeps again by now.
+    expect(woken.pager).not.toBe(status.pager)
     expect(price(woken)).toBeCloseTo(7, 1)
     await target.check()
   })
