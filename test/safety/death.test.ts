@@ -24,6 +24,8 @@ async function dropped(): Promise<{ target: Target; pager: Pager }> {
 
 /** How long a drop may be in coming: pieces are looked for after all else. */
 const patience = chosen === 'verbatim' ? 3000 : 12_000
+/** How long a stop may be in coming: the watch takes a processor. */
+const soon = chosen === 'verbatim' ? 1500 : 3000
 
 /** Watches without giving the processor away until `seen`, kills, and says whether it was seen. */
 function killWhen(pager: Pager, seen: () => boolean, ms = patience): boolean {
@@ -64,7 +66,7 @@ describe.skipIf(reason !== undefined)(`a pager that is killed${reason ? ` (${rea
     let hits = 0
     for (let i = 0; i < 6; i++) {
       const pager = Pager.spawn(lab, target.pid())
-      if (killWhen(pager, () => stateOf(target.pid()) === 't')) hits++
+      if (killWhen(pager, () => stateOf(target.pid()) === 't', soon)) hits++
       await pager.kill()
       await until('it is let go', () => stateOf(target.pid()) !== 't')
       const next = Pager.spawn(lab, target.pid(), {}, pager.directory)
@@ -123,7 +125,7 @@ describe.skipIf(reason !== undefined)(`a pager that is killed${reason ? ` (${rea
     let hits = 0
     for (let i = 0; i < 8; i++) {
       await target.ask(`loop 0 ${target.length} ${target.predicted(0, target.length)}`)
-      if (killWhen(pager, () => stateOf(target.pid()) === 't')) hits++
+      if (killWhen(pager, () => stateOf(target.pid()) === 't', soon)) hits++
       await pager.kill()
       await until('it is let go', () => stateOf(target.pid()) !== 't')
       pager = await pager.again(lab, { budget: MiB })
