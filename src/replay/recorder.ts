@@ -377,7 +377,7 @@ export class Recorder {
     this.#post(used, false, written, costly)
     if (this.#begun.point !== nowhere && used > 100) this.#adapt(used, time)
     this.#dropper?.drop()
-    if (this.#rate(time) < quietRate || this.#tooCostly(costly, times)) {
+    if (this.#rate(time) < quietRate || this.#tooCostly(costly || this.#tags?.scattered === true, times)) {
       this.#plain()
       return goOnPlain
     }
@@ -440,7 +440,7 @@ export class Recorder {
     return inputs
   }
 
-  // Whether recording shall pause. An epoch that read `times` what it was worth counts for so many: who goes over all that there is will go on with that.
+  // Whether recording shall pause: for what its epochs read, or for what the tags of that take. An epoch that read `times` what it was worth counts for so many: who goes over all that there is will go on with that.
   #tooCostly(costly: boolean, times: number): boolean {
     if (!costly) {
       if (this.#begun.point !== nowhere) {

@@ -19,6 +19,12 @@ const blockPages = 512
 const leastBlocks = 12
 const seldom = 24
 const mostBlocks = 64
+/**
+ * Each block is 2 MiB that the kernel clears, some 0.2 ms. Who needs more than so many of them for each epoch, in the mean of about so many epochs, goes here and there over more than there may
+ * be tags for (a collector that marks): that takes more time than the program.
+ */
+const mostFresh = 8
+const meanOf = 8
 /** Of so many pages every so many bytes. */
 const samplePages = 24
 const sampleStep = 17
@@ -32,6 +38,9 @@ export class Tags {
   #forgotten = 1
   readonly #since: Uint32Array
   #blocks = 0
+  /** Blocks that were not there before, in this epoch and in the mean of the last ones. */
+  #fresh = 0
+  #mean = 0
   #least = leastBlocks
   #epochs = 0
 
@@ -54,6 +63,12 @@ export class Tags {
     if (this.#since[block] === this.#forgotten) return
     this.#since[block] = this.#forgotten
     this.#blocks++
+    this.#fresh++
+  }
+
+  /** Whether tags take more time than they are worth. */
+  get scattered(): boolean {
+    return this.#mean > mostFresh
   }
 
   /** Which part of these pages, from 0 to 1, was written or logged in this epoch: by a sample. */
@@ -72,6 +87,8 @@ export class Tags {
   /** Another epoch begins, in which nothing is known. `top`: pages that the guest has. `size`: bytes of its memory. */
   next(top: number, size: number): void {
     this.#epochs++
+    this.#mean += (this.#fresh - this.#mean) / meanOf
+    this.#fresh = 0
     const part = top / blockPages / (this.#least > leastBlocks ? 2 : 4)
     if (this.#blocks > Math.max(this.#least, part)) {
       if (this.#epochs < seldom) this.#least = Math.min(mostBlocks, 2 * this.#least)
