@@ -76,6 +76,8 @@ export type HelperName =
   | 'growHeap'
   | 'takeRun'
   | 'cutRun'
+  | 'stretchRun'
+  | 'stretch'
   | 'take'
   | 'blank'
   | 'blockAt'

@@ -17,6 +17,7 @@ import {
 import { comparisonHelpers } from './operators.ts'
 import { rangeHelpers } from './ranges.ts'
 import { runHelpers } from './runs.ts'
+import { stretchHelpers } from './stretch.ts'
 import { blockHelpers } from './take.ts'
 import { wordHelpers } from './words.ts'
 
@@ -34,6 +35,7 @@ export const helperBodies: Readonly<Partial<Record<HelperName, Helper>>> = {
   ...rangeHelpers,
   ...runHelpers,
   ...blockHelpers,
+  ...stretchHelpers,
   // (from, to, origin): the words become undefined
   push: {
     type: i32s(3, 0),

@@ -1,6 +1,6 @@
 // Runs of bytes, of which blocks are made (take.ts), and the numbers of call stacks, as helper functions of the module.
 //
-// Runs below 64 KiB have any multiple of 16, longer ones one of eight lengths for each power of 2. A run is taken from the bin of its
+// Runs below 4 KiB have any multiple of 16, longer ones one of eight lengths for each power of 2. A run is taken from the bin of its
 // length, else from new memory, else a longer one is cut. Nothing is joined: it would bring freed places back too early.
 import type { Helper, HelperName } from './context.ts'
 import { BITS, CONTROL, type Emitter } from './emitter.ts'
@@ -17,9 +17,11 @@ import {
 } from './layout.ts'
 
 /** From so many granules on there are eight lengths for each power of 2. */
-const LARGE = 4096
-const LARGE_SHIFT = 12
-const BIN_COUNT = LARGE + 16 * 8
+const LARGE_SHIFT = 8
+const LARGE: number = 2 ** LARGE_SHIFT
+const BIN_COUNT = LARGE + (28 - LARGE_SHIFT) * 8
+/** Of so many bytes on a run is made longer where nothing but free memory is behind it. */
+const LONG = 0x10_0000
 /** So many sites of a call stack are read one by one. */
 const WRITTEN_ALONE = 6
 /** Odd numbers without a pattern, as many as a stack has pairs of sites. */
@@ -162,7 +164,7 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       out.i32(LARGE)
       out.op(0x4f)
       when(out, () => {
-        // 8 * (power - 12) + the three bits behind the highest
+        // 8 * (power - LARGE_SHIFT) + the three bits behind the highest
         out.i32(31)
         out.get(length)
         out.op(0x67, 0x6b)
@@ -377,6 +379,54 @@ export const runHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       })
       out.get(length)
       out.call(helpers.cutRun)
+    },
+  },
+  // (run, its length, a length) -> whether it has that length now
+  stretchRun: {
+    type: i32s(3),
+    locals: [],
+    emit(out, { helpers }) {
+      const [run, length, longer] = [0, 1, 2]
+      const is = (): void => answer(out, () => out.i32(1))
+      out.get(length)
+      out.get(longer)
+      out.op(0x46)
+      when(out, is)
+      out.get(longer)
+      out.get(length)
+      out.op(0x49)
+      out.get(length)
+      out.i32(LONG)
+      out.op(0x49, 0x72)
+      when(out, () => answer(out, () => out.i32(0)))
+      forever(out, () => {
+        out.get(run)
+        out.get(length)
+        out.op(0x6a)
+        state(out, HEAP_STATE.top)
+        out.op(0x47)
+        out.brIf(1)
+        state(out, HEAP_STATE.end)
+        out.get(run)
+        out.op(0x6b)
+        out.get(longer)
+        out.op(0x4f)
+        when(out, () => {
+          setState(out, HEAP_STATE.top, () => {
+            out.get(run)
+            out.get(longer)
+            out.op(0x6a)
+          })
+          is()
+        })
+        out.get(longer)
+        out.get(length)
+        out.op(0x6b)
+        out.call(helpers.growHeap)
+        out.brIf(0)
+        out.br(1)
+      })
+      out.i32(0)
     },
   },
   // (length) -> the start of a run that was longer, or 0

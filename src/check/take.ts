@@ -133,13 +133,7 @@ export const blockHelpers: Readonly<Partial<Record<HelperName, Helper>>> = {
       // Its bytes are undefined; the last word in part.
       if (hosted) out.i64((BigInt(DEFINED) << 32n) | BigInt(DEFINED))
       else {
-        out.get(stack)
-        out.i32(module.functions.length + 1)
-        out.op(0x6a)
-        out.i32(3)
-        out.op(0x74)
-        out.i32(ORIGIN_MASK)
-        out.op(0x71)
+        origin(out, stack, module.functions.length)
         out.tee(word)
         out.i32(UNDEFINED)
         out.op(0x72, 0xad)
@@ -512,8 +506,19 @@ function others(out: Emitter): void {
   out.op(0x6b)
 }
 
-// Leaves the shadow of the last word of a block whose size, in a local, is no multiple of 4.
-function tail(out: Emitter, size: number): void {
+/** Leaves the origin of what a call stack, its number in a local, has taken. */
+export function origin(out: Emitter, stack: number, functions: number): void {
+  out.get(stack)
+  out.i32(functions + 1)
+  out.op(0x6a)
+  out.i32(3)
+  out.op(0x74)
+  out.i32(ORIGIN_MASK)
+  out.op(0x71)
+}
+
+/** Leaves the shadow of the last word of a block whose size, in a local, is no multiple of 4. */
+export function tail(out: Emitter, size: number): void {
   out.i32(1)
   out.get(size)
   out.i32(3)

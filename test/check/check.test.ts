@@ -251,6 +251,24 @@ when('a pointer goes with its block when realloc moves that; who stays is told',
   expect(brief(findings)).toEqual(['use-after-free'])
 })
 
+when.each([
+  ['', []],
+  ['over', ['invalid-write', '0 bytes behind a block of 3003000 bytes, taken at', 23]],
+  ['under', ['invalid-write', '1 byte before a block of 3003000 bytes, taken at', 24]],
+  ['unset', ['uninitialised-branch', 'it was never set in a block taken at', 19]],
+  ['freed', ['use-after-free', '1501500 bytes into a block of 3003000 bytes that was freed at', 30]],
+] as const)(
+  'a block that grows in small steps moves seldom, and its ends are known: grown.c %s',
+  (what, wanted) => {
+    const { findings, out, heap } = checked(compiled('test/guests/check/grown.c', '-O0'), [what])
+    expect(out).toBe('53750268 few\n')
+    expect(findings.map(one => [one.kind, one.notes[0]?.text, lineOf(one, 'grown.c')])).toEqual(
+      what === '' ? [] : [wanted],
+    )
+    expect(heap.allocations - heap.frees).toBe(2)
+  },
+)
+
 when('what a function answers that was put into its caller has a place of its own', () => {
   const { findings, out } = checked(compiled('test/guests/check/always.c', '-O0'), [])
   expect(out).toBe('14\n')
