@@ -213,16 +213,19 @@ export function checkLoad(
   }
   effective(out, access)
   slowArguments(out, access)
-  if (helper !== undefined) out.call(helper)
-  else {
+  if (helper !== undefined) {
+    out.call(helper)
+    out.set(t)
+    out.set(v)
+  } else {
     out.call(context.hooks.load)
     out.i32(0)
     exchanged(out, type, true)
+    out.set(v)
+    out.i32(0)
+    if (!context.hosted) out.memory(0x28, CONTROL, EXCHANGE_T)
+    out.set(t)
   }
-  out.set(v)
-  out.i32(0)
-  if (!context.hosted) out.memory(0x28, CONTROL, EXCHANGE_T)
-  out.set(t)
   if (helper === undefined) return
   if (access.word !== undefined) {
     out.i32(0)

@@ -15,16 +15,16 @@ const SIGN_BITS_64 = -0x7fffffff80000000n // 0x8000000080000000
 
 const shadowOf = (type: ValueType | undefined): ValueType => shadowType(type ?? I32) ?? I32
 
-// Parameters of a load: address, T and V of the address, site. Leaves V; T is in the exchange.
+// Parameters of a load: address, T and V of the address, site. Leaves V and T.
 const AT = 0
 function load(op: number): Helper {
   const width = widths[op] as number
   const shadow = shadowOf(effectTypes(effects[op] as string).results[0])
   const [t, v, site, s] = [1, 2, 3, 4]
   return {
-    type: { params: [I32, I32, I32, I32], results: [shadow] },
+    type: { params: [I32, I32, I32, I32], results: [shadow, I32] },
     locals: [{ count: 1, type: width === 8 ? I64 : I32 }],
-    emit(out, { helpers, hooks }) {
+    emit(out, { helpers, hooks, hosted }) {
       out.block()
       refuseAddress(out, helpers, width, t, v)
       unaligned(out, width, () => {
@@ -42,6 +42,8 @@ function load(op: number): Helper {
       out.call(hooks.load)
       out.i32(0)
       out.memory(shadow === I64 ? 0x29 : 0x28, CONTROL, EXCHANGE_V)
+      out.i32(0)
+      if (!hosted) out.memory(0x28, CONTROL, EXCHANGE_T)
     },
   }
 }
@@ -92,12 +94,10 @@ function refuseUndefined(out: Emitter, width: number, shadow: ValueType, value: 
   out.brIf(label)
 }
 
-// Returns T, from the top of the stack, by the exchange, and V from what `v` pushes.
+// Returns V and T from what these push.
 function answer(out: Emitter, t: () => void, v: () => void): void {
-  out.i32(0)
-  t()
-  out.memory(0x36, CONTROL, EXCHANGE_T)
   v()
+  t()
   out.op(0x0f)
 }
 
