@@ -116,7 +116,7 @@ export function check(guest: Guest, options: CheckOptions = {}): CheckResult {
 
 /** What kept modules depend on. */
 export const passName = (functions: MallocFunctions, scopes: boolean): string =>
-  `check 86${scopes ? ' scopes' : ''} ${listed(functions)}`
+  `check 87${scopes ? ' scopes' : ''} ${listed(functions)}`
 
 /** Calls the start function of an instance that the checker has hold of. */
 export function start({ exports }: EngineInstance): void {

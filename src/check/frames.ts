@@ -272,6 +272,19 @@ function leftOf(
   return near.sort((a, b) => from(a) - from(b))[0]
 }
 
+// The array or struct of which an access meets a part and goes on where it is not, as the last word of a short memcpy does that a compiler has made
+// of loads and stores.
+function crossed(
+  { at, width, own }: FrameAccess,
+  variables: readonly FrameVariable[],
+): FrameVariable | undefined {
+  if (own || width === 1) return undefined
+  const end = at + width
+  const met = variables.filter(one => at < one.start + one.length && one.start < end)
+  const isWhole = met.some(({ start, length }) => start <= at && end <= start + length)
+  return isWhole ? undefined : met.find(one => !one.single)
+}
+
 /**
  * Accesses of a frame that leave a variable for certain, with the variable: to bytes that are no variable's, and no value of the
  * compiler's either, since such a value is written and read. Compilers without optimisation fold `array[constant]` into an address.
@@ -282,7 +295,7 @@ function strayed(use: FrameUse, variables: readonly FrameVariable[]): Map<number
     variables.some(one => at >= one.start && at < one.start + one.length)
   for (const access of use.accesses) {
     const { site, at, width, store, own } = access
-    const typed = paddingOf(access, variables) ?? leftOf(access, use, variables)
+    const typed = paddingOf(access, variables) ?? leftOf(access, use, variables) ?? crossed(access, variables)
     if (typed !== undefined) {
       found.set(site, typed)
       continue

@@ -377,9 +377,12 @@ export class Runtime {
     const { width } = info
     if (v !== 0) this.#undefinedAddress(t, site)
     if (info.padding !== undefined) this.#padding(at, info.padding, info, site)
-    if (this.outside(at, width, t)) return this.addressError(at, width, t, true, site)
-    if (shadow.findUnaddressable(at, width) >= 0 && !this.#isOwnBelow(at, width, info))
-      return this.addressError(at, width, t, true, site)
+    const astray = this.outside(at, width, t)
+    if (astray || (shadow.findUnaddressable(at, width) >= 0 && !this.#isOwnBelow(at, width, info))) {
+      this.addressError(at, width, t, true, site)
+      // It is written all the same: who reads it makes no error of his own.
+      return shadow.settle(at, width)
+    }
     const word = EXCHANGE_V >>> 2
     const valueT = control[EXCHANGE_T >>> 2] as number
     if (width === 4 && at % 4 === 0) {

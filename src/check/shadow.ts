@@ -153,7 +153,7 @@ export class Shadow {
       if (word < UNDEFINED) {
         // Nothing else in the word can be undefined; a pointer is none any more.
         if (word !== UNADDRESSABLE) this.set(i, DEFINED)
-        i |= 3
+        i += 3 - (i & 3)
       } else if (i % 4 === 0 && i + 4 <= at + length && word < MIXED) {
         this.set(i, DEFINED)
         i += 3
@@ -167,7 +167,7 @@ export class Shadow {
     for (let i = at; i < end; i++) {
       const word = this.word(i)
       if (word === UNADDRESSABLE || (word >= MIXED && !this.addressable(i))) return i
-      if (word < MIXED) i |= 3
+      if (word < MIXED) i += 3 - (i & 3)
     }
     return -1
   }
@@ -177,7 +177,7 @@ export class Shadow {
     const end = at + length
     for (let i = at; i < end; i++) {
       const word = this.word(i)
-      if (word !== UNADDRESSABLE && word < UNDEFINED) i |= 3
+      if (word !== UNADDRESSABLE && word < UNDEFINED) i += 3 - (i & 3)
       else if (this.bits(i) !== 0) return i
     }
     return -1

@@ -481,6 +481,9 @@ when.each([
   ['unions', [37]],
   ['pieces', []],
   ['copies', []],
+  ['over', [72]],
+  ['under', [79]],
+  ['whole', []],
 ] as const)('parts.c %s: a constant index is told at line %j', (what, lines) => {
   const { findings } = checked(compiled('test/guests/check/parts.c', '-O0'), [what])
   expect(findings.map(one => lineOf(one, 'parts.c'))).toEqual(lines)

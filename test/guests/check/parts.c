@@ -62,11 +62,40 @@ static void copies(void) {
   printf("%d %d %d %d\n", other.number, copy.four, more.b, twin.number);
 }
 
+struct odd {
+  char text[11];
+};
+
+static void over(void) {
+  char text[10];
+  char from[11] = "ten bytes!";
+  memcpy(text, from, sizeof from);
+  printf("%.10s\n", text);
+}
+
+static void under(void) {
+  char from[12] = "eleven byte";
+  char text[11];
+  memcpy(text, &from[0] + 2, sizeof text);
+  printf("%.9s\n", text);
+}
+
+static void whole(void) {
+  char text[11];
+  struct odd one = {"ten bytes!"}, other = one;
+  memcpy(text, other.text, sizeof text);
+  memset(&one, 0, sizeof one);
+  printf("%s %d\n", text, one.text[10]);
+}
+
 int main(int argc, char **argv) {
   if (strcmp(argv[1], "constant") == 0) constant();
   if (strcmp(argv[1], "padding") == 0) padding();
   if (strcmp(argv[1], "unions") == 0) unions();
   if (strcmp(argv[1], "pieces") == 0) pieces();
   if (strcmp(argv[1], "copies") == 0) copies();
+  if (strcmp(argv[1], "over") == 0) over();
+  if (strcmp(argv[1], "under") == 0) under();
+  if (strcmp(argv[1], "whole") == 0) whole();
   return 0;
 }
