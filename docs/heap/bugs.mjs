@@ -27,4 +27,5 @@ mistake('write after free', heap => {
 })
 const heap = new Heap({ checked: true })
 heap.malloc(1000)
-for (const { bytes, site } of heap.leaks()) console.log(`leak of ${bytes} bytes, allocated at …/${site.split('/').pop()}`)
+for (const { bytes, site } of heap.leaks())
+  console.log(`leak of ${bytes} bytes, allocated at …/${site.split('/').pop()}`)

@@ -8,7 +8,9 @@ gc.write(a, 4, b)
 gc.write(c, 4, d) // c and d name each other, and nobody names them
 gc.write(d, 4, c)
 const { nodes, edges } = memoryGraph(gc)
-console.log(`${nodes.length} objects, ${edges.length} pointers, ${nodes.filter(n => !n.reachable).length} objects are garbage`)
+console.log(
+  `${nodes.length} objects, ${edges.length} pointers, ${nodes.filter(n => !n.reachable).length} objects are garbage`,
+)
 gc.collect()
 console.log(`marked ${gc.statistics.marked}, freed ${gc.statistics.reclaimed}; left:`)
 console.log(dot(memoryGraph(gc)))

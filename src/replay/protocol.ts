@@ -19,7 +19,7 @@
 //  - Pages that come back are write-tracked; a page that is written again is the guest's until it is proved again.
 //  - A large copy of proved pages (a growing array) moves their lenses, and touches nothing: `Moved`. The guest's thread does that for
 //    places that the keeper reads never: pages that were not written yet, or are proved themselves.
-//  - A block that the guest gives back right after it has copied all of it (`realloc`, a vector that grows) holds nothing that anybody may read: `Freed`. Its
+//  - Within a budget, a block that the guest gives back right after it has copied all of it (`realloc`, a vector that grows) holds nothing that anybody may read: `Freed`. Its
 //    pages become zeros, so that who uses the memory again does not wait for what was there.
 //  - A guest that is too far ahead of its keeper waits for it, at a cut.
 //  - The keeper is done with pages that it brings of its own accord before it wakes the guest.
