@@ -179,7 +179,7 @@ describe('traces', () => {
     expect(utilisation).toBeGreaterThan(0)
   })
   test.each([
-    ['', /no trace|begins neither|no operation/],
+    ['', /it is empty/],
     ['hello\n', /line 1: 'hello' begins neither/],
     ['1\n1\n1\n1\n', /no operation/],
     ['1\n1\n1\n1\na 0 x\n', /line 5: 'NaN' is not a number of bytes/],
