@@ -73,8 +73,11 @@ describe.skipIf(reason !== undefined)(`stops and borrowed threads${reason ? ` ($
     const seen = await look(voice)
     harasser.kill('SIGKILL')
     expect(seen).toMatchObject({ wrong: 0, signals: 2000, outOfOrder: 0, broken: 0 })
-    expect(seen.rounds).toBeGreaterThan(5)
-    await until('alarms go on', async () => (await look(voice)).alarms > seen.alarms)
+    // Meanwhile some get nowhere: the kernel begins a timed recv anew after each stop.
+    await until('alarms and all calls go on', async () => {
+      const now = await look(voice)
+      return now.alarms > seen.alarms && now.rounds > seen.rounds + 5
+    })
   })
 
   test.each(['borrow', 'stop'] as const)(
